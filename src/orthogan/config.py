@@ -1,0 +1,269 @@
+"""The settings of a run: frozen dataclasses, checked at birth, saved as JSON, compared by path.
+
+A run is `RunConfig`. Its `network` is the configuration class of one family (see `orthogan.networks`), which sits
+beside the network it describes; everything else is here. Field docstrings are the command line's help texts.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from orthogan.errors import UserError, unknown
+
+Crop = Literal["center", "stretch", "pad", "top"]
+Resize = Literal["area", "bilinear", "bicubic", "lanczos"]
+
+
+def require(condition: bool, setting: str, value: object, rule: str) -> None:
+    """Refuse a bad value with the setting's name, the value and what would be accepted."""
+    if not condition:
+        raise UserError(f"{setting}={value!r}: {rule}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """What every family's configuration has. Families derive from it."""
+
+    resolution: int
+    """Side of the square images, in pixels."""
+    n_classes: int = 0
+    """Number of classes; 0 trains without labels. `orthogan train` takes it from the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the images come from and how they become squares."""
+
+    source: str = ""
+    """A folder, a zip, an .npz or .npy file, a Hugging Face folder, parquet files, or the word digits."""
+    crop: Crop = "center"
+    """How an image that is not square becomes square: cut around the centre, squeeze, add borders, or keep the top."""
+    resize: Resize = "area"
+    """Filter that shrinks images. BigGAN used area; enlarging is always bicubic when the filter is area."""
+    background: str = "white"
+    """Colour under transparent pixels and in the borders that `pad` adds: a name or #rrggbb."""
+    unconditional: bool = False
+    """Ignore the labels that the data has."""
+    mirror: bool = False
+    """Show each image mirrored half of the time."""
+    skip_bad: bool = False
+    """Leave unreadable files out and go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Adam for both networks, each with its own learning rate (TTUR)."""
+
+    g_lr: float = 5e-5
+    """Learning rate of the generator."""
+    d_lr: float = 2e-4
+    """Learning rate of the discriminator."""
+    beta1: float = 0.0
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        require(self.g_lr > 0, "optimizer.g_lr", self.g_lr, "must be positive")
+        require(self.d_lr > 0, "optimizer.d_lr", self.d_lr, "must be positive")
+        require(0 <= self.beta1 < 1, "optimizer.beta1", self.beta1, "must be in [0, 1)")
+        require(0 <= self.beta2 < 1, "optimizer.beta2", self.beta2, "must be in [0, 1)")
+        require(self.eps > 0, "optimizer.eps", self.eps, "must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegularizerConfig:
+    """Strengths of the regularisers; 0 leaves one out."""
+
+    g_ortho: float = 0.0
+    """Orthogonal regularisation of G, beta of BigGAN's equation 3 (the paper: 1e-4)."""
+    g_ortho_form: Literal["paper", "biggan-pytorch"] = "paper"
+    """The exact derivative of the paper's penalty, or the half of it that BigGAN-PyTorch applies."""
+
+    def __post_init__(self) -> None:
+        require(self.g_ortho >= 0, "regularizers.g_ortho", self.g_ortho, "must not be negative")
+        require(
+            self.g_ortho > 0 or self.g_ortho_form == "paper",
+            "regularizers.g_ortho_form",
+            self.g_ortho_form,
+            "has no effect while regularizers.g_ortho is 0; set a strength such as 1e-4 or leave it out",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmaConfig:
+    """The moving average of G's parameters that is sampled from."""
+
+    decay: float = 0.9999
+    """Share of the average kept at each G update."""
+    start_steps: int = 0
+    """G updates during which the average is a plain copy."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.decay < 1, "ema.decay", self.decay, "must be in [0, 1)")
+        require(self.start_steps >= 0, "ema.start_steps", self.start_steps, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CadenceConfig:
+    """How often things happen, in real images shown, and how many checkpoints stay. May change on resume."""
+
+    log_images: int = 10_000
+    """Write a line of losses every so many images."""
+    sheet_images: int = 100_000
+    """Draw the sheet of fixed latents every so many images; 0 never."""
+    checkpoint_images: int = 200_000
+    """Save everything every so many images."""
+    keep_last: int = 3
+    """Checkpoints kept beside the best one."""
+    score_images: int = 0
+    """Score the generator every so many images; 0 never."""
+    score_features: str = "efficientnet-lite0"
+    """Feature network of those scores."""
+    score_samples: int = 5_000
+    """Generated images of those scores; the real side is the whole data set, or as many of it."""
+
+    def __post_init__(self) -> None:
+        for name in ("log_images", "checkpoint_images", "keep_last", "score_samples"):
+            require(getattr(self, name) > 0, f"cadence.{name}", getattr(self, name), "must be positive")
+        for name in ("sheet_images", "score_images"):
+            require(getattr(self, name) >= 0, f"cadence.{name}", getattr(self, name), "must not be negative")
+
+
+Network = TypeVar("Network", bound=NetworkConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Generic[Network]):
+    """Everything that decides what a training run computes."""
+
+    network: Network
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    regularizers: RegularizerConfig = field(default_factory=RegularizerConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    cadence: CadenceConfig = field(default_factory=CadenceConfig)
+    loss: str = "hinge"
+    """Name of the loss, from orthogan.game.losses."""
+    images: int = 1_000_000
+    """Length of the run in real images shown to the discriminator."""
+    batch: int = 64
+    """Real images in one update of D, over all processes and micro-batches; G's update uses as many latents."""
+    accumulate: int = 1
+    """Micro-batches that each process splits its share of the batch into; more need less memory."""
+    bn_over: Literal["micro-batch", "batch"] = "micro-batch"
+    """Batch norm statistics over one micro-batch of all processes, or over all micro-batches of an update."""
+    d_steps: int = 2
+    """Updates of D for each update of G."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Arithmetic of the networks; auto is bf16 where the processor is fast at it."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("images", "batch", "accumulate", "d_steps"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
+        require(
+            self.batch % self.accumulate == 0,
+            "accumulate",
+            self.accumulate,
+            f"must divide batch={self.batch}",
+        )
+        require(
+            self.bn_over == "micro-batch" or self.accumulate > 1,
+            "bn_over",
+            self.bn_over,
+            "has no effect while accumulate is 1; set accumulate or leave it out",
+        )
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images one whole step (d_steps updates of D, one of G) shows."""
+        return self.batch * self.d_steps
+
+
+MAY_CHANGE_ON_RESUME = ("images", "cadence.")
+"""Paths, or beginnings of paths, that `orthogan resume` accepts a new value for."""
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain JSON types: tuples become lists."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return list(value) if isinstance(value, tuple) else value
+
+    return typing.cast(dict[str, Any], plain(config))
+
+
+def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
+    """Build the dataclass `cls` from what `to_dict` wrote. An unknown key is an error that names the nearest one."""
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]
+    for key in values:
+        if key not in names:
+            raise unknown("setting", f"{where}{key}", [f"{where}{name}" for name in names])
+    return cls(**{key: _typed(hints[key], value, f"{where}{key}") for key, value in values.items()})
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
+        return from_dict(hint, value, f"{where}.")
+    if isinstance(value, list):
+        return tuple(value)
+    _check_type(hint, value, where)
+    return value
+
+
+def _check_type(hint: Any, value: Any, where: str) -> None:
+    """Refuse a value of another type, as a hand-edited file may hold. Type variables are filled in by the caller."""
+    if isinstance(hint, TypeVar):
+        return
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        require(value in typing.get_args(hint), where, value, f"must be one of {', '.join(typing.get_args(hint))}")
+        return
+    allowed = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
+    plain = tuple(typing.get_origin(t) or t for t in allowed)
+    fits = isinstance(value, plain) or (float in plain and isinstance(value, int))
+    require(fits and not (isinstance(value, bool) and bool not in plain), where, value, f"must be {hint}")
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """Every setting by its path, such as {"optimizer.g_lr": 5e-05}."""
+
+    def walk(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for key, value in values.items():
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", value
+
+    return dict(walk(config if isinstance(config, Mapping) else to_dict(config), ""))
+
+
+def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
+    """(path, value in a, value in b) of every setting in which two configurations differ, sorted by path."""
+    left, right = flatten(a), flatten(b)
+    paths = sorted(left.keys() | right.keys())
+    return [(p, left.get(p), right.get(p)) for p in paths if left.get(p) != right.get(p)]
+
+
+def override(config: Any, changes: Mapping[str, Any]) -> Any:
+    """A copy with settings replaced by path: `override(run, {"network.width": 64})`. Unknown paths are errors."""
+    known = [f.name for f in dataclasses.fields(config)]
+    nested: dict[str, dict[str, Any]] = {}
+    flat: dict[str, Any] = {}
+    for path, value in changes.items():
+        head, _, rest = path.partition(".")
+        if head not in known or (rest and not dataclasses.is_dataclass(getattr(config, head))):
+            raise unknown("setting", path, flatten(config))
+        if rest:
+            nested.setdefault(head, {})[rest] = value
+        else:
+            flat[head] = value
+    for head, inner in nested.items():
+        flat[head] = override(getattr(config, head), inner)
+    return dataclasses.replace(config, **flat)
