@@ -1,7 +1,7 @@
 """orthogan: train, resume, sample and score GANs of the hinge family.
 
-    orthogan.build("biggan-128", device="meta")       the networks of a preset
-    orthogan.load("runs/digits").sample(64, seed=0)    images from a run folder or a checkpoint file
+orthogan.build("biggan-128", device="meta")       the networks of a preset
+orthogan.load("runs/digits").sample(64, seed=0)    images from a run folder or a checkpoint file
 """
 
 import importlib
