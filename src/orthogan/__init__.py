@@ -8,10 +8,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orthogan.api import build, load, presets
+    from orthogan.api import build, load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build", "load", "presets"]
+__all__ = ["__version__", "build", "load"]
 
 
 def __getattr__(name: str) -> Any:

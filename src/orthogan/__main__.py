@@ -1,0 +1,5 @@
+import sys
+
+from orthogan.cli import main
+
+sys.exit(main())

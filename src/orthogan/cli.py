@@ -1,0 +1,51 @@
+"""The command `orthogan`: a table of names, each the `main` of one module, imported when it is called."""
+
+import importlib
+import os
+import sys
+
+import orthogan
+from orthogan.errors import UserError, unknown
+
+COMMANDS = {
+    "train": "train a preset on your images",
+    "resume": "go on with a run exactly where it stopped",
+    "sample": "write images from a run or a checkpoint",
+    "interpolate": "walk between latents or classes: a sheet, a GIF or an MP4",
+    "evaluate": "score a run or a folder of images against real ones",
+    "data": "look at a source of images before training; clear the cache",
+    "presets": "list, show and compare the named configurations",
+    "doctor": "versions, processor, GPU, feature weights, and what is missing",
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(["usage: orthogan COMMAND ...", "", *lines, "", "orthogan COMMAND --help tells its options."])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 2 an error that the user can mend, 130 interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if argv[0] in ("-V", "--version", "version"):
+        print(f"orthogan {orthogan.__version__}")
+        return 0
+    try:
+        if argv[0] not in COMMANDS:
+            raise unknown("command", argv[0], COMMANDS)
+        command = importlib.import_module(f"orthogan.commands.{argv[0]}")
+        return int(command.main(argv[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # `orthogan presets | head` closed the pipe; leave without a traceback from the interpreter's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

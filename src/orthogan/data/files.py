@@ -1,0 +1,194 @@
+"""Images as files: a folder, or a zip of one, with classes from sub-folders or from StyleGAN's dataset.json."""
+
+import io
+import json
+import os
+import posixpath
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from orthogan.data.source import Source, digest_of, number_classes, sort_classes
+from orthogan.errors import UserError
+
+IMAGE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("avif", "bmp", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm"),
+        *("pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
+    )
+)
+LABEL_FILE = "dataset.json"
+
+
+class FolderSource(Source):
+    """A folder. Images directly in it have no class; images in sub-folders have that of the first level."""
+
+    def __init__(self, spec: str, unconditional: bool = False) -> None:
+        self.spec, self.root = spec, Path(spec).expanduser()
+        found = sorted(_walk(self.root))
+        label_file = self.root / LABEL_FILE
+        layout = arrange(spec, [name for name, _, _ in found], _bytes_of(label_file), unconditional)
+        self.names, self.ignored = layout.names, layout.ignored
+        self.labels, self.class_names = layout.labels, layout.class_names
+        kept = {*self.names, LABEL_FILE}
+        self._facts = digest_of(str(self.root.resolve()), [fact for fact in found if fact[0] in kept])
+
+    def read(self, index: int) -> Image.Image:
+        return Image.open(self.root / self.names[index])
+
+    def fingerprint(self) -> str:
+        return self._facts
+
+
+class ZipSource(Source):
+    """A zip of such a folder. Folders that hold everything else in the zip are passed over."""
+
+    def __init__(self, spec: str, unconditional: bool = False) -> None:
+        self.spec, self.path = spec, Path(spec).expanduser()
+        self._zip: zipfile.ZipFile | None = None
+        try:
+            members = [m for m in self._open().infolist() if not m.is_dir() and not _is_hidden(m.filename)]
+        except (zipfile.BadZipFile, OSError) as error:
+            raise UserError(f"data.source={spec!r}: not a readable zip ({error})") from None
+        self._prefix = _common_folder([m.filename for m in members])
+        facts = sorted((m.filename.removeprefix(self._prefix), m.CRC, m.file_size) for m in members)
+        files = [name for name, _, _ in facts]
+        label_bytes = self._open().read(self._prefix + LABEL_FILE) if LABEL_FILE in files else None
+        layout = arrange(spec, files, label_bytes, unconditional)
+        self.names, self.ignored = layout.names, layout.ignored
+        self.labels, self.class_names = layout.labels, layout.class_names
+        self._facts = digest_of(facts)
+
+    def read(self, index: int) -> Image.Image:
+        return Image.open(io.BytesIO(self._open().read(self._prefix + self.names[index])))
+
+    def fingerprint(self) -> str:
+        return self._facts
+
+    def _open(self) -> zipfile.ZipFile:
+        if self._zip is None:
+            self._zip = zipfile.ZipFile(self.path)
+        return self._zip
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_zip": None}  # an open file does not travel to another process
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which of the files are images, and what their classes are."""
+
+    names: list[str]
+    labels: list[int] | None
+    class_names: list[str]
+    ignored: list[str]
+
+
+def arrange(spec: str, files: list[str], label_bytes: bytes | None, unconditional: bool) -> Layout:
+    """Read classes off the relative paths of a folder, or off the contents of its dataset.json."""
+    names = [name for name in files if _is_image(name)]
+    kept = {*names, LABEL_FILE}
+    ignored = [name for name in files if name not in kept]
+    if not names:
+        raise UserError(
+            f"data.source={spec!r}: no images among {len(files)} files; "
+            f"known types: {', '.join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES))}"
+        )
+    if unconditional:
+        return Layout(names, None, [], ignored)
+    if label_bytes is not None:
+        return Layout(names, *_labels_from_json(spec, names, label_bytes), ignored)
+    return Layout(names, *_labels_from_folders(spec, names), ignored)
+
+
+def has_images(root: Path, deep: bool = True) -> bool:
+    """Whether a file in the folder, or also anywhere below it, is named like an image."""
+    if not deep:
+        return any(_is_image(name) and not _is_hidden(name) for name in os.listdir(root))
+    return any(_is_image(name) for name, _, _ in _walk(root))
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _labels_from_folders(spec: str, names: list[str]) -> tuple[list[int] | None, list[str]]:
+    loose = [name for name in names if "/" not in name]
+    if len(loose) == len(names):
+        return None, []
+    if loose:
+        raise UserError(
+            f"data.source={spec!r}: {len(loose)} images lie beside the class folders (the first is {loose[0]!r}); "
+            "move them into a class folder, or pass --data.unconditional to train on all images without classes"
+        )
+    folders = [name.split("/", 1)[0] for name in names]
+    class_names = sort_classes(folders)
+    index = {name: i for i, name in enumerate(class_names)}
+    return [index[folder] for folder in folders], class_names
+
+
+def _labels_from_json(spec: str, names: list[str], label_bytes: bytes) -> tuple[list[int] | None, list[str]]:
+    where = f"data.source={spec!r}: {LABEL_FILE}"
+    try:
+        pairs = json.loads(label_bytes)["labels"]
+        by_name = None if pairs is None else {name.replace("\\", "/"): label for name, label in pairs}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(f'{where} is not of the form {{"labels": [["00000/img.png", 3], ...]}} or null') from None
+    if by_name is None:
+        return None, []
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise UserError(
+            f"{where} has no label for {len(missing)} images (the first is {missing[0]!r}); "
+            "add them, or pass --data.unconditional"
+        )
+    try:
+        return number_classes([by_name[name] for name in names], where)
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{where}: labels are of several shapes; give one whole number an image") from None
+
+
+def _walk(root: Path, below: str = "", ancestors: frozenset[str] = frozenset()) -> Iterator[tuple[str, int, int]]:
+    """Every visible file as (relative path, size, time of modification), through links but never in a circle."""
+    real = os.path.realpath(root)
+    if real in ancestors:
+        return
+    with os.scandir(root) as entries:
+        for entry in entries:
+            name = below + entry.name
+            if _is_hidden(entry.name):
+                continue
+            if entry.is_dir():
+                yield from _walk(Path(entry.path), f"{name}/", ancestors | {real})
+            else:
+                yield (name, *_size_and_time(entry))
+
+
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+    try:
+        facts = entry.stat()
+    except OSError:  # a dangling link: kept, so that it is listed among the unreadable
+        return -1, -1
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _is_hidden(name: str) -> bool:
+    """Hidden files, and the copies of them that macOS puts into archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _common_folder(files: list[str]) -> str:
+    """The folder, with its slash, that holds every file, or nothing. A zip is often made of one folder."""
+    shared = posixpath.commonpath([posixpath.dirname(name) for name in files]) if files else ""
+    return f"{shared}/" if shared else ""
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None

@@ -1,0 +1,87 @@
+"""One piece of work on each image of a source, by several processes when it pays."""
+
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from orthogan.data.source import Source
+
+Result = TypeVar("Result")
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+POOL_FROM = 500
+"""Fewer images are done sooner than processes start."""
+_CHUNK = 64
+
+_job: tuple[Source, Callable[[Source, int], Any]] | None = None
+
+
+def for_each_image(
+    source: Source,
+    work: Callable[[Source, int], Result],
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> list[Result]:
+    """`work(source, i)` for every image, in order. `work` must be picklable and must not depend on other images.
+
+    `workers` counts processes; None takes every available processor, and none beside this one for small sets.
+    """
+    progress = progress or (lambda done, total: None)
+    workers = _worth(source) if workers is None else workers
+    if workers <= 1:
+        return _alone(source, work, progress)
+    try:
+        return _together(source, work, progress, workers)
+    except BrokenProcessPool:
+        # A script without the `if __name__ == "__main__"` guard cannot start processes, nor can an interactive one.
+        warnings.warn("the decoding processes could not run; going on in one process", stacklevel=2)
+        return _alone(source, work, progress)
+
+
+def _worth(source: Source) -> int:
+    if len(source) < POOL_FROM or not source.needs_decoding:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _alone(source: Source, work: Callable[[Source, int], Result], progress: Progress) -> list[Result]:
+    results = []
+    for i in range(len(source)):
+        results.append(work(source, i))
+        if (i + 1) % _CHUNK == 0 or i + 1 == len(source):
+            progress(i + 1, len(source))
+    return results
+
+
+def _together(source: Source, work: Callable[[Source, int], Result], progress: Progress, workers: int) -> list[Result]:
+    starts = range(0, len(source), _CHUNK)
+    done, by_start = 0, {}
+    # Spawned, not forked: the training process has threads whose locks a fork would copy in any state.
+    pool = ProcessPoolExecutor(min(workers, len(starts)), get_context("spawn"), _take_job, (source, work))
+    try:
+        futures: dict[Future[list[Result]], int] = {pool.submit(_do_chunk, start): start for start in starts}
+        for future in as_completed(futures):
+            by_start[futures[future]] = future.result()
+            done += len(by_start[futures[future]])
+            progress(done, len(source))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [result for start in starts for result in by_start[start]]
+
+
+def _take_job(source: Source, work: Callable[[Source, int], Any]) -> None:
+    global _job  # noqa: PLW0603  # the initialiser of a pool can leave its result nowhere else
+    _job = source, work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the pool
+
+
+def _do_chunk(start: int) -> list[Any]:
+    assert _job is not None
+    source, work = _job
+    return [work(source, i) for i in range(start, min(start + _CHUNK, len(source)))]

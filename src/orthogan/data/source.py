@@ -1,0 +1,115 @@
+"""What every source of images offers, and what their labels have in common."""
+
+import hashlib
+import importlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from orthogan.errors import UserError
+
+
+class Source(ABC):
+    """Images with names and perhaps labels, in a fixed order. Picklable: decoding processes each open their own."""
+
+    spec: str
+    """What the user typed."""
+    names: list[str]
+    """One name an image, unique."""
+    labels: list[int] | None
+    """Index into `class_names` for each image, or None without classes."""
+    class_names: list[str]
+    """Names of the classes in label order; empty without classes."""
+    ignored: Sequence[str] = ()
+    """Files that lie among the images and are not of a known image type."""
+    needs_decoding: bool = True
+    """False where reading is a copy, which is not worth a second process."""
+
+    @abstractmethod
+    def read(self, index: int) -> Image.Image:
+        """Open one picture. Its pixels may be decoded only on load, where a damaged file raises."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes when the images change; cheap, so it trusts sizes and times of modification."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def forget_labels(self) -> None:
+        self.labels, self.class_names = None, []
+
+
+def digest_of(*parts: Any) -> str:
+    """A short hexadecimal digest of plain values, the same in every process."""
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def stat_digest(paths: Iterable[Path]) -> str:
+    """Digest of what files the paths are: place, size, time of modification."""
+    facts = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return digest_of(facts)
+
+
+def optional(module: str, extra: str, purpose: str) -> ModuleType:
+    """A module that only some installations have, or the line that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"{purpose} needs {module} ({error}): pip install 'orthogan[{extra}]'") from None
+
+
+def sort_classes(names: Iterable[str]) -> list[str]:
+    """Class order: by number when every name is a whole number, else by code point, as torchvision's ImageFolder."""
+    names = set(names)
+    if all(name.isdecimal() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def number_classes(values: Sequence[Any] | np.ndarray, where: str) -> tuple[list[int], list[str]]:
+    """Labels and class names from one raw label an image: whole numbers keep their value, words are sorted.
+
+    One-hot rows count as their index. Raises UserError for anything else, naming `where` the labels are.
+    """
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 2:
+        array = _from_one_hot(array, where)
+    if array.ndim != 1:
+        raise UserError(f"{where}: labels have shape {array.shape}; give one number or one-hot row an image")
+    if array.dtype.kind in "US":
+        words = array.astype(str)
+        class_names = sort_classes(words.tolist())
+        index = {name: i for i, name in enumerate(class_names)}
+        return [index[word] for word in words.tolist()], class_names
+    numbers = _whole_numbers(array, where)
+    return numbers.tolist(), [str(i) for i in range(int(numbers.max()) + 1)]
+
+
+def _from_one_hot(rows: np.ndarray, where: str) -> np.ndarray:
+    if rows.dtype.kind not in "buif" or not ((rows != 0).sum(1) == 1).all():
+        raise UserError(f"{where}: label rows are not one-hot; orthogan takes exactly one class an image")
+    return (rows != 0).argmax(1)
+
+
+def _whole_numbers(array: np.ndarray, where: str) -> np.ndarray:
+    if array.dtype.kind not in "buif" or not np.isfinite(array).all() or (array != np.floor(array)).any():
+        raise UserError(f"{where}: labels must be whole numbers or words, one an image; got type {array.dtype}")
+    numbers = array.astype(np.int64)
+    distinct = len(np.unique(numbers))
+    if numbers.min() < 0:
+        raise UserError(f"{where}: label {numbers.min()} is negative; number the classes from 0")
+    # Sparse identifiers would give the networks an embedding of mostly unused rows.
+    if numbers.max() >= max(1000, 10 * distinct):
+        raise UserError(
+            f"{where}: labels reach {numbers.max()} but only {distinct} values occur; number the classes from 0"
+        )
+    return numbers

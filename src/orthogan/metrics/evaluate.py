@@ -1,0 +1,219 @@
+"""From two streams of images to one dictionary of scores, notes and their protocol."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orthogan.errors import UserError
+from orthogan.metrics import cache, features, protocol, scores
+from orthogan.metrics.features import CHUNK, FeatureNet
+from orthogan.randomness import draw
+
+Images = Iterable[Tensor | np.ndarray]
+Progress = Callable[[int], None]
+"""Called with the number of images done so far."""
+
+MAX_REAL = 50_000
+"""Real images looked at, unless told otherwise; of more, as many are drawn, always the same ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One side of a comparison: features (N, D), logits (N, K), and the height and width of its images."""
+
+    features: Tensor
+    logits: Tensor
+    size: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Real:
+    """The real side, ready to be compared with many generated ones. `source` goes into the protocol."""
+
+    features: Tensor
+    statistics: scores.Statistics
+    size: tuple[int, int]
+    source: Mapping[str, Any]
+
+
+def measure(images: Images, net: FeatureNet, progress: Progress | None = None) -> Measured:
+    """Features and logits of batches of uint8 images (B, H, W, 3), all of one size."""
+    parts, size, done = [], None, 0
+    for chunk in in_chunks(images, CHUNK):
+        here = (chunk.shape[1], chunk.shape[2])
+        size = size or here
+        parts.append(net(chunk))
+        done += len(chunk)
+        if progress:
+            progress(done)
+    if size is None:
+        raise UserError("there are no images to score")
+    all_features, logits = (torch.cat(side) for side in zip(*parts, strict=True))
+    return Measured(all_features, logits, size)
+
+
+def in_chunks(images: Images, size: int) -> Iterator[Tensor]:
+    """The same images in batches of `size`, the last perhaps smaller, however they came."""
+    held: list[Tensor] = []
+    for batch in map(features.as_images, images):
+        if held and batch.shape[1:] != held[0].shape[1:]:
+            raise UserError(f"images of several sizes: {_by(held[0])} and {_by(batch)}; give all of them one size")
+        held.append(batch)
+        if sum(map(len, held)) >= size:
+            *whole, rest = torch.cat(held).split(size)
+            yield from whole
+            held = [rest]  # possibly whole too; kept back, so that there is always one to compare sizes with
+    if held:
+        yield from torch.cat(held).split(size)
+
+
+def evaluate(
+    real: Images,
+    fake: Images,
+    net: FeatureNet,
+    *,
+    seed: int,
+    real_source: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    **stamp: Any,
+) -> dict[str, Any]:
+    """Score generated images against real ones, both batches of uint8 (B, H, W, 3) of one size.
+
+    `real_source` says in plain values where the real images come from; `stamp` takes further entries of the protocol,
+    such as generator={...}. Returns plain JSON types:
+
+        {"scores": {"frechet_distance": ..., ...}, "notes": [...], "protocol": {...}}
+
+    The same images, network and seed give the same digits. Raises UserError for too few images or several sizes.
+    """
+    measured = measure(real, net, progress)
+    side = Real(measured.features, scores.statistics(measured.features), measured.size, real_source or {})
+    return compare(side, measure(fake, net, progress), net, seed=seed, **stamp)
+
+
+class Scorer:
+    """Scores many generators, or one generator many times, against the same real images."""
+
+    def __init__(
+        self,
+        features_name: str,
+        real_images: np.ndarray,
+        fingerprint: str,
+        device: torch.device | str = "cpu",
+        *,
+        weights: Path | None = None,
+        max_real: int = MAX_REAL,
+        source: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Compute, or take from the cache, the features of real images uint8 (N, H, W, 3), perhaps memory-mapped.
+
+        `fingerprint` must change whenever the pixels do; `source` adds plain values to the protocol's `real`.
+        Raises UserError for unknown networks, missing packages and missing weights.
+        """
+        self.net = features.load(features_name, weights, device)
+        chosen = choose(len(real_images), max_real)
+        source = {"fingerprint": fingerprint, "of": len(real_images)} | dict(source or {})
+        self.real = self._real_side(real_images, chosen, source, progress)
+
+    def score(self, fake: Images, seed: int, *, progress: Progress | None = None, **stamp: Any) -> dict[str, Any]:
+        """As `evaluate`, against the real images of this scorer."""
+        return compare(self.real, measure(fake, self.net, progress), self.net, seed=seed, **stamp)
+
+    def _real_side(
+        self, images: np.ndarray, chosen: np.ndarray, source: Mapping[str, Any], progress: Progress | None
+    ) -> Real:
+        size = (images.shape[1], images.shape[2])
+        place = cache.place(
+            fingerprint=source["fingerprint"],
+            shape=images.shape,
+            chosen=len(chosen),
+            net=protocol.describe_net(self.net),
+        )
+        found = cache.read(place)
+        if found is None or found.shape != (len(chosen), self.net.feature_dim):
+            found = measure(batches(images, chosen), self.net, progress).features
+            cache.write(place, found)
+        return Real(found, scores.statistics(found), size, source)
+
+
+def choose(n: int, at_most: int, purpose: str = "scores/real") -> np.ndarray:
+    """Indices of at most so many of n images, in order; the same ones every time, whatever a run's seed."""
+    if n <= at_most:
+        return np.arange(n)
+    return torch.randperm(n, generator=draw(0, purpose, n))[:at_most].sort().values.numpy()
+
+
+def batches(images: np.ndarray, indices: np.ndarray) -> Iterator[np.ndarray]:
+    """The chosen images of an array, a chunk at a time: a memory-mapped array is never read whole."""
+    for start in range(0, len(indices), CHUNK):
+        yield images[indices[start : start + CHUNK]]
+
+
+def compare(real: Real, fake: Measured, net: FeatureNet, *, seed: int, **stamp: Any) -> dict[str, Any]:
+    """The dictionary that `evaluate` returns, from both sides' features."""
+    if real.size != fake.size:
+        raise UserError(f"generated images of {_x(fake.size)} against real ones of {_x(real.size)}; use one size")
+    settings = scores.Settings.of(len(real.features), len(fake.features))
+    own = {
+        "features": protocol.describe_net(net),
+        "real": {"images": len(real.features), "size": list(real.size), **real.source},
+        "generated": {"images": len(fake.features), **stamp.pop("generated", {})},
+        "settings": {"seed": seed, **dataclasses.asdict(settings)},
+        "versions": protocol.versions(),
+    }
+    clash = sorted(own.keys() & stamp.keys())
+    assert not clash, f"entries of the protocol that scoring writes itself: {clash}"
+    return {
+        "scores": _scores(real, fake, settings, seed),
+        "notes": notes(len(real.features), len(fake.features), net.feature_dim),
+        "protocol": own | stamp,
+    }
+
+
+def _scores(real: Real, fake: Measured, settings: scores.Settings, seed: int) -> dict[str, float]:
+    kernel, kernel_std = scores.kernel_distance(
+        real.features,
+        fake.features,
+        seed=seed,
+        subsets=settings.kernel_subsets,
+        subset_size=settings.kernel_subset_size,
+    )
+    classifier, classifier_std = scores.classifier_score(fake.logits, seed=seed, splits=settings.classifier_splits)
+    precision, recall = scores.precision_recall(real.features, fake.features, neighbourhood=settings.neighbourhood)
+    return {
+        "frechet_distance": scores.frechet_distance(real.statistics, scores.statistics(fake.features)),
+        "kernel_distance": kernel,
+        "kernel_distance_std": kernel_std,
+        "classifier_score": classifier,
+        "classifier_score_std": classifier_std,
+        "precision": precision,
+        "recall": recall,
+    }
+
+
+def notes(n_real: int, n_fake: int, feature_dim: int) -> list[str]:
+    """What a reader of the numbers should know about so few images."""
+    found = []
+    for side, n in (("real", n_real), ("generated", n_fake)):
+        if n <= feature_dim:
+            found.append(
+                f"fewer {side} images ({n}) than the {feature_dim} feature dimensions need ({feature_dim + 1}): "
+                "the Fréchet distance is strongly biased upwards; compare it only at the same number of images"
+            )
+    if max(n_real, n_fake) > 2 * min(n_real, n_fake):
+        found.append(f"{n_real} real and {n_fake} generated images: precision and recall expect similar numbers")
+    return found
+
+
+def _x(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _by(images: Tensor) -> str:
+    return _x((images.shape[1], images.shape[2]))

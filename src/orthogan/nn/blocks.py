@@ -1,0 +1,76 @@
+"""Residual blocks of BigGAN's generator and discriminator, and SAGAN's self-attention."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orthogan.nn.norm import BatchNorm2d
+from orthogan.nn.resample import double, halve
+from orthogan.nn.spectral import SNConv2d
+
+
+class SelfAttention(nn.Module):
+    """Self-attention as SAGAN's code has it: keys and values at half resolution, no scaling, x + gamma * o.
+
+    The four projections are 1x1 without bias; gamma starts at 0, so a new layer is the identity.
+    (N, C, H, W) -> same; H and W even, C a multiple of 8.
+    """
+
+    def __init__(self, channels: int, sn_eps: float):
+        super().__init__()
+        self.theta = SNConv2d(channels, channels // 8, 1, bias=False, sn_eps=sn_eps)
+        self.phi = SNConv2d(channels, channels // 8, 1, bias=False, sn_eps=sn_eps)
+        self.g = SNConv2d(channels, channels // 2, 1, bias=False, sn_eps=sn_eps)
+        self.o = SNConv2d(channels // 2, channels, 1, bias=False, sn_eps=sn_eps)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        query = self.theta(x).flatten(2).mT  # (N, HW, C/8)
+        key = F.max_pool2d(self.phi(x), 2).flatten(2).mT  # (N, HW/4, C/8)
+        value = F.max_pool2d(self.g(x), 2).flatten(2).mT  # (N, HW/4, C/2)
+        mixed = F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)[:, 0]
+        mixed = mixed.mT.reshape(n, -1, h, w)  # (N, C/2, H, W)
+        return x + self.gamma.to(x.dtype) * self.o(mixed)
+
+
+class GBlock(nn.Module):
+    """norm, ReLU, double, conv3, norm, ReLU, conv3, beside double, conv1. (N, I, H, W) -> (N, O, 2H, 2W).
+
+    The 1x1 convolution of the skip runs before the doubling, with which it commutes, on a quarter of the pixels.
+    """
+
+    def __init__(self, inputs: int, outputs: int, norm1: BatchNorm2d, norm2: BatchNorm2d, sn_eps: float):
+        super().__init__()
+        self.norm1, self.norm2 = norm1, norm2
+        self.conv1 = SNConv2d(inputs, outputs, 3, resample="up", sn_eps=sn_eps)
+        self.conv2 = SNConv2d(outputs, outputs, 3, sn_eps=sn_eps)
+        self.skip = SNConv2d(inputs, outputs, 1, sn_eps=sn_eps)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        h = self.conv1(F.relu(self.norm1(x, condition), inplace=True))
+        h = self.conv2(F.relu(self.norm2(h, condition), inplace=True))
+        return h + double(self.skip(x))
+
+
+class DBlock(nn.Module):
+    """ReLU, conv3, ReLU, conv3, [halve], beside [halve], conv1 of the x before any ReLU.
+
+    `first` leaves the leading ReLU out, for the block that sees the image. `hidden` is the width between the two
+    convolutions ("wide" blocks, BigGAN: the output's; "thin" blocks, SN-GAN: the input's). Without halving and with
+    equal widths the skip is the identity.
+    """
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, *, down: bool, first: bool, sn_eps: float):
+        super().__init__()
+        self.first, self.down = first, down
+        self.conv1 = SNConv2d(inputs, hidden, 3, sn_eps=sn_eps)
+        self.conv2 = SNConv2d(hidden, outputs, 3, resample="down" if down else None, sn_eps=sn_eps)
+        self.skip = SNConv2d(inputs, outputs, 1, sn_eps=sn_eps) if down or inputs != outputs else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        # This ReLU must not be in place: the skip takes the x before it.
+        h = self.conv1(x if self.first else F.relu(x))
+        h = self.conv2(F.relu(h, inplace=True))
+        x = halve(x) if self.down else x
+        return h + (x if self.skip is None else self.skip(x))

@@ -1,0 +1,132 @@
+"""Batch normalisation for generators: over every process, conditional, and with standing statistics.
+
+There are no running averages: samples come from averaged weights, which such averages would not fit (BigGAN, App. B).
+Training uses the statistics of the batch; evaluation those that `standing_statistics` has collected into the buffers.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class _SyncedNormalize(torch.autograd.Function):
+    """(x - mean) / sqrt(var + eps) with the moments of all processes' batches, which must be of equal size."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        var, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        gathered = [torch.empty(2, len(mean), device=x.device) for _ in range(dist.get_world_size())]
+        dist.all_gather(gathered, torch.stack([mean, var]))
+        means, variances = torch.stack(gathered, dim=1)
+        mean = means.mean(0)
+        var = variances.mean(0) + (means - mean).square().mean(0)
+        normalized = F.batch_norm(x, mean, var, training=False, eps=eps)
+        ctx.save_for_backward(normalized, torch.rsqrt(var + eps))
+        return normalized
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (grad,) = grads
+        normalized, inverse_std = ctx.saved_tensors
+        g, n = grad.float(), normalized.float()
+        moments = torch.stack([g.mean((0, 2, 3)), (g * n).mean((0, 2, 3))])
+        dist.all_reduce(moments)
+        mean_g, mean_gn = (moments / dist.get_world_size()).view(2, 1, -1, 1, 1)
+        return ((g - mean_g - n * mean_gn) * inverse_std.view(1, -1, 1, 1)).to(grad.dtype), None
+
+
+class BatchNorm2d(nn.Module):
+    """Batch norm with a gain (init 1) and a bias (init 0) a channel. (N, C, H, W) -> same."""
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-4, affine: bool = True):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        self._collected: list[Tensor] | None = None
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Without gain and bias in the conditional variant, with them in this one."""
+        if not self.training:
+            return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, eps=self.eps)
+        if self._collected is not None:
+            self._collected.append(torch.stack(torch.var_mean(x.float(), (0, 2, 3), correction=0)))
+        elif dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            normalized = _SyncedNormalize.apply(x, self.eps)
+            return normalized if self.weight is None else self._affine(normalized)
+        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+
+    def _affine(self, x: Tensor) -> Tensor:
+        assert self.weight is not None
+        assert self.bias is not None
+        return torch.addcmul(self.bias.to(x.dtype)[:, None, None], x, self.weight.to(x.dtype)[:, None, None])
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.normalize(x)
+
+    def keep_collected(self) -> None:
+        """Means over the collected batches of their means and of their biased variances, as BigGAN aggregates them."""
+        assert self._collected
+        var, mean = torch.stack(self._collected).double().mean(0)
+        self.mean.copy_(mean)
+        self.var.copy_(var)
+
+
+class ConditionalBatchNorm2d(BatchNorm2d):
+    """Batch norm whose gain and bias come from the condition of each image: gain 1 + gain(c), bias bias(c).
+
+    `gain` and `bias` are modules from a condition (N, D), or class indices (N,), to (N, C).
+    """
+
+    def __init__(self, channels: int, gain: nn.Module, bias: nn.Module, eps: float = 1e-4):
+        super().__init__(channels, eps, affine=False)
+        self.gain = gain
+        self.shift = bias
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        normalized = self.normalize(x)
+        gain = (1 + self.gain(condition)).to(normalized.dtype)
+        shift = self.shift(condition).to(normalized.dtype)
+        return torch.addcmul(shift[:, :, None, None], normalized, gain[:, :, None, None])
+
+
+def norm_layers(network: nn.Module) -> list[BatchNorm2d]:
+    return [m for m in network.modules() if isinstance(m, BatchNorm2d)]
+
+
+@contextmanager
+def _collecting(network: nn.Module) -> Iterator[None]:
+    was_training = network.training
+    network.train()
+    try:
+        for layer in norm_layers(network):
+            layer._collected = []
+        yield
+    finally:
+        for layer in norm_layers(network):
+            layer._collected = None
+        network.train(was_training)
+
+
+@torch.no_grad()
+def standing_statistics(network: nn.Module, forwards: Callable[[], Iterator[Any]]) -> None:
+    """Fill every norm layer's buffers with statistics of fresh batches (BigGAN, App. B: typically 100 of them).
+
+    `forwards()` runs the network once for each item it yields. Collect at the truncation that will be sampled with.
+    Each call starts anew; nothing of an earlier collection remains.
+    """
+    with _collecting(network):
+        for _ in forwards():
+            pass
+        for layer in norm_layers(network):
+            layer.keep_collected()

@@ -1,0 +1,48 @@
+"""Doubling and halving of images, apart and folded into a neighbouring 3x3 convolution.
+
+Nearest doubling followed by a 3x3 convolution is a transposed 4x4 convolution of stride 2; a 3x3 convolution followed
+by a 2x2 mean is a 4x4 convolution of stride 2. Both are exact, borders included, and need 2.25 times less arithmetic.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _box_sums(weight: Tensor) -> Tensor:
+    """Full correlation of each 3x3 kernel with a 2x2 box of ones. (O, I, 3, 3) -> (O, I, 4, 4)."""
+    shift = weight.new_zeros(3, 4)
+    index = torch.arange(3, device=weight.device)
+    shift[index, index] = shift[index, index + 1] = 1
+    # One small matrix product instead of four padded additions over the whole weight.
+    return (weight.flatten(2) @ torch.kron(shift, shift)).unflatten(2, (4, 4))
+
+
+def doubling_kernel(weight: Tensor) -> Tensor:
+    """The transposed kernel, (I, O, 4, 4), that doubles by nearest neighbour and convolves with `weight`."""
+    return _box_sums(weight).flip(2, 3).transpose(0, 1)
+
+
+def halving_kernel(weight: Tensor) -> Tensor:
+    """The kernel, (O, I, 4, 4), that convolves with `weight` and takes 2x2 means."""
+    return _box_sums(weight) / 4
+
+
+def double_then_conv(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """(N, I, H, W) -> (N, O, 2H, 2W), with a kernel from `doubling_kernel`."""
+    return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
+
+
+def conv_then_halve(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """(N, I, 2H, 2W) -> (N, O, H, W), with a kernel from `halving_kernel`."""
+    return F.conv2d(x, kernel, bias, stride=2, padding=1)
+
+
+def double(x: Tensor) -> Tensor:
+    """Nearest neighbour. (N, C, H, W) -> (N, C, 2H, 2W)."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def halve(x: Tensor) -> Tensor:
+    """Mean of 2x2 pixels. (N, C, 2H, 2W) -> (N, C, H, W)."""
+    return F.avg_pool2d(x, 2)

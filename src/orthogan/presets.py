@@ -1,0 +1,220 @@
+"""Named runs: functions that return a whole configuration, derived from one another.
+
+Sources: P the paper (Brock et al. 2019), A BigGAN-PyTorch's launch scripts.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from orthogan.config import (
+    CadenceConfig,
+    DataConfig,
+    EmaConfig,
+    OptimizerConfig,
+    RegularizerConfig,
+    RunConfig,
+    override,
+)
+from orthogan.errors import unknown
+from orthogan.networks.biggan import BigGANConfig
+
+Run = RunConfig[Any]
+
+
+def digits() -> Run:
+    """A small BigGAN that draws the MNIST digits after minutes on a processor."""
+    return RunConfig(
+        network=BigGANConfig(
+            resolution=32,
+            n_classes=10,
+            width=16,
+            g_channels=(4, 4, 4, 4),
+            d_channels=(4, 4, 4, 4),
+            d_downs=2,
+            dim_z=64,
+        ),
+        data=DataConfig(source="digits"),
+        optimizer=OptimizerConfig(g_lr=4e-4, d_lr=4e-4, beta1=0.0, beta2=0.99),
+        ema=EmaConfig(decay=0.99),
+        cadence=CadenceConfig(log_images=1_000, sheet_images=5_000, checkpoint_images=5_000),
+        images=25_000,
+        batch=64,
+    )
+
+
+def biggan_128() -> Run:
+    """BigGAN at 128 px, the last row of its kind in the paper's Table 1 (ch 96, batch 2048): P."""
+    return RunConfig(
+        network=BigGANConfig(resolution=128, n_classes=1000, g_attention=64, d_attention=64),
+        optimizer=OptimizerConfig(g_lr=5e-5, d_lr=2e-4, beta1=0.0, beta2=0.999),
+        regularizers=RegularizerConfig(g_ortho=1e-4),
+        ema=EmaConfig(decay=0.9999, start_steps=20_000),
+        cadence=CadenceConfig(log_images=40_960, sheet_images=2_048_000, checkpoint_images=2_048_000),
+        images=165_000 * 2 * 2048,
+        batch=2048,
+    )
+
+
+def biggan_256() -> Run:
+    """BigGAN at 256 px: one more block at 16 px in each network, attention of G at 128 px: P."""
+    return override(
+        biggan_128(),
+        {
+            "network.resolution": 256,
+            "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
+            "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
+            "network.d_downs": 6,
+            "network.g_attention": 128,
+            "network.dim_z": 140,
+        },
+    )
+
+
+def biggan_512() -> Run:
+    """BigGAN at 512 px with the paper's z of 160 dimensions, attention at 64 px in both networks: P."""
+    return override(
+        biggan_256(),
+        {
+            "network.resolution": 512,
+            "network.g_channels": (16, 16, 8, 8, 4, 2, 1, 1),
+            "network.d_channels": (1, 1, 2, 4, 8, 8, 16, 16),
+            "network.d_downs": 7,
+            "network.g_attention": 64,
+            "network.dim_z": 160,
+        },
+    )
+
+
+def biggan_512_released() -> Run:
+    """BigGAN at 512 px with the z of 128 dimensions that the released weights have."""
+    return override(biggan_512(), {"network.dim_z": 128})
+
+
+def biggan_64() -> Run:
+    """BigGAN at 64 px as BigGAN-PyTorch builds it, with the 128 px run's settings: A."""
+    return override(
+        biggan_128(),
+        {
+            "network.resolution": 64,
+            "network.g_channels": (16, 16, 8, 4, 2),
+            "network.d_channels": (1, 2, 4, 8, 16),
+            "network.d_downs": 4,
+            "network.d_attention": 32,
+        },
+    )
+
+
+def biggan_32() -> Run:
+    """BigGAN for CIFAR-10 as BigGAN-PyTorch's script trains it (batch 50, 4 D steps, no shared embedding): A."""
+    return RunConfig(
+        network=BigGANConfig(
+            resolution=32,
+            n_classes=10,
+            width=64,
+            g_channels=(4, 4, 4, 4),
+            d_channels=(4, 4, 4, 4),
+            d_downs=2,
+            dim_z=128,
+            skip_z=False,
+            shared_embedding=False,
+            bn_eps=1e-5,
+            sn_eps=1e-8,
+            init="normal",
+        ),
+        data=DataConfig(mirror=True),
+        optimizer=OptimizerConfig(g_lr=2e-4, d_lr=2e-4, beta1=0.0, beta2=0.999),
+        ema=EmaConfig(decay=0.9999, start_steps=1_000),
+        images=125_000 * 4 * 50,
+        batch=50,
+        d_steps=4,
+    )
+
+
+def biggan_32_studiogan() -> Run:
+    """BigGAN for CIFAR-10 as StudioGAN builds it: ch 96, split z, attention at 16 px, a narrower D."""
+    return override(
+        biggan_32(),
+        {
+            "network.width": 96,
+            "network.d_channels": (2, 2, 2, 2),
+            "network.g_attention": 16,
+            "network.d_attention": 16,
+            "network.dim_z": 80,
+            "network.skip_z": True,
+            "network.shared_embedding": True,
+            "network.init": "orthogonal",
+            "optimizer.beta1": 0.5,
+            "batch": 64,
+            "d_steps": 5,
+            "images": 100_000 * 5 * 64,
+        },
+    )
+
+
+def biggan_128_accumulated() -> Run:
+    """BigGAN at 128 px for 8 GPUs as BigGAN-PyTorch ran it: batch 256 x 8 micro-batches, 1 D step: A."""
+    return override(
+        biggan_128(),
+        {
+            "accumulate": 8,
+            "d_steps": 1,
+            "optimizer.g_lr": 1e-4,
+            "optimizer.d_lr": 4e-4,
+            "optimizer.eps": 1e-6,
+            "network.sn_eps": 1e-6,
+            "network.bn_eps": 1e-5,
+            "regularizers.g_ortho": 0.0,
+            "images": 138_000 * 2048,
+        },
+    )
+
+
+def _table1(batch: int, iterations: int, **network: Any) -> Callable[[], Run]:
+    """A row of BigGAN's Table 1 without orthogonal regularisation; z has 128 dimensions where it is not split."""
+
+    def preset() -> Run:
+        changes: dict[str, Any] = {f"network.{k}": v for k, v in network.items()}
+        run = override(biggan_128(), {**changes, "regularizers.g_ortho": 0.0, "batch": batch})
+        return replace(run, images=iterations * run.images_per_step)
+
+    return preset
+
+
+_PLAIN = {"shared_embedding": False, "skip_z": False, "dim_z": 128}
+
+PRESETS: dict[str, Callable[[], Run]] = {
+    "digits": digits,
+    "biggan-32": biggan_32,
+    "biggan-32-studiogan": biggan_32_studiogan,
+    "biggan-64": biggan_64,
+    "biggan-128": biggan_128,
+    "biggan-128-accumulated": biggan_128_accumulated,
+    "biggan-256": biggan_256,
+    "biggan-512": biggan_512,
+    "biggan-512-released": biggan_512_released,
+    # BigGAN's Table 1, from the second row down; its last but one is biggan-128 itself.
+    "table1-512": _table1(512, 1_000_000, width=64, **_PLAIN),
+    "table1-1024": _table1(1024, 1_000_000, width=64, **_PLAIN),
+    "table1-2048": _table1(2048, 732_000, width=64, **_PLAIN),
+    "table1-wide": _table1(2048, 295_000, **_PLAIN),
+    "table1-shared": _table1(2048, 185_000, skip_z=False, dim_z=128),
+    "table1-skip-z": _table1(2048, 152_000),
+    "table1-ortho": biggan_128,
+    "table1-ch64": lambda: override(biggan_128(), {"network.width": 64, "images": 371_000 * 2 * 2048}),
+}
+
+
+def describe(name: str) -> str:
+    """One line on a preset."""
+    function = PRESETS[name]
+    if name.startswith("table1-"):
+        return f"Row of BigGAN's Table 1: {name.removeprefix('table1-')}"
+    return (function.__doc__ or "").strip().splitlines()[0]
+
+
+def get(name: str) -> Run:
+    """The configuration of a preset. An unknown name is an error that offers the nearest one."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]()

@@ -1,0 +1,110 @@
+"""What the command line shows: progress, tables, the last word. Only this and the commands print."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from orthogan.training.trainer import Observer
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+QUIET_SECONDS = 15.0
+"""Pause between lines of progress where there is no terminal."""
+
+
+class TrainingView(Observer):
+    """A bar with images, speed, losses and the time left; or a line now and then where there is no terminal."""
+
+    def __init__(self, total: int):
+        self.total = total
+        self.first: int | None = None
+        self.began = self.last_line = time.monotonic()
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("images  {task.fields[speed]}  {task.fields[losses]}  left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("training", total=total, speed="", losses="")
+
+    def __enter__(self) -> "TrainingView":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def stepped(self, images: int, stats: dict[str, float]) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            # Speed and time left are reckoned from the end of the first step, which is slower than the rest.
+            self.first, self.began = images, now
+        speed = (images - self.first) / max(now - self.began, 1e-9)
+        losses = f"D {stats['d_loss']:.3f} G {stats['g_loss']:.3f}"
+        told = f"{speed:.0f}/s" if images > self.first else ""
+        self.bar.update(self.task, completed=images, speed=told, losses=losses)
+        if not console.is_terminal and now - self.last_line > QUIET_SECONDS:
+            self.last_line = now
+            left = (self.total - images) / speed if speed else 0.0
+            console.print(f"{images}/{self.total} images  {told}  {losses}  {left:.0f} s left")
+
+    def told(self, text: str) -> None:
+        console.print(text, markup=False)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Any]:
+    """A bar for (done, total) callbacks, shown from the first call on."""
+    bar = Progress(
+        TextColumn(what), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, disable=not console.is_terminal,
+    )  # fmt: skip
+    task = None
+    started = False
+
+    def update(done: int, total: int) -> None:
+        nonlocal task, started
+        if not started:
+            bar.start()
+            task, started = bar.add_task(what, total=total), True
+        assert task is not None
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield update
+    finally:
+        if started:
+            bar.stop()
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Print a table; numbers are aligned to the right."""
+    shown = Table(title=title, title_justify="left", show_edge=False)
+    for i, column in enumerate(columns):
+        numeric = rows and all(isinstance(row[i], int | float) for row in rows)
+        shown.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        shown.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+    console.print(shown)
+
+
+def amount(value: float, unit: str) -> str:
+    """1234567 -> '1.23 M...': a number with a decimal prefix."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.2f} {prefix}{unit}"
+    return f"{value:.0f} {unit}"
+
+
+def fail(text: str) -> None:
+    errors.print(f"[bold red]error:[/] {text}" if sys.stderr.isatty() else f"error: {text}", markup=sys.stderr.isatty())

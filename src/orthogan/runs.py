@@ -1,0 +1,105 @@
+"""Beginning and continuing a run: configuration, data and folder come together here."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from orthogan import presets, runtime
+from orthogan.config import MAY_CHANGE_ON_RESUME, RunConfig, differences, override
+from orthogan.data import ImageCache, pack
+from orthogan.errors import UserError, unknown
+from orthogan.game.losses import LOSSES
+from orthogan.training import checkpoint
+from orthogan.training.logs import read_config, write_config
+from orthogan.training.trainer import Observer, Trainer, check_world, make_fabric
+
+Progress = Callable[[int, int], None]
+
+
+def resolve(config: RunConfig[Any], preset: str, n_classes: int, device: torch.device) -> RunConfig[Any]:
+    """Fill in what depends on the data and the machine: number of classes, precision.
+
+    Raises `UserError` if the number of classes was set by hand to something that the data does not have.
+    """
+    if config.loss not in LOSSES:
+        raise unknown("loss", config.loss, LOSSES)
+    asked = config.network.n_classes
+    if asked not in (n_classes, presets.get(preset).network.n_classes):
+        raise UserError(
+            f"network.n_classes={asked}, but the data has {n_classes} classes; leave the setting out to take the data's"
+        )
+    precision = runtime.resolve_precision(config.precision, device)
+    return override(config, {"network.n_classes": n_classes, "precision": precision})  # type: ignore[no-any-return]
+
+
+def load_data(config: RunConfig[Any], progress: Progress | None = None) -> ImageCache:
+    """The packed images of a run's source. Raises `UserError`, naming every unreadable file, before any training."""
+    if not config.data.source:
+        raise UserError("data.source is not set: give --data a folder, a zip, an array file, or the word digits")
+    return pack(config.data, config.network.resolution, progress)
+
+
+def refuse_existing(folder: Path) -> None:
+    if (folder / "config.json").exists():
+        raise UserError(
+            f"{folder} already holds a run: go on with it by `orthogan resume {folder}`, or choose another --out"
+        )
+
+
+def start(
+    config: RunConfig[Any], preset: str, folder: Path, observer: Observer, device: torch.device, progress: Progress
+) -> Trainer:
+    """A trainer at step 0 in a new folder."""
+    refuse_existing(folder)
+    fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
+    cache = _load_on_all(fabric, config, progress)
+    config = resolve(config, preset, cache.n_classes, device)
+    check_world(config, fabric.world_size)
+    trainer = Trainer(config, cache, folder, fabric, observer)
+    if fabric.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_config(folder, config, preset)
+    return trainer
+
+
+def resume(
+    folder: Path, config: RunConfig[Any], observer: Observer, device: torch.device, progress: Progress
+) -> Trainer:
+    """A trainer where the newest whole checkpoint stands, or at step 0 if the run was stopped before its first one.
+
+    `config` may differ from the run's own in length and cadences; anything else is refused with all differences.
+    """
+    refuse_changes(folder, config)
+    fabric = make_fabric(config.precision, device)
+    trainer = Trainer(config, _load_on_all(fabric, config, progress), folder, fabric, observer)
+    if checkpoint.numbered(folder / "checkpoints"):
+        path, complaints = checkpoint.newest(folder / "checkpoints")
+        for complaint in complaints:
+            observer.told(f"skipped: {complaint}")
+        trainer.restore(path)
+        observer.told(f"resumed from {path}")
+    return trainer
+
+
+def refuse_changes(folder: Path, config: RunConfig[Any]) -> None:
+    """Compare with what the newest checkpoint was trained with, or with the run's own file before the first one."""
+    saved = checkpoint.numbered(folder / "checkpoints")
+    trained = (
+        checkpoint.read_header(checkpoint.newest(folder / "checkpoints")[0]).config if saved else read_config(folder)
+    )
+    changed = [d for d in differences(trained, config) if not d[0].startswith(MAY_CHANGE_ON_RESUME)]
+    if changed:
+        told = "\n".join(f"  {path}: {before!r} -> {after!r}" for path, before, after in changed)
+        raise UserError(
+            f"a resumed run must keep its configuration, but these settings differ:\n{told}\n"
+            "put them back, or start a new run with `orthogan train`; length (images) and cadences may change"
+        )
+
+
+def _load_on_all(fabric: Fabric, config: RunConfig[Any], progress: Progress) -> ImageCache:
+    """Let one process of each machine pack; the others then find the cache."""
+    with fabric.rank_zero_first(local=True):
+        return load_data(config, progress)

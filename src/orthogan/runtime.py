@@ -1,0 +1,59 @@
+"""What this machine is: device, precision, versions."""
+
+import importlib.metadata
+import subprocess
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("orthogan", "torch", "lightning-fabric", "numpy", "pillow", "safetensors")
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The named device, or the GPU if there is one, or the processor."""
+    if name is not None:
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 matrices in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    # Private, but PyTorch has no public way to ask; absent, bf16 counts as slow.
+    asks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, ask, bool)() for ask in asks)
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`auto` becomes what is fast on the device: bf16 or float32."""
+    if precision != "auto":
+        return precision
+    return "bf16" if bf16_is_fast(device) else "float32"
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which a network runs at a resolved precision."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that decide the numbers."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def git_commit() -> str | None:
+    """The commit of the source checkout that runs, if it is one; `+` marks uncommitted changes."""
+    here = Path(__file__).parent
+    try:
+        commit = _git("rev-parse", "HEAD", cwd=here)
+        return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no", cwd=here) else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*words: str, cwd: Path) -> str:
+    done = subprocess.run(["git", *words], cwd=cwd, capture_output=True, text=True, check=True, timeout=5)
+    return done.stdout.strip()

@@ -1,0 +1,321 @@
+"""The loop of a run: batches in, updates, and what is due at which number of images."""
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from orthogan.config import RunConfig
+from orthogan.data import BatchStream, ImageCache
+from orthogan.errors import UserError
+from orthogan.game import regularizers
+from orthogan.game.latents import normal, uniform_classes
+from orthogan.game.losses import LOSSES
+from orthogan.metrics.evaluate import Scorer
+from orthogan.networks import build_discriminator, build_generator
+from orthogan.randomness import draw
+from orthogan.sampling import class_sheet, snapshot
+from orthogan.training import checkpoint
+from orthogan.training.ema import Ema
+from orthogan.training.logs import RunLog
+from orthogan.training.steps import Batch, Game, Player
+
+
+class Observer:
+    """What a run tells while it goes on. The command line overrides it; nothing here prints."""
+
+    def stepped(self, images: int, stats: dict[str, float]) -> None:
+        """After every step: images shown so far, the losses of the step."""
+
+    def told(self, text: str) -> None:
+        """Something worth a line: a checkpoint, a sheet, a score, a warning."""
+
+
+def make_fabric(precision: str, device: torch.device) -> Fabric:
+    """One process, or all that torchrun or SLURM has started, on this kind of device."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=local,
+        num_nodes=world // local,
+        # The spectral vectors are equal in all processes by construction; sending them would only cost time.
+        strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
+        precision={"bf16": "bf16-mixed", "float32": "32-true"}[precision],  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def build_networks(config: RunConfig[Any]) -> tuple[nn.Module, nn.Module]:
+    """G and D with the initial weights of the seed, the same in every process, drawn on the CPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(draw(config.seed, "weights", 0).initial_seed())
+        return build_generator(config.network), build_discriminator(config.network)
+
+
+class Trainer:
+    """A run in a folder: built from its configuration, continued from its newest checkpoint if there is one."""
+
+    def __init__(self, config: RunConfig[Any], cache: ImageCache, folder: Path, fabric: Fabric, observer: Observer):
+        self.config, self.cache, self.folder = config, cache, folder
+        self.fabric, self.observer = fabric, observer
+        self.images = self.steps = 0
+        self.window: dict[str, float] = {}
+        self.window_steps = 0
+        self.best: float | None = None
+        self.stopping = False
+        if fabric.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+        g, d = build_networks(config)
+        self.game = Game(
+            fabric,
+            self._player(g, config.optimizer.g_lr),
+            self._player(d, config.optimizer.d_lr),
+            LOSSES[config.loss],
+            regularizers.of_generator(config.regularizers),
+            joint_fakes=config.bn_over == "batch",
+        )
+        if config.bn_over == "batch":
+            g.checkpoint_blocks = True  # type: ignore[assignment]
+        self.ema = Ema(g, config.ema)
+        self.stream = BatchStream(cache, config.seed, config.data.mirror)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="orthogan-batches")
+        self._read_ahead: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
+
+    def _player(self, network: nn.Module, lr: float) -> Player:
+        network.to(self.fabric.device)
+        o = self.config.optimizer
+        adam = torch.optim.Adam(network.parameters(), lr=lr, betas=(o.beta1, o.beta2), eps=o.eps, fused=True)
+        wrapped, optimizer = self.fabric.setup(network, adam)
+        return Player(wrapped, network, optimizer)
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def run(self) -> bool:
+        """Train to the configured number of images. False if a signal stopped it early; all is saved either way."""
+        log = RunLog(self.folder, self.images) if self.fabric.is_global_zero else None
+        scorer = self._scorer()
+        with self._signals():
+            while self.images < self.config.images and not self._should_stop():
+                before = self.images
+                stats = self._step()
+                self._follow_up(before, stats, log, scorer)
+        if checkpoint.file_name(self.images) not in {p.name for p in checkpoint.numbered(self.checkpoints)}:
+            self.save()
+        if log is not None:
+            log.close()
+        self._reader.shutdown()
+        return self.images >= self.config.images
+
+    def _step(self) -> dict[str, float]:
+        """d_steps updates of D, each on new images, then one of G, then the average."""
+        config = self.config
+        for _ in range(config.d_steps):
+            real = self._real(self.images)
+            stats = self.game.update_discriminator(real, self._latents("latents of D", self.images))
+            self.images += config.batch
+        stats |= self.game.update_generator(self._latents("latents of G", self.images))
+        self.steps += 1
+        self.ema.update(self.game.g.network, self.steps)
+        values = self.fabric.all_reduce(torch.stack(list(stats.values())).double())
+        return dict(zip(stats, values.tolist(), strict=True))  # type: ignore[union-attr]
+
+    def _follow_up(self, before: int, stats: dict[str, float], log: RunLog | None, scorer: Scorer | None) -> None:
+        cadence = self.config.cadence
+        self.window_steps += 1
+        for name, value in stats.items():
+            self.window[name] = self.window.get(name, 0.0) + value
+        if self._due(before, cadence.log_images):
+            self._log(log)
+        if log is not None:
+            self.observer.stepped(self.images, stats)
+        if self._due(before, cadence.sheet_images):
+            self._sheet()
+        if self._due(before, cadence.checkpoint_images):
+            self.save()
+        if self._due(before, cadence.score_images):
+            self._score(log, scorer)
+
+    def _due(self, before: int, every: int) -> bool:
+        return every > 0 and self.images // every > before // every
+
+    def _should_stop(self) -> bool:
+        """Whether any process was told to stop: they must leave the loop after the same step."""
+        if self.fabric.world_size == 1:
+            return self.stopping
+        return bool(self.fabric.all_reduce(torch.tensor(float(self.stopping)), reduce_op="sum"))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM lets the step finish; a second Ctrl-C interrupts at once."""
+
+        def stop(number: int, frame: object) -> None:
+            if self.stopping and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.stopping = True
+
+        before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    # -- batches -------------------------------------------------------------------------------------------------
+
+    @property
+    def local_batch(self) -> int:
+        return self.config.batch // self.fabric.world_size
+
+    def _mine(self, whole: Tensor) -> Tensor:
+        """This process's rows of a tensor drawn for the whole batch."""
+        return whole[self.fabric.global_rank * self.local_batch :][: self.local_batch].to(self.fabric.device)
+
+    def _micro(self, x: Tensor, y: Tensor | None) -> list[Batch]:
+        k = self.config.accumulate
+        labels = y.chunk(k) if y is not None else [None] * k
+        return list(zip(x.chunk(k), labels, strict=True))
+
+    def _real(self, position: int) -> list[Batch]:
+        """Micro-batches of real images in [-1, 1]; the next batch is read while this one is trained on."""
+        if self._read_ahead is None or self._read_ahead[0] != position:
+            self._read_ahead = position, self._read(position)
+        images, labels = self._read_ahead[1].result()
+        following = position + self.config.batch
+        self._read_ahead = following, self._read(following)
+        x = images.to(self.fabric.device, non_blocking=True).float().div_(127.5).sub_(1)
+        return self._micro(x, labels.to(self.fabric.device) if self.cache.n_classes else None)
+
+    def _read(self, position: int) -> Future[tuple[Tensor, Tensor]]:
+        offset = self.fabric.global_rank * self.local_batch
+        return self._reader.submit(self.stream.batch, position + offset, self.local_batch)
+
+    def _latents(self, purpose: str, position: int) -> list[Batch]:
+        source = draw(self.config.seed, purpose, position)
+        network = self.config.network
+        z = normal(self.config.batch, network.dim_z, source)
+        y = uniform_classes(self.config.batch, network.n_classes, source) if network.n_classes else None
+        return self._micro(self._mine(z), None if y is None else self._mine(y))
+
+    # -- what is due ---------------------------------------------------------------------------------------------
+
+    def _log(self, log: RunLog | None) -> None:
+        means = {name: total / self.window_steps for name, total in self.window.items()}
+        self.window, self.window_steps = {}, 0
+        if log is not None:
+            log.line({"images": self.images, "steps": self.steps, **means})
+            log.curves(means, self.images)
+
+    def _sheet(self) -> None:
+        if self.fabric.is_global_zero:
+            path = self.folder / "sheets" / f"images-{self.images:012d}.png"
+            path.parent.mkdir(exist_ok=True)
+            class_sheet(snapshot(self.ema.module, self.config.precision), self.config.seed).save(path)
+            self.observer.told(f"sheet {path}")
+
+    def _scorer(self) -> Scorer | None:
+        """None where scores are not asked for, or cannot be had: training goes on without them."""
+        if not self.config.cadence.score_images or not self.fabric.is_global_zero:
+            return None
+        try:
+            return Scorer(
+                self.config.cadence.score_features, self.cache.images, self.cache.fingerprint, self.fabric.device
+            )
+        except UserError as error:
+            self.observer.told(f"training without scores: {error}")
+            return None
+
+    def _score(self, log: RunLog | None, scorer: Scorer | None) -> None:
+        if scorer is None or log is None:
+            return
+        sampler = snapshot(self.ema.module, self.config.precision)
+        result = scorer.score(
+            sampler.stream(self.config.cadence.score_samples, seed=self.config.seed), seed=self.config.seed
+        )
+        log.line({"images": self.images, **result}, "scores.jsonl")
+        distance = float(result["scores"]["frechet_distance"])
+        log.curves({"frechet_distance": distance}, self.images)
+        self.observer.told(f"frechet distance ({self.config.cadence.score_features}) {distance:.2f}")
+        if self.best is None or distance < self.best:
+            self.best = distance
+            checkpoint.keep_as_best(self.save())
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    def _parts(self) -> dict[str, nn.Module]:
+        return {"generator": self.game.g.network, "discriminator": self.game.d.network, "ema": self.ema.module}
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"g_optimizer": self.game.g.optimizer, "d_optimizer": self.game.d.optimizer}
+
+    def save(self) -> Path:
+        """Write everything the next step depends on."""
+        path = self.checkpoints / checkpoint.file_name(self.images)
+        if self.fabric.is_global_zero:
+            tensors = {f"{p}.{k}": v for p, module in self._parts().items() for k, v in module.state_dict().items()}
+            for name, optimizer in self._optimizers().items():
+                for index, state in optimizer.state_dict()["state"].items():
+                    tensors |= {f"{name}.{index}.{key}": value for key, value in state.items()}
+            checkpoint.save(path, tensors, checkpoint.Header(self.config, self.images, self.steps, self._extra()))
+            checkpoint.prune(self.checkpoints, self.config.cadence.keep_last)
+            self.observer.told(f"checkpoint {path}")
+        self.fabric.barrier()
+        return path
+
+    def _extra(self) -> dict[str, Any]:
+        return {
+            "class_names": list(self.cache.class_names),
+            "data": self.cache.fingerprint,
+            "window": self.window,
+            "window_steps": self.window_steps,
+            "best": self.best,
+        }
+
+    def restore(self, path: Path) -> None:
+        """Take up a run where a checkpoint of it stands. Raises `UserError` if the data has changed since."""
+        header, tensors = checkpoint.load(path)
+        if header.extra["data"] != self.cache.fingerprint:
+            raise UserError(
+                f"the data at {self.config.data.source!r} has changed since {path.name} was written; "
+                "restore it, or start a new run with `orthogan train`"
+            )
+        for name, module in self._parts().items():
+            module.load_state_dict(_under(tensors, name))
+        for name, optimizer in self._optimizers().items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in _under(tensors, name).items():
+                index, entry = key.split(".")
+                state.setdefault(int(index), {})[entry] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        self.images, self.steps = header.images, header.steps
+        extra = header.extra
+        self.window, self.window_steps, self.best = dict(extra["window"]), extra["window_steps"], extra["best"]
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def check_world(config: RunConfig[Any], world_size: int) -> None:
+    """Every process must get the same number of images in every micro-batch."""
+    share = world_size * config.accumulate
+    if config.batch % share:
+        below = config.batch // share * share
+        near = " or ".join(str(b) for b in (below, below + share) if b)
+        raise UserError(
+            f"batch={config.batch} cannot be shared by {world_size} processes with accumulate={config.accumulate} "
+            f"micro-batches each; try batch {near}"
+        )

@@ -1,0 +1,365 @@
+"""The cache: decoded once, never half, never stale."""
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import noise, truncated_jpeg, zipped
+from PIL import Image
+
+from orthogan.config import DataConfig
+from orthogan.data import open_source, pack
+from orthogan.data.cache import is_abandoned, list_packs, open_if_whole, packs_folder, remove_packs
+from orthogan.data.decode import Policy, square
+from orthogan.data.parallel import for_each_image
+from orthogan.errors import UserError
+
+
+class Count:
+    """A progress callback that remembers."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, done, total):
+        self.calls.append((done, total))
+
+
+def config(root, **settings):
+    return DataConfig(source=str(root), **settings)
+
+
+def test_pack_holds_what_the_source_shows(classes):
+    progress = Count()
+    cache = pack(config(classes), 16, progress)
+    assert cache.images.shape == (5, 16, 16, 3)
+    assert cache.images.dtype == np.uint8
+    assert isinstance(cache.images, np.memmap)
+    assert not cache.images.flags.writeable
+    for row, seed in enumerate((0, 1, 2, 10, 11)):
+        assert np.array_equal(cache.images[row], noise(seed))
+    assert cache.labels.tolist() == [0, 0, 0, 1, 1]
+    assert cache.labels.dtype == np.int64
+    assert (cache.n_classes, cache.class_names, cache.resolution, len(cache)) == (2, ["cat", "dog"], 16, 5)
+    assert progress.calls[-1] == (5, 5)
+
+
+def test_the_second_time_nothing_is_decoded(classes):
+    first, progress = pack(config(classes), 16), Count()
+    again = pack(config(classes), 16, progress)
+    assert progress.calls == []
+    assert again.path == first.path
+    assert again.fingerprint == first.fingerprint
+    assert np.array_equal(again.images, first.images)
+
+
+def test_without_classes(classes):
+    cache = pack(config(classes, unconditional=True), 16)
+    assert (cache.labels, cache.n_classes, len(cache)) == (None, 0, 5)
+
+
+def test_every_setting_of_the_images_has_its_own_pack(classes):
+    base = config(classes)
+    variants = [
+        (base, 16),
+        (base, 24),
+        (config(classes, crop="pad"), 16),
+        (config(classes, resize="lanczos"), 16),
+        (config(classes, background="black"), 16),
+        (config(classes, unconditional=True), 16),
+    ]
+    assert len({pack(*variant).path for variant in variants}) == len(variants)
+    # What only concerns batches, or what to do about bad files, does not.
+    assert pack(config(classes, mirror=True, skip_bad=True), 16).path == pack(base, 16).path
+
+
+def test_a_changed_source_is_noticed(classes, picture):
+    before = pack(config(classes), 16)
+    picture(classes / "cat" / "0.png", seed=77)
+    after = pack(config(classes), 16)
+    assert np.array_equal(after.images[0], noise(77))
+    assert after.fingerprint != before.fingerprint
+
+
+def test_fingerprint_is_of_pixels_and_labels_not_of_places(classes, tmp_path):
+    original = pack(config(classes), 16)
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(classes, copy, copy_function=shutil.copyfile)
+    archive = zipped(classes, tmp_path / "pets.zip")
+    assert pack(config(copy), 16).fingerprint == original.fingerprint
+    assert pack(config(archive), 16).fingerprint == original.fingerprint
+    assert pack(config(copy), 16).path != original.path
+    assert pack(config(classes, unconditional=True), 16).fingerprint != original.fingerprint
+    assert pack(config(classes), 24).fingerprint != original.fingerprint
+
+
+# Torn packs
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def alter(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"cat"', b'"cow"'))
+
+
+def flip_last_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("images.npy", cut),
+        ("images.npy", Path.unlink),
+        ("labels.npy", cut),
+        ("labels.npy", Path.unlink),
+        ("labels.npy", flip_last_byte),
+        ("meta.json", cut),
+        ("meta.json", alter),
+        ("meta.json", Path.unlink),
+    ],
+)
+def test_a_torn_pack_is_noticed_and_built_again(classes, cache_home, name, harm):
+    home = pack(config(classes), 16).path
+    harm(home / name)
+    assert open_if_whole(home) is None
+    progress = Count()
+    cache = pack(config(classes), 16, progress)
+    assert progress.calls
+    assert np.array_equal(cache.images[4], noise(11))
+    assert [path.name for path in cache_home.iterdir()] == [home.name]
+
+
+def test_a_file_too_long_is_torn_too(classes):
+    home = pack(config(classes), 16).path
+    with (home / "images.npy").open("ab") as file:
+        file.write(b"x")
+    assert open_if_whole(home) is None
+
+
+# Unreadable images
+
+
+@pytest.fixture
+def broken(classes):
+    """Three unreadable files, each in its own way, among five good ones."""
+    truncated_jpeg(classes / "cat" / "half.jpg")
+    (classes / "dog" / "0bytes.png").write_bytes(b"")
+    (classes / "dog" / "text.png").write_text("not an image")
+    return classes
+
+
+def test_all_unreadable_images_are_listed_at_once_and_nothing_is_left(broken, cache_home):
+    with pytest.raises(UserError) as caught:
+        pack(config(broken), 16)
+    text = str(caught.value)
+    assert "3 of 8 images cannot be read" in text
+    for name, reason in (("cat/half.jpg", "truncated"), ("dog/0bytes.png", "identify"), ("dog/text.png", "identify")):
+        assert any(line.strip().startswith(f"{name}: ") and reason in line for line in text.splitlines()), name
+    assert "--data.skip-bad" in text
+    assert list(cache_home.iterdir()) == []
+
+
+def test_skip_bad_leaves_them_out(broken):
+    cache = pack(config(broken, skip_bad=True), 16)
+    assert len(cache) == 5
+    assert cache.labels.tolist() == [0, 0, 0, 1, 1]
+    for row, seed in enumerate((0, 1, 2, 10, 11)):
+        assert np.array_equal(cache.images[row], noise(seed))
+    assert [name for name, _ in cache.skipped] == ["cat/half.jpg", "dog/0bytes.png", "dog/text.png"]
+    assert sorted(path.name for path in cache.path.iterdir()) == ["images.npy", "labels.npy", "meta.json"]
+
+
+def test_a_pack_with_skipped_images_does_not_serve_who_did_not_ask(broken):
+    pack(config(broken, skip_bad=True), 16)
+    progress = Count()
+    with pytest.raises(UserError, match="3 of 8 images cannot be read"):
+        pack(config(broken), 16, progress)
+    assert progress.calls == []
+
+
+def test_nothing_readable_is_an_error_even_with_skip_bad(tmp_path):
+    truncated_jpeg(tmp_path / "in" / "a.jpg")
+    with pytest.raises(UserError, match="1 of 1 images cannot be read") as caught:
+        pack(config(tmp_path / "in", skip_bad=True), 16)
+    assert "skip-bad" not in str(caught.value)
+
+
+def test_a_long_list_is_cut_with_a_count(tmp_path, picture):
+    picture(tmp_path / "in" / "good.png")
+    for i in range(73):
+        (tmp_path / "in" / f"bad{i:02d}.png").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        pack(config(tmp_path / "in"), 16)
+    text = str(caught.value)
+    assert "73 of 74" in text
+    assert text.count(".png: ") == 50
+    assert "and 23 more" in text
+
+
+def test_damage_inside_a_zip_is_found(classes, tmp_path):
+    archive = zipped(classes, tmp_path / "a.zip")
+    data = bytearray(archive.read_bytes())
+    data[data.index((classes / "dog" / "1.png").read_bytes()) + 60] ^= 255
+    archive.write_bytes(data)
+    with pytest.raises(UserError, match=r"1 of 5 images cannot be read\n  dog/1\.png: .*CRC"):
+        pack(config(archive), 16)
+
+
+# Several processes
+
+
+def test_processes_give_what_one_gives(tmp_path, picture):
+    for i in range(130):
+        picture(tmp_path / "in" / f"{i:03d}.png", seed=i, size=(20, 17))
+    (tmp_path / "in" / "100x.png").write_bytes(b"")
+    settings, progress = config(tmp_path / "in", skip_bad=True), Count()
+    together = pack(settings, 16, progress, workers=2)
+    images = np.array(together.images)
+    assert [total for _, total in progress.calls] == [131] * 3
+    assert [done for done, _ in progress.calls] == sorted(done for done, _ in progress.calls)
+    remove_packs(list_packs())
+    alone = pack(settings, 16, workers=1)
+    assert np.array_equal(images, alone.images)
+    assert together.fingerprint == alone.fingerprint
+    assert together.skipped == alone.skipped
+
+
+class DieInChildren:
+    """Work that no other process survives."""
+
+    def __init__(self):
+        self.parent = os.getpid()
+
+    def __call__(self, source, index):
+        if os.getpid() != self.parent:
+            os._exit(1)
+        return index
+
+
+def test_when_processes_cannot_run_one_goes_on(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((3, 8, 8, 3), np.uint8))
+    with pytest.warns(UserWarning, match="going on in one process"):
+        assert for_each_image(open_source(str(tmp_path / "a.npy")), DieInChildren(), workers=2) == [0, 1, 2]
+
+
+def test_decoding_processes_need_no_pytorch():
+    code = "import sys, orthogan.data.pack, orthogan.data; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def pack_when_told(settings, start, found):
+    start.wait()
+    cache = pack(settings, 64)
+    found.put((str(cache.path), cache.fingerprint, int(cache.images.sum())))
+
+
+def test_two_packers_of_one_key_do_no_harm(tmp_path, picture, cache_home):
+    for i in range(40):
+        picture(tmp_path / "in" / f"{i}.png", seed=i, size=(90, 90))
+    context = multiprocessing.get_context("spawn")
+    start, found = context.Event(), context.Queue()
+    packers = [context.Process(target=pack_when_told, args=(config(tmp_path / "in"), start, found)) for _ in range(3)]
+    for packer in packers:
+        packer.start()
+    start.set()
+    results = [found.get(timeout=30) for _ in packers]
+    for packer in packers:
+        packer.join()
+    assert len(set(results)) == 1
+    assert [str(path) for path in cache_home.iterdir()] == [results[0][0]]
+
+
+def test_a_pack_that_appears_meanwhile_is_used(classes, cache_home):
+    other = None
+
+    def another_packer(done, total):
+        nonlocal other
+        if other is None:
+            other = "under way"
+            other = pack(config(classes), 16)
+
+    cache = pack(config(classes), 16, another_packer)
+    assert cache.path == other.path
+    assert os.path.samefile(cache.path / "images.npy", other.images.filename)
+    assert [path.name for path in cache_home.iterdir()] == [cache.path.name]
+
+
+def test_a_torn_pack_that_appears_meanwhile_is_replaced(classes, cache_home):
+    calls = []
+
+    def another_packer(done, total):
+        calls.append(done)
+        if len(calls) == 1:
+            cut(pack(config(classes), 16).path / "images.npy")
+
+    cache = pack(config(classes), 16, another_packer)
+    assert np.array_equal(cache.images[0], noise(0))
+    assert len(list(cache_home.iterdir())) == 1
+
+
+def test_an_interrupted_packer_leaves_nothing(classes, cache_home):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(config(classes), 16, interrupt)
+    assert list(cache_home.iterdir()) == []
+
+
+# The folder
+
+
+def test_a_full_disk_is_told_before_decoding(classes, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(UserError, match=r"0\.0 GiB are free; set ORTHOGAN_CACHE"):
+        pack(config(classes), 16)
+
+
+def test_what_killed_packers_left_is_cleared_and_what_is_written_stays(classes, cache_home):
+    for name, age in (("dead", 86400), ("alive", 60)):
+        folder = cache_home / f"{name}.partial-1"
+        folder.mkdir(parents=True)
+        (folder / "images.npy").write_bytes(b"x")
+        for path in (folder / "images.npy", folder):
+            os.utime(path, (time.time() - age,) * 2)
+    assert is_abandoned(cache_home / "dead.partial-1")
+    assert [info.path.name for info in list_packs()] == ["dead.partial-1"]
+    kept = pack(config(classes), 16).path.name
+    assert {path.name for path in cache_home.iterdir()} == {"alive.partial-1", kept}
+
+
+def test_where_the_cache_lies(monkeypatch, tmp_path):
+    assert packs_folder() == tmp_path / "cache-home" / "data"
+    monkeypatch.delenv("ORTHOGAN_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert packs_folder() == tmp_path / "xdg" / "orthogan" / "data"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert packs_folder() == tmp_path / "home" / ".cache" / "orthogan" / "data"
+
+
+def test_somebodys_own_pictures(tmp_path):
+    """Several sizes and modes in one folder, packed as each alone would be."""
+    root = tmp_path / "own"
+    root.mkdir()
+    Image.fromarray(noise(1, (40, 25))).save(root / "a.jpg")
+    Image.fromarray(noise(2, (30, 30))[..., 0]).save(root / "b.png")
+    Image.fromarray(noise(3, (9, 50))).convert("P").save(root / "c.gif")
+    Image.fromarray(noise(4, (33, 33))).convert("CMYK").save(root / "d.tif")
+    Image.new("RGBA", (50, 20), (0, 0, 255, 100)).save(root / "e.webp")
+    cache = pack(config(root, background="#102030"), 48)
+    policy = Policy(48, background=(16, 32, 48))
+    for row, path in enumerate(sorted(root.iterdir())):
+        with Image.open(path) as image:
+            assert np.array_equal(cache.images[row], square(image, policy))

@@ -1,0 +1,147 @@
+"""`orthogan evaluate`, with a tiny feature network and, where one is needed, a made-up generator."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from orthogan.commands import evaluate as command
+from orthogan.commands.evaluate import main
+from orthogan.config import DataConfig
+from orthogan.errors import UserError
+from orthogan.metrics import features, weights
+from orthogan.metrics.features import FeatureNet
+
+
+@pytest.fixture(autouse=True)
+def workplace(tiny: FeatureNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty current folder, and the tiny network under the name of the usual one."""
+    tiny.name = "efficientnet-lite0"
+    monkeypatch.setattr(features, "load", lambda name, path=None, device="cpu": tiny)
+    monkeypatch.setattr(weights, "locate", lambda name, given=None: Path("nowhere"))
+    monkeypatch.chdir(tmp_path)
+
+
+def noise(n: int, seed: int, side: int = 8) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+
+
+def folder(name: str, images: np.ndarray) -> str:
+    Path(name).mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(f"{name}/{i}.png")
+    return name
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(Path(path).read_text())
+    return result
+
+
+def test_a_folder_is_scored_against_a_folder_twice_alike(capsys: pytest.CaptureFixture[str]):
+    made, real = folder("made", noise(20, 0)), folder("real", noise(30, 1, side=16))
+    assert main([made, "--against", real]) == 0
+    first = read("scores-efficientnet-lite0-n20.json")
+    assert main([made, "--against", real, "--out", "again/scores.json"]) == 0
+    assert first == read("again/scores.json")
+    assert first["protocol"]["generated"] == {
+        "images": 20,
+        "source": "made",
+        "fingerprint": first["protocol"]["generated"]["fingerprint"],
+        "of": 20,
+    }
+    assert first["protocol"]["real"]["size"] == [8, 8]
+    assert first["protocol"]["real"]["resize"] == "area"
+    printed = capsys.readouterr().out
+    assert "Fréchet distance (efficientnet-lite0)" in printed
+    assert "scores-efficientnet-lite0-n20.json" in printed
+
+
+def test_an_array_file_is_a_set_of_images():
+    np.savez("made.npz", images=noise(20, 0))
+    folder("real", noise(20, 1))
+    assert main(["made.npz", "--against", "real", "-n", "12", "--real", "15", "--seed", "3"]) == 0
+    protocol = read("scores-efficientnet-lite0-n12-s3.json")["protocol"]
+    assert protocol["generated"]["images"] == 12
+    assert protocol["generated"]["of"] == 20
+    assert protocol["real"]["images"] == 15
+    assert protocol["settings"]["seed"] == 3
+
+
+def test_images_of_several_sizes_need_a_resolution():
+    folder("made", noise(20, 0))
+    Image.fromarray(noise(1, 0, side=12)[0]).save("made/wide.png")
+    folder("real", noise(20, 1))
+    with pytest.raises(UserError, match=r"8x8, 12x12.*--resolution"):
+        main(["made", "--against", "real"])
+    assert main(["made", "--against", "real", "--resolution", "4"]) == 0
+    assert read("scores-efficientnet-lite0-n21.json")["protocol"]["real"]["size"] == [4, 4]
+
+
+def test_more_images_than_there_are_cannot_be_scored():
+    folder("made", noise(20, 0))
+    with pytest.raises(UserError, match="samples=21: made holds 20 images"):
+        main(["made", "--against", "made", "-n", "21"])
+
+
+def test_truncation_of_images_is_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises((UserError, SystemExit)):
+        main(["made", "--against", "real", "--truncation", "0.5"])
+    # tyro prints what a dataclass refuses, wrapped into a frame.
+    assert "truncation=0.5" in capsys.readouterr().err
+
+
+class MadeUpModel:
+    """Learnt from data that were read with settings of their own."""
+
+    resolution = 8
+    header = SimpleNamespace(config=SimpleNamespace(data=DataConfig(source="elsewhere", crop="stretch")))
+
+    def stream(self, n: int, *, truncation: float | None, form: str, seed: int) -> Iterator[torch.Tensor]:
+        self.truncation = truncation
+        yield from torch.from_numpy(noise(n, seed)).split(7)
+
+    def describe(self) -> dict[str, Any]:
+        return {"checkpoint": "000200.safetensors", "images_seen": 200, "truncation": self.truncation}
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run folder, and a generator in place of what its checkpoint would hold."""
+    path = Path("run").absolute()
+    (path / "checkpoints").mkdir(parents=True)
+    (path / "checkpoints" / "000200.safetensors").touch()
+    (path / "config.json").touch()
+    module = SimpleNamespace(load=lambda path, device: MadeUpModel())
+    monkeypatch.setitem(sys.modules, "orthogan.model", module)
+    return path
+
+
+@pytest.mark.parametrize("which", ["", "checkpoints/000200.safetensors"])
+def test_a_run_is_scored_and_leaves_its_file_in_the_run_folder(run: Path, which: str):
+    folder("real", noise(20, 1, side=16))
+    argv = [str(run / which), "--against", "real", "-n", "25", "--truncation", "0.5", "--seed", "2"]
+    assert main(argv) == 0
+    protocol = read(run / "scores-efficientnet-lite0-200-n25-t0.5-s2.json")["protocol"]
+    assert protocol["generator"] == {
+        "checkpoint": "000200.safetensors",
+        "images_seen": 200,
+        "truncation": 0.5,
+        "seed": 2,
+    }
+    assert protocol["generated"]["images"] == 25
+    assert protocol["real"]["source"] == "real"
+    assert protocol["real"]["crop"] == "stretch"
+
+
+def test_the_command_line_beats_the_generator():
+    options = command.Options(source="run.safetensors", against="real", crop="top", skip_bad=True)
+    config = command.real_config(options, DataConfig(source="elsewhere", crop="stretch", resize="lanczos"))
+    assert (config.source, config.crop, config.resize, config.skip_bad) == ("real", "top", "lanczos", True)
