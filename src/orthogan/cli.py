@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "train a preset on your images",
     "resume": "go on with a run exactly where it stopped",
     "sample": "write images from a run or a checkpoint",
+    "sheet": "one picture of samples by class, or across truncation thresholds",
     "interpolate": "walk between latents or classes: a sheet, a GIF or an MP4",
     "evaluate": "score a run or a folder of images against real ones",
     "data": "look at a source of images before training; clear the cache",

@@ -32,7 +32,7 @@ def resolve(config: RunConfig[Any], preset: str, n_classes: int, device: torch.d
             f"network.n_classes={asked}, but the data has {n_classes} classes; leave the setting out to take the data's"
         )
     precision = runtime.resolve_precision(config.precision, device)
-    return override(config, {"network.n_classes": n_classes, "precision": precision})  # type: ignore[no-any-return]
+    return override(config, {"network.n_classes": n_classes, "precision": precision})
 
 
 def load_data(config: RunConfig[Any], progress: Progress | None = None) -> ImageCache:

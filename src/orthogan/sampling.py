@@ -5,9 +5,10 @@ does not depend on how many others are asked for with it.
 """
 
 import copy
+import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from orthogan import runtime
 from orthogan.config import require
 from orthogan.errors import UserError
-from orthogan.game.latents import check_truncation, latents_at, sample_latents, uniform_classes
+from orthogan.game.latents import check_truncation, latents_at, lerp, sample_latents, slerp, uniform_classes
 from orthogan.nn.norm import norm_layers, standing_statistics
 from orthogan.nn.spectral import baked
 from orthogan.randomness import draw
@@ -172,3 +173,58 @@ def save_images(images: Iterator[Tensor], n: int, out: Path, layout: str) -> Pat
         np.savez(path, images=every.numpy())
         return path
     raise UserError(f"unknown layout {layout!r}; known: images, grid, npz")
+
+
+Walk = Literal["latents", "classes", "both"]
+
+
+def walk(
+    sampler: Sampler,
+    between: Walk,
+    rows: int,
+    steps: int,
+    *,
+    path: Literal["slerp", "lerp"] = "slerp",
+    classes: Sequence[int] | None = None,
+    truncation: float | None = None,
+    form: str = "redraw",
+    seed: int = 0,
+) -> Iterator[Tensor]:
+    """Images (rows * steps, R, R, 3) in reading order: a row goes from one latent or class to the next one's start.
+
+    The statistics of the sampler must fit the truncation. Walking between classes mixes their embeddings.
+    """
+    network = sampler.network
+    if between != "latents" and not network.n_classes:
+        raise UserError(f"between={between!r}: this model was trained without classes; walk between latents")
+    z = latents_at(seed, 0, rows + 1, network.dim_z, truncation, form)
+    t = torch.linspace(0, 1, steps)
+    way = slerp if path == "slerp" else lerp
+    ends = z[1:] if between != "classes" else z[:-1]
+    latents = way(z[:-1], ends, t).transpose(0, 1).reshape(rows * steps, -1)
+    if not network.n_classes:
+        return sampler.render(latents, None)
+    order = classes if classes is not None else range(network.n_classes)
+    y = sampler.labels(rows + 1, list(order), seed)
+    assert y is not None
+    one_hot = torch.nn.functional.one_hot(y, network.n_classes).float()
+    goal = one_hot[1:] if between != "latents" else one_hot[:-1]
+    return sampler.render(latents, lerp(one_hot[:-1], goal, t).transpose(0, 1).reshape(rows * steps, -1))
+
+
+def save_film(images: Iterator[Tensor], steps: int, path: Path, fps: int) -> None:
+    """A GIF or an MP4 that shows every row of a walk at once, going there and back."""
+    rows = torch.cat(list(images)).unflatten(0, (-1, steps))
+    columns = max(1, round(len(rows) ** 0.5))
+    frames = [grid(rows[:, i], columns) for i in [*range(steps), *range(steps - 2, 0, -1)]]
+    if path.suffix == ".gif":
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+        return
+    try:
+        film = importlib.import_module("imageio.v3")
+        importlib.import_module("imageio_ffmpeg")
+    except ImportError as error:
+        raise UserError(
+            "writing MP4 needs two more packages: pip install 'orthogan[video]'; or write a .gif"
+        ) from error
+    film.imwrite(path, [np.asarray(frame) for frame in frames], fps=fps, macro_block_size=2)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -251,6 +252,32 @@ def test_when_processes_cannot_run_one_goes_on(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((3, 8, 8, 3), np.uint8))
     with pytest.warns(UserWarning, match="going on in one process"):
         assert for_each_image(open_source(str(tmp_path / "a.npy")), DieInChildren(), workers=2) == [0, 1, 2]
+
+
+KILLED = """
+import os, signal, sys
+from orthogan.config import DataConfig
+from orthogan.data import pack
+
+def die(done, total):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    pack(DataConfig(source=sys.argv[1]), 16, die, workers=2)
+"""
+
+
+def test_decoding_processes_end_with_a_killed_parent(tmp_path, picture):
+    for i in range(130):
+        picture(tmp_path / "in" / f"{i:03d}.png", seed=i)
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    # The pipe ends when the last process that holds it does: this would time out with processes left over.
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "in")], capture_output=True, timeout=20, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(pack(config(tmp_path / "in"), 16)) == 130
 
 
 def test_decoding_processes_need_no_pytorch():

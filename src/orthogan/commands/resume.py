@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from orthogan import runs, runtime
-from orthogan.commands.options import expand_data, parse
+from orthogan.commands.options import expand_data, parse, run_type
 from orthogan.commands.train import train
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
@@ -21,11 +21,11 @@ Length and cadences may change: orthogan resume RUN --images 500000 --cadence.ch
 
 
 def options_of(config: RunConfig[Any]) -> type:
-    run_type: Any = RunConfig.__class_getitem__(type(config.network))  # type: ignore[attr-defined]
+    settings = run_type(config)
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
-        run: Annotated[run_type, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+        run: Annotated[settings, tyro.conf.arg(name="")]
         device: str | None = None
         """cpu, cuda or cuda:1; the GPU if there is one."""
 

@@ -8,7 +8,7 @@ import torch
 import tyro
 
 from orthogan import presets, runs, runtime
-from orthogan.commands.options import expand_data, parse
+from orthogan.commands.options import expand_data, parse, run_type
 from orthogan.commands.presets import show
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
@@ -26,11 +26,11 @@ The presets:              orthogan presets"""
 
 def options_of(config: RunConfig[Any]) -> type:
     """The options of `orthogan train` for one family: the run's settings without a prefix, and three more."""
-    run_type: Any = RunConfig.__class_getitem__(type(config.network))  # type: ignore[attr-defined]
+    settings = run_type(config)
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
-        run: Annotated[run_type, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+        run: Annotated[settings, tyro.conf.arg(name="")]
         out: Path | None = None
         """Folder of the run; runs/PRESET if left out."""
         device: str | None = None

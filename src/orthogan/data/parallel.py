@@ -2,11 +2,12 @@
 
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from orthogan.data.source import Source
@@ -79,6 +80,15 @@ def _take_job(source: Source, work: Callable[[Source, int], Any]) -> None:
     global _job  # noqa: PLW0603  # the initialiser of a pool can leave its result nowhere else
     _job = source, work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the pool
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its pool, whose processes would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _do_chunk(start: int) -> list[Any]:
