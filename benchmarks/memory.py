@@ -58,7 +58,7 @@ def measure(case: MemoryCase) -> MemoryUse:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise MeasurementError(last_line.removeprefix("benchmarks.ours.NotConnectedError: "))
+        raise MeasurementError(last_line)
     return MemoryUse(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 

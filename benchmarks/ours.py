@@ -3,11 +3,21 @@
 Same work as the rival's callables: `Rival.small(width).train_step`, `Rival.large().sample`.
 """
 
+import itertools
+import logging
 from collections.abc import Callable
+from pathlib import Path
 
+import torch
 
-class NotConnectedError(NotImplementedError):
-    """This side of the comparison cannot run yet; the report leaves it out and says so."""
+import orthogan
+from orthogan import presets, runs
+from orthogan.config import DataConfig, override
+from orthogan.data import BatchStream, pack
+from orthogan.sampling import Sampler
+from orthogan.training.trainer import Observer, Trainer, make_fabric
+
+DIGITS = DataConfig(source="digits")
 
 
 def make_train_step(
@@ -15,24 +25,46 @@ def make_train_step(
 ) -> Callable[[], object]:
     """Build a fresh 32x32 pair (10 classes, per-class BN tables, no attention); return one iteration.
 
+    The iteration is the trainer's own: it reads its images from the packed digits.
+
     Args:
         width: channel multiplier of both networks (64 as published).
         batch: real images of one D update; an iteration has 2 D updates, one G update and the weight average, so it
             consumes 2 * batch real images.
         precision: "bf16" (autocast) or "float32".
-        channels_last: memory layout of weights and activations.
+        channels_last: memory layout of activations.
         device: "cpu" or "cuda".
     """
-    raise NotConnectedError("benchmarks/ours.py: make_train_step is not connected to orthogan.training.steps")
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    changes = {"network.width": width, "batch": batch, "d_steps": 2, "precision": precision, "data.source": "digits"}
+    where = torch.device(device)
+    config = runs.resolve(override(presets.get("biggan-32"), changes), "biggan-32", 10, where)
+    trainer = Trainer(config, pack(DIGITS, 32), Path(), make_fabric(precision, where), Observer())
+    if not channels_last:
+        for player in (trainer.game.g, trainer.game.d):
+            player.network.memory_format = torch.contiguous_format  # type: ignore[assignment]
+    return trainer.step
 
 
 def make_sampler(
     batch: int, precision: str = "bf16", channels_last: bool = True, device: str = "cpu"
 ) -> Callable[[], object]:
     """Build BigGAN-128 (width 96, 1000 classes) for sampling; return a draw of `batch` images, fresh z and y."""
-    raise NotConnectedError("benchmarks/ours.py: make_sampler is not connected to orthogan.sampling")
+    generator = orthogan.build("biggan-128", init="normal", device=device).generator
+    if not channels_last:
+        generator.memory_format = torch.contiguous_format  # type: ignore[assignment]
+    sampler = Sampler(generator, precision)
+    seeds = itertools.count()
+    return lambda: list(sampler.stream(batch, seed=next(seeds)))
 
 
 def make_loader(batch: int, device: str = "cpu") -> Callable[[], object]:
     """Open a packed 32x32 data set as a training would; return what fetches the next batch, ready on the device."""
-    raise NotConnectedError("benchmarks/ours.py: make_loader is not connected to orthogan.data")
+    stream = BatchStream(pack(DIGITS, 32), seed=0, mirror=False)
+    positions = itertools.count(0, batch)
+
+    def fetch() -> torch.Tensor:
+        images, _ = stream.batch(next(positions), batch)
+        return images.to(device).float().div_(127.5).sub_(1)
+
+    return fetch

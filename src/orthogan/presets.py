@@ -37,9 +37,10 @@ def digits() -> Run:
         data=DataConfig(source="digits"),
         optimizer=OptimizerConfig(g_lr=4e-4, d_lr=4e-4, beta1=0.0, beta2=0.99),
         ema=EmaConfig(decay=0.99),
-        cadence=CadenceConfig(log_images=1_000, sheet_images=5_000, checkpoint_images=5_000),
-        images=25_000,
-        batch=64,
+        cadence=CadenceConfig(log_images=1_000, sheet_images=8_000, checkpoint_images=8_000),
+        images=32_000,
+        batch=32,
+        d_steps=1,
     )
 
 

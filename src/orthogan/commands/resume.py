@@ -21,7 +21,7 @@ Length and cadences may change: orthogan resume RUN --images 500000 --cadence.ch
 
 
 def options_of(config: RunConfig[Any]) -> type:
-    settings = run_type(config)
+    settings: Any = run_type(config)
 
     @dataclass(frozen=True, kw_only=True)
     class Options:

@@ -26,7 +26,7 @@ The presets:              orthogan presets"""
 
 def options_of(config: RunConfig[Any]) -> type:
     """The options of `orthogan train` for one family: the run's settings without a prefix, and three more."""
-    settings = run_type(config)
+    settings: Any = run_type(config)
 
     @dataclass(frozen=True, kw_only=True)
     class Options:

@@ -89,7 +89,7 @@ class Trainer:
         self.ema = Ema(g, config.ema)
         self.stream = BatchStream(cache, config.seed, config.data.mirror)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="orthogan-batches")
-        self._read_ahead: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
+        self._read_ahead: tuple[int, Future[list[tuple[Tensor, Tensor]]]] | None = None
 
     def _player(self, network: nn.Module, lr: float) -> Player:
         network.to(self.fabric.device)
@@ -107,7 +107,7 @@ class Trainer:
         with self._signals():
             while self.images < self.config.images and not self._should_stop():
                 before = self.images
-                stats = self._step()
+                stats = self.step()
                 self._follow_up(before, stats, log, scorer)
         if checkpoint.file_name(self.images) not in {p.name for p in checkpoint.numbered(self.checkpoints)}:
             self.save()
@@ -116,7 +116,7 @@ class Trainer:
         self._reader.shutdown()
         return self.images >= self.config.images
 
-    def _step(self) -> dict[str, float]:
+    def step(self) -> dict[str, float]:
         """d_steps updates of D, each on new images, then one of G, then the average."""
         config = self.config
         for _ in range(config.d_steps):
@@ -172,39 +172,42 @@ class Trainer:
 
     # -- batches -------------------------------------------------------------------------------------------------
 
-    @property
-    def local_batch(self) -> int:
-        return self.config.batch // self.fabric.world_size
+    def _rows(self) -> list[slice]:
+        """This process's rows of the whole batch, a slice for each micro-batch.
 
-    def _mine(self, whole: Tensor) -> Tensor:
-        """This process's rows of a tensor drawn for the whole batch."""
-        return whole[self.fabric.global_rank * self.local_batch :][: self.local_batch].to(self.fabric.device)
-
-    def _micro(self, x: Tensor, y: Tensor | None) -> list[Batch]:
-        k = self.config.accumulate
-        labels = y.chunk(k) if y is not None else [None] * k
-        return list(zip(x.chunk(k), labels, strict=True))
+        A micro-batch is a run of rows that all processes share, so the same images meet in a batch norm whatever the
+        number of processes.
+        """
+        k, world = self.config.accumulate, self.fabric.world_size
+        size = self.config.batch // (k * world)
+        starts = [(i * world + self.fabric.global_rank) * size for i in range(k)]
+        return [slice(start, start + size) for start in starts]
 
     def _real(self, position: int) -> list[Batch]:
         """Micro-batches of real images in [-1, 1]; the next batch is read while this one is trained on."""
         if self._read_ahead is None or self._read_ahead[0] != position:
-            self._read_ahead = position, self._read(position)
-        images, labels = self._read_ahead[1].result()
+            self._read_ahead = position, self._reader.submit(self._read, position)
+        read = self._read_ahead[1].result()
         following = position + self.config.batch
-        self._read_ahead = following, self._read(following)
-        x = images.to(self.fabric.device, non_blocking=True).float().div_(127.5).sub_(1)
-        return self._micro(x, labels.to(self.fabric.device) if self.cache.n_classes else None)
+        self._read_ahead = following, self._reader.submit(self._read, following)
+        return [(self._to_device(x).float().div_(127.5).sub_(1), self._labels(y)) for x, y in read]
 
-    def _read(self, position: int) -> Future[tuple[Tensor, Tensor]]:
-        offset = self.fabric.global_rank * self.local_batch
-        return self._reader.submit(self.stream.batch, position + offset, self.local_batch)
+    def _read(self, position: int) -> list[tuple[Tensor, Tensor]]:
+        return [self.stream.batch(position + rows.start, rows.stop - rows.start) for rows in self._rows()]
 
     def _latents(self, purpose: str, position: int) -> list[Batch]:
+        """Micro-batches of latents and classes, drawn for the whole batch at this number of images."""
         source = draw(self.config.seed, purpose, position)
         network = self.config.network
         z = normal(self.config.batch, network.dim_z, source)
-        y = uniform_classes(self.config.batch, network.n_classes, source) if network.n_classes else None
-        return self._micro(self._mine(z), None if y is None else self._mine(y))
+        y = uniform_classes(self.config.batch, max(1, network.n_classes), source)
+        return [(self._to_device(z[rows]), self._labels(y[rows])) for rows in self._rows()]
+
+    def _labels(self, y: Tensor) -> Tensor | None:
+        return self._to_device(y) if self.config.network.n_classes else None
+
+    def _to_device(self, x: Tensor) -> Tensor:
+        return x.to(self.fabric.device, non_blocking=True)
 
     # -- what is due ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,61 @@
+"""Run a tiny training in a process of its own, so that tests can kill it. Arguments: folder, data, images, extras.
+
+`--die-in-write N` kills the process with SIGKILL in the middle of writing checkpoint number N (from 1), when the file
+that is written aside exists and has not been renamed.
+"""
+
+import argparse
+import itertools
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from conftest import tiny_run
+
+from orthogan import runs
+from orthogan.config import override
+from orthogan.training import checkpoint
+from orthogan.training.logs import read_config
+from orthogan.training.trainer import Observer
+
+parser = argparse.ArgumentParser()
+parser.add_argument("folder", type=Path)
+parser.add_argument("data")
+parser.add_argument("--images", type=int, default=160)
+parser.add_argument("--die-in-write", type=int, default=0)
+parser.add_argument("--accumulate", type=int, default=1)
+options = parser.parse_args()
+torch.set_num_threads(1)
+
+writes = itertools.count(1)
+whole_flush = checkpoint._flush
+
+
+def flush_and_die(path: Path) -> None:
+    if path.suffix == ".partial" and next(writes) == options.die_in_write:
+        with open(path, "r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole_flush(path)
+
+
+class Steps(Observer):
+    def stepped(self, images: int, stats: dict[str, float]) -> None:
+        print("images", images, flush=True)
+
+
+checkpoint._flush = flush_and_die
+cpu = torch.device("cpu")
+if (options.folder / "config.json").exists():
+    config = override(read_config(options.folder), {"images": options.images})
+    trainer = runs.resume(options.folder, config, Steps(), cpu, lambda done, total: None)
+else:
+    config = override(tiny_run(options.data), {"images": options.images, "accumulate": options.accumulate})
+    trainer = runs.start(config, "digits", options.folder, Steps(), cpu, lambda done, total: None)
+finished = trainer.run()
+print("finished" if finished else "stopped", flush=True)
