@@ -1,0 +1,213 @@
+"""Sampling: addressed images, sheets, walks, standing statistics kept beside the checkpoint."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_network, tiny_run
+from PIL import Image
+from torch import Tensor
+
+from orthogan.errors import UserError
+from orthogan.model import find_checkpoint, load
+from orthogan.networks import build_generator
+from orthogan.nn.norm import norm_layers
+from orthogan.sampling import Sampler, chunk_size, grid, save_film, save_images, sheet_layout, to_uint8, walk
+from orthogan.training import checkpoint
+from orthogan.training.checkpoint import Header
+
+CPU = torch.device("cpu")
+
+
+def sampler(precision: str = "float32", **network: object) -> Sampler:
+    torch.manual_seed(0)
+    made = Sampler(build_generator(tiny_network(**network)), precision)
+    made.collect()
+    return made
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    generator = build_generator(tiny_network())
+    tensors = {f"ema.{k}": v for k, v in generator.state_dict().items()}
+    path = tmp_path / "run" / "checkpoints" / checkpoint.file_name(5)
+    checkpoint.save(path, tensors, Header(tiny_run(), 5, 1, {"class_names": ["a", "b", "c"]}))
+    return path
+
+
+def together(images: object) -> Tensor:
+    return torch.cat(list(images))  # type: ignore[call-overload, no-any-return]
+
+
+def test_pixels_by_hand() -> None:
+    images = torch.tensor([-1.0, 0.0, 1.0, 1.5, -0.999]).view(1, 1, 1, 5).expand(1, 3, 1, 5)
+    assert to_uint8(images)[0, 0, :, 0].tolist() == [0, 128, 255, 255, 0]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_an_image_does_not_depend_on_how_many_are_asked_for(precision: str) -> None:
+    s = sampler(precision)
+    size = chunk_size(16, CPU)
+    many = together(s.stream(size * 2 + 3, seed=5))
+    for n in (1, 7, size, size + 1):
+        assert torch.equal(together(s.stream(n, seed=5)), many[:n])
+    assert not torch.equal(together(s.stream(7, seed=6)), many[:7])
+
+
+def test_sampling_moves_nothing_and_does_not_touch_the_global_generator() -> None:
+    s = sampler()
+    before = {k: v.clone() for k, v in s.generator.state_dict().items()}
+    state = torch.get_rng_state()
+    together(s.stream(5, truncation=0.5))
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, value in before.items():
+        assert torch.equal(s.generator.state_dict()[name], value), name
+    assert not s.generator.training
+
+
+def test_images_are_what_the_network_gives_for_the_addressed_latents() -> None:
+    from orthogan.game.latents import latents_at
+
+    s = sampler()
+    z = latents_at(3, 0, 4, s.network.dim_z)
+    with torch.no_grad():
+        expected = to_uint8(s.generator(z, torch.tensor([2, 0, 2, 0])))
+    got = together(s.stream(4, classes=[2, 0], seed=3))
+    assert (got.int() - expected.int()).abs().max() <= 1
+
+
+def test_truncation_changes_latents_and_needs_its_own_statistics() -> None:
+    s = sampler()
+    wide = [layer.mean.clone() for layer in norm_layers(s.generator)]
+    s.collect(truncation=0.04)
+    narrow = [layer.mean for layer in norm_layers(s.generator)]
+    assert any((a - b).abs().max() > 1e-2 for a, b in zip(wide, narrow, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        ({"classes": [3]}, "classes 0 to 2"),
+        ({"classes": []}, "name at least one class"),
+        ({"truncation": 0.0}, "must be positive"),
+        ({"truncation": 1.5, "form": "scaled"}, r"\(0, 1\]"),
+        ({"form": "scaled"}, "needs a truncation"),
+        ({"n": 0}, "n=0"),
+    ],
+)
+def test_what_a_model_cannot_do_is_an_error(ask: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        together(sampler().stream(**({"n": 2} | ask)))  # type: ignore[arg-type]
+
+
+def test_a_model_without_classes_refuses_them() -> None:
+    s = sampler(n_classes=0)
+    assert together(s.stream(2)).shape == (2, 16, 16, 3)
+    with pytest.raises(UserError, match="without classes"):
+        together(s.stream(2, classes=[0]))
+    with pytest.raises(UserError, match="without classes"):
+        together(walk(s, "classes", 1, 3))
+
+
+def test_standing_statistics_are_kept_beside_the_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load(saved).sample(3, truncation=0.5)
+    kept = list((saved.parent / "standing").glob("*.safetensors"))
+    assert len(kept) == 1
+    monkeypatch.setattr(Sampler, "collect", lambda *_, **__: pytest.fail("collected again"))
+    assert np.array_equal(load(saved).sample(3, truncation=0.5), first)
+
+
+def test_standing_statistics_of_other_weights_are_not_taken(saved: Path) -> None:
+    before = load(saved).sample(3)
+    header, tensors = checkpoint.load(saved)
+    tensors["ema.to_rgb.weight"] = -tensors["ema.to_rgb.weight"]
+    tensors["ema.linear.weight"] = tensors["ema.linear.weight"].flip(1)
+    checkpoint.save(saved, tensors, header)
+    load(saved).sample(3)
+    assert len(list((saved.parent / "standing").glob("*.safetensors"))) == 2
+    assert not np.array_equal(load(saved).sample(3), before)
+
+
+def test_a_run_folder_means_its_newest_whole_checkpoint(saved: Path) -> None:
+    run = saved.parents[1]
+    newer = saved.with_name(checkpoint.file_name(9))
+    newer.write_bytes(saved.read_bytes()[:-1])
+    assert find_checkpoint(run) == saved
+    assert load(run).class_names == ["a", "b", "c"]
+    with pytest.raises(UserError, match="does not exist"):
+        load(run / "nothing.safetensors")
+
+
+def test_the_grid_reads_left_to_right_and_leaves_colours_alone() -> None:
+    images = torch.stack([torch.full((2, 2, 3), value, dtype=torch.uint8) for value in (10, 20, 30)])
+    picture = np.asarray(grid(images, 2))
+    assert picture.shape == (4, 4, 3)
+    assert [int(picture[0, 0, 0]), int(picture[0, 2, 0]), int(picture[2, 0, 0])] == [10, 20, 30]
+    assert (picture[2:, 2:] == 255).all()
+
+
+def test_sheets_have_a_row_a_class_spread_over_all_of_them() -> None:
+    classes, n = sheet_layout(1000)
+    assert n == 100
+    assert classes is not None
+    assert classes[0] == 0
+    assert classes[-1] == 999
+    assert len(set(classes)) == 10
+    assert sheet_layout(3) == ([c for c in range(3) for _ in range(10)], 30)
+    assert sheet_layout(0) == (None, 100)
+
+
+def test_a_walk_begins_and_ends_at_the_images_of_its_ends() -> None:
+    s = sampler()
+    images = together(walk(s, "both", 2, 5, classes=[0, 1, 2], seed=4)).view(2, 5, 16, 16, 3)
+    ends = together(s.stream(3, classes=[0, 1, 2], seed=4))
+    for row in range(2):
+        assert (images[row, 0].int() - ends[row].int()).abs().max() <= 1
+        assert (images[row, -1].int() - ends[row + 1].int()).abs().max() <= 1
+
+
+def test_walks_between_classes_keep_the_latent_and_those_between_latents_the_class() -> None:
+    s = sampler()
+    of_classes = together(walk(s, "classes", 1, 3, classes=[0, 1], seed=4))
+    same_latent = together(s.stream(1, classes=[1], seed=4))
+    assert (of_classes[-1].int() - same_latent[0].int()).abs().max() <= 1
+    of_latents = together(walk(s, "latents", 1, 3, classes=[1], seed=4))
+    same_class = together(s.stream(2, classes=[1], seed=4))
+    assert (of_latents[-1].int() - same_class[1].int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("layout", "name"), [("images", "000002.png"), ("grid", "grid.png"), ("npz", "samples.npz")])
+def test_written_images_are_the_sampled_ones(tmp_path: Path, layout: str, name: str) -> None:
+    images = together(sampler().stream(3))
+    save_images(iter([images[:2], images[2:]]), 3, tmp_path, layout)
+    if layout == "npz":
+        assert np.array_equal(np.load(tmp_path / name)["images"], images.numpy())
+    elif layout == "grid":
+        assert np.array_equal(np.asarray(Image.open(tmp_path / name)), np.asarray(grid(images, 2)))
+    else:
+        assert np.array_equal(np.asarray(Image.open(tmp_path / name)), images[2].numpy())
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_films_go_there_and_back(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    images = torch.arange(8, dtype=torch.uint8).mul(30).view(8, 1, 1, 1).expand(8, 16, 16, 3)
+    path = tmp_path / f"film{suffix}"
+    save_film(iter([images]), 4, path, fps=5)
+    assert path.stat().st_size > 0
+    if suffix == ".gif":
+        film = Image.open(path)
+        assert film.n_frames == 6  # type: ignore[attr-defined]
+
+
+def test_the_checkpoint_s_precision_and_truncation_are_described(saved: Path) -> None:
+    model = load(saved, precision="float32")
+    model.sample(1, truncation=0.7)
+    described = model.describe()
+    assert described["truncation"] == 0.7
+    assert described["images_seen"] == 5
+    assert described["precision"] == "float32"
+    assert described["standing_statistics_batches"] == 16
