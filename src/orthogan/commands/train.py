@@ -78,7 +78,7 @@ def train(trainer: Trainer, view: TrainingView) -> int:
         return 0
     if not finished:
         console.print(f"stopped at {trainer.images} images; go on with\n  orthogan resume {folder}", markup=False)
-        return 0
+        return 128 + trainer.stopped_by if trainer.stopped_by else 0
     console.print(
         f"trained {trainer.images - begun} images; the run is in {folder}\n"
         f"  orthogan sample {folder} -n 64 --out {folder}/samples\n"
@@ -104,7 +104,7 @@ def dry_run(config: RunConfig[Any], name: str, device: torch.device) -> int:
         ["arithmetic of an image through G", amount(needs.g_flops, "FLOP")],
         ["arithmetic of an image through D", amount(needs.d_flops, "FLOP")],
         ["arithmetic of a step, a real image", amount(needs.step_flops, "FLOP")],
-        [f"memory of tensors at the peak ({precision})", amount(needs.peak_bytes, "B")],
+        [f"memory at the peak ({precision})", amount(needs.peak_bytes, "B")],
         ["images", f"{config.images:,} in {-(-config.images // config.images_per_step):,} steps"],
     ]
     table("needs of one process", ["what", "how much"], rows)

@@ -22,7 +22,7 @@ from orthogan.game.losses import LOSSES
 from orthogan.metrics.evaluate import Scorer
 from orthogan.networks import build_discriminator, build_generator
 from orthogan.randomness import draw
-from orthogan.sampling import class_sheet, snapshot
+from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
 from orthogan.training import checkpoint
 from orthogan.training.ema import Ema
 from orthogan.training.logs import RunLog
@@ -72,7 +72,7 @@ class Trainer:
         self.window: dict[str, float] = {}
         self.window_steps = 0
         self.best: float | None = None
-        self.stopping = False
+        self.stopped_by: signal.Signals | None = None
         if fabric.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
         g, d = build_networks(config)
@@ -151,17 +151,17 @@ class Trainer:
     def _should_stop(self) -> bool:
         """Whether any process was told to stop: they must leave the loop after the same step."""
         if self.fabric.world_size == 1:
-            return self.stopping
-        return bool(self.fabric.all_reduce(torch.tensor(float(self.stopping)), reduce_op="sum"))
+            return self.stopped_by is not None
+        return bool(self.fabric.all_reduce(torch.tensor(float(self.stopped_by is not None)), reduce_op="sum"))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """The first Ctrl-C or SIGTERM lets the step finish; a second Ctrl-C interrupts at once."""
 
         def stop(number: int, frame: object) -> None:
-            if self.stopping and number == signal.SIGINT:
+            if self.stopped_by and number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.stopping = True
+            self.stopped_by = signal.Signals(number)
 
         before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -241,9 +241,9 @@ class Trainer:
         if scorer is None or log is None:
             return
         sampler = snapshot(self.ema.module, self.config.precision)
-        result = scorer.score(
-            sampler.stream(self.config.cadence.score_samples, seed=self.config.seed), seed=self.config.seed
-        )
+        images = sampler.stream(self.config.cadence.score_samples, seed=self.config.seed)
+        stamp = {"images_seen": self.images, "truncation": None, "standing_statistics_batches": STANDING_BATCHES}
+        result = scorer.score(images, seed=self.config.seed, generator=stamp)
         log.line({"images": self.images, **result}, "scores.jsonl")
         distance = float(result["scores"]["frechet_distance"])
         log.curves({"frechet_distance": distance}, self.images)

@@ -1,0 +1,135 @@
+"""Orthogonal regularisation against autograd, finite differences and numbers worked by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from orthogan.config import RegularizerConfig
+from orthogan.game.regularizers import OrthogonalRegularization, Regularizer, of_generator, off_diagonal_gram
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def with_zero_grads(network: nn.Module) -> nn.Module:
+    for p in network.parameters():
+        p.grad = torch.zeros_like(p)
+    return network
+
+
+def regularized(network: nn.Module, beta: float = 0.1, scale: float = 1.0) -> dict[str, torch.Tensor]:
+    """What on_grads adds to gradients that are zero."""
+    OrthogonalRegularization(beta, scale).on_grads(with_zero_grads(network))
+    return {name: p.grad for name, p in network.named_parameters()}
+
+
+def paper_penalty(weight: torch.Tensor, beta: float) -> torch.Tensor:
+    """Equation 3 as it is printed, over rows."""
+    rows = weight.reshape(len(weight), -1)
+    return beta * torch.linalg.matrix_norm((rows @ rows.T) * (1 - torch.eye(len(rows), dtype=rows.dtype))) ** 2
+
+
+def test_gradient_and_penalty_by_hand():
+    linear = nn.Linear(2, 2, bias=False)
+    linear.weight.data = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    # W W^T is 1 off the diagonal: the penalty is 2 beta; its derivative 4 beta [[0, 1], [1, 0]] W.
+    assert OrthogonalRegularization(0.5).penalty(linear.weight).item() == pytest.approx(1)
+    assert regularized(linear, 0.5)["weight"].tolist() == [[2, 2], [2, 0]]
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (7, 5), (4, 3, 3, 3)])
+def test_gradient_is_the_exact_derivative_of_the_penalty(shape):
+    module = nn.Module()
+    module.weight = nn.Parameter(torch.randn(shape))
+    rule = OrthogonalRegularization(0.1)
+    torch.testing.assert_close(rule.penalty(module.weight), paper_penalty(module.weight, 0.1))
+    (derivative,) = torch.autograd.grad(paper_penalty(module.weight, 0.1), module.weight)
+    torch.testing.assert_close(regularized(module)["weight"], derivative, rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_agrees_with_finite_differences():
+    linear = nn.Linear(3, 2, bias=False)
+    ours = regularized(linear)["weight"]
+    w, step = linear.weight.detach().double(), 1e-5
+    for i in range(2):
+        for j in range(3):
+            nudge = torch.zeros_like(w)
+            nudge[i, j] = step
+            slope = (paper_penalty(w + nudge, 0.1) - paper_penalty(w - nudge, 0.1)) / (2 * step)
+            assert ours[i, j].item() == pytest.approx(slope.item(), rel=1e-4, abs=1e-7)
+
+
+def test_form_of_biggan_pytorch_is_half_the_derivative():
+    """Trap 15: its code adds 2 beta (W W^T * (1 - I)) W."""
+    linear = nn.Linear(6, 4, bias=False)
+    (rule,) = of_generator(RegularizerConfig(g_ortho=1e-3, g_ortho_form="biggan-pytorch"))
+    rule.on_grads(with_zero_grads(linear))
+    w = linear.weight.detach()
+    theirs = 1e-3 * 2 * torch.mm(torch.mm(w, w.t()) * (1.0 - torch.eye(4)), w)
+    torch.testing.assert_close(linear.weight.grad, theirs)
+    torch.testing.assert_close(theirs, regularized(linear, 1e-3)["weight"] / 2)
+
+
+def test_gradient_is_added_to_what_is_there():
+    linear = nn.Linear(6, 4, bias=False)
+    alone = regularized(linear)["weight"].clone()
+    linear.weight.grad = torch.ones(4, 6)
+    OrthogonalRegularization(0.1).on_grads(linear)
+    torch.testing.assert_close(linear.weight.grad, alone + 1)
+
+
+def test_orthogonal_rows_are_left_alone():
+    linear = nn.Linear(6, 4, bias=False)
+    nn.init.orthogonal_(linear.weight)
+    linear.weight.data *= torch.tensor([1.0, 2.0, 3.0, 4.0])[:, None]  # lengths are free in this form
+    assert regularized(linear)["weight"].abs().max() < 1e-4
+
+
+def test_what_is_regularised():
+    network = nn.ModuleDict(
+        {
+            "linear": nn.Linear(3, 4),
+            "conv": nn.Conv2d(2, 4, 3),
+            "norm": nn.BatchNorm2d(4),
+            "gamma": nn.ParameterDict({"scalar": nn.Parameter(torch.ones(()))}),
+            "embedding": nn.Embedding(5, 3),
+        }
+    )
+    touched = {name for name, grad in regularized(network).items() if grad.any()}
+    assert touched == {"linear.weight", "conv.weight"}
+
+
+def test_the_embedding_is_left_out_by_identity_and_not_by_value():
+    network = nn.ModuleDict({"embedding": nn.Embedding(4, 3), "linear": nn.Linear(3, 4, bias=False)})
+    network["linear"].weight.data = network["embedding"].weight.data.clone()
+    grads = regularized(network)
+    assert grads["linear.weight"].any()
+    assert not grads["embedding.weight"].any()
+
+
+def test_raw_weights_move_no_weight_and_leave_no_graph():
+    linear = nn.Linear(3, 4)
+    before = linear.weight.detach().clone()
+    grads = regularized(linear)
+    assert torch.equal(linear.weight, before)
+    assert not grads["weight"].requires_grad
+
+
+def test_off_diagonal_gram_by_hand():
+    rows = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert off_diagonal_gram(rows).tolist() == [[0, 11], [11, 0]]
+
+
+def test_strength_zero_asks_for_no_regulariser():
+    assert of_generator(RegularizerConfig()) == []
+    (rule,) = of_generator(RegularizerConfig(g_ortho=1e-4))
+    assert isinstance(rule, OrthogonalRegularization)
+    assert rule.beta == 1e-4
+
+
+def test_the_base_regulariser_touches_nothing():
+    linear = with_zero_grads(nn.Linear(2, 2))
+    Regularizer().on_grads(linear)
+    assert not linear.weight.grad.any()

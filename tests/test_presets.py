@@ -1,0 +1,142 @@
+"""The named runs."""
+
+import pytest
+
+import orthogan
+from orthogan.config import RunConfig, differences, override
+from orthogan.errors import UserError
+from orthogan.game.losses import LOSSES
+from orthogan.presets import PRESETS, describe, get
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_valid_run_and_builds(name):
+    run = get(name)
+    assert isinstance(run, RunConfig)
+    assert run.loss in LOSSES
+    pair = orthogan.build(name, device="meta")
+    assert pair.config == run.network
+    assert all(p.is_meta for p in (*pair.generator.parameters(), *pair.discriminator.parameters()))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_described_in_one_line(name):
+    assert 20 < len(describe(name)) < 120
+    assert "\n" not in describe(name)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_run_is_a_whole_number_of_steps(name):
+    run = get(name)
+    assert run.images % run.images_per_step == 0
+
+
+def test_unknown_preset_offers_the_nearest():
+    with pytest.raises(UserError, match="unknown preset 'bigan-128'; did you mean 'biggan-128'"):
+        get("bigan-128")
+
+
+def test_biggan_128_has_the_paper_s_hyperparameters():
+    run = get("biggan-128")
+    assert (run.optimizer.g_lr, run.optimizer.d_lr) == (5e-5, 2e-4)
+    assert (run.optimizer.beta1, run.optimizer.beta2) == (0, 0.999)
+    assert (run.batch, run.d_steps, run.loss) == (2048, 2, "hinge")
+    assert (run.network.bn_eps, run.network.sn_eps, run.network.init) == (1e-4, 1e-4, "orthogonal")
+    assert (run.regularizers.g_ortho, run.regularizers.g_ortho_form) == (1e-4, "paper")
+    assert run.ema.decay == 0.9999
+    assert (run.network.width, run.network.dim_z, run.network.shared_dim) == (96, 120, 128)
+    assert (run.network.g_attention, run.network.d_attention) == (64, 64)
+    assert (run.network.n_classes, run.data.resize, run.data.crop, run.data.mirror) == (1000, "area", "center", False)
+
+
+def test_the_larger_sizes_differ_from_128_in_the_network_alone():
+    for name in ("biggan-64", "biggan-256", "biggan-512", "biggan-512-released"):
+        changed = {path for path, _, _ in differences(get("biggan-128"), get(name))}
+        assert all(path.startswith("network.") for path in changed), name
+
+
+# batch, ch, shared, skip-z, ortho, G updates: Table 1 from its second row.
+TABLE_1 = {
+    "table1-512": (512, 64, False, False, False, 1_000_000),
+    "table1-1024": (1024, 64, False, False, False, 1_000_000),
+    "table1-2048": (2048, 64, False, False, False, 732_000),
+    "table1-wide": (2048, 96, False, False, False, 295_000),
+    "table1-shared": (2048, 96, True, False, False, 185_000),
+    "table1-skip-z": (2048, 96, True, True, False, 152_000),
+    "table1-ortho": (2048, 96, True, True, True, 165_000),
+    "table1-ch64": (2048, 64, True, True, True, 371_000),
+}
+
+
+@pytest.mark.parametrize("name", TABLE_1)
+def test_a_row_of_table_1_has_the_row_s_settings(name):
+    run = get(name)
+    row = (
+        run.batch,
+        run.network.width,
+        run.network.shared_embedding,
+        run.network.skip_z,
+        run.regularizers.g_ortho > 0,
+        run.images / run.images_per_step,
+    )
+    assert row == TABLE_1[name]
+
+
+def test_every_row_of_table_1_is_an_override_away_from_biggan_128():
+    plain = {"network.shared_embedding": False, "network.skip_z": False, "network.dim_z": 128}
+    row = override(
+        get("biggan-128"),
+        {**plain, "network.width": 64, "regularizers.g_ortho": 0.0, "batch": 512, "images": 1_000_000 * 1024},
+    )
+    assert row == get("table1-512")
+
+
+def test_biggan_32_is_the_cifar_script_of_biggan_pytorch():
+    run = get("biggan-32")
+    assert (run.batch, run.d_steps, run.images) == (50, 4, 125_000 * 4 * 50)
+    assert (run.optimizer.g_lr, run.optimizer.d_lr, run.optimizer.beta2, run.optimizer.eps) == (2e-4, 2e-4, 0.999, 1e-8)
+    assert (run.network.sn_eps, run.network.bn_eps, run.network.init) == (1e-8, 1e-5, "normal")
+    assert (run.network.g_attention, run.network.d_attention) == (0, 0)
+    assert (run.ema.start_steps, run.regularizers.g_ortho) == (1000, 0)
+
+
+@pytest.mark.xfail(strict=True, reason="preset says mirror=True")
+def test_biggan_32_shows_no_mirrored_images():
+    assert not get("biggan-32").data.mirror  # its script has no --augment
+
+
+def test_biggan_32_studiogan_has_studiogan_s_settings():
+    run = get("biggan-32-studiogan")
+    assert (run.batch, run.d_steps, run.images) == (64, 5, 100_000 * 5 * 64)
+    assert (run.optimizer.g_lr, run.optimizer.d_lr) == (2e-4, 2e-4)
+    assert (run.optimizer.beta1, run.optimizer.beta2) == (0.5, 0.999)
+    assert (run.network.width, run.network.dim_z, run.network.init) == (96, 80, "orthogonal")
+    assert (run.network.g_attention, run.network.d_attention, run.ema.start_steps) == (16, 16, 1000)
+    assert run.data.mirror
+
+
+@pytest.mark.xfail(strict=True, reason="preset inherits BigGAN-PyTorch's")
+def test_biggan_32_studiogan_has_studiogan_s_epsilons():
+    network = get("biggan-32-studiogan").network
+    assert (network.sn_eps, network.bn_eps) == (1e-6, 1e-4)
+
+
+def test_biggan_128_accumulated_is_the_launch_script_of_biggan_pytorch():
+    run = get("biggan-128-accumulated")
+    assert (run.batch, run.accumulate, run.d_steps) == (2048, 8, 1)
+    assert (run.optimizer.g_lr, run.optimizer.d_lr, run.optimizer.eps) == (1e-4, 4e-4, 1e-6)
+    assert (run.network.sn_eps, run.network.bn_eps) == (1e-6, 1e-5)
+    assert (run.regularizers.g_ortho, run.ema.start_steps, run.ema.decay) == (0, 20_000, 0.9999)
+    assert run.images // run.images_per_step == 138_000
+
+
+def test_build_takes_settings_of_the_network_by_keyword():
+    assert orthogan.build("biggan-128", device="meta", width=64).config.width == 64
+    with pytest.raises(UserError, match="widht"):
+        orthogan.build("biggan-128", device="meta", widht=64)
+
+
+def test_build_on_the_processor_gives_real_initialised_weights():
+    pair = orthogan.build("digits", width=4)
+    assert all(p.isfinite().all() for p in (*pair.generator.parameters(), *pair.discriminator.parameters()))
+    assert not any(p.is_meta for p in pair.generator.parameters())
