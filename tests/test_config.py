@@ -85,7 +85,6 @@ def test_wrong_type_names_setting_and_value(cls, values):
     assert f"{name}={value!r}" in str(error.value)
 
 
-@pytest.mark.xfail(strict=True, reason="_typed turns any list into a tuple unchecked")
 @pytest.mark.parametrize(
     ("cls", "values"),
     [
@@ -98,7 +97,6 @@ def test_lists_are_checked_too(cls, values):
         from_dict(cls, values)
 
 
-@pytest.mark.xfail(strict=True, reason="from_dict lets the TypeError through")
 def test_a_setting_without_a_default_must_be_there():
     with pytest.raises(UserError, match="resolution"):
         from_dict(BigGANConfig, {"width": 8})
@@ -161,7 +159,6 @@ def test_form_of_a_regulariser_that_is_off_is_refused():
     assert RegularizerConfig(g_ortho=1e-4, g_ortho_form="biggan-pytorch").g_ortho == 1e-4
 
 
-@pytest.mark.xfail(strict=True, reason="override does not check types or choices")
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -195,7 +192,6 @@ def test_override_settles_all_changes_of_a_part_before_it_checks(run):
     assert changed.network.base == 3
 
 
-@pytest.mark.xfail(strict=True, reason="override keeps the list")
 def test_override_takes_a_list_for_a_tuple(run):
     changed = override(run, {"network.g_channels": [8, 4, 4, 4]})
     assert changed == read_back(changed)
@@ -207,7 +203,6 @@ def test_override_of_an_unknown_path_is_refused(run, path):
         override(run, {path: 1})
 
 
-@pytest.mark.xfail(strict=True, reason="override recurses with the rest of the path only")
 def test_override_names_the_nearest_with_its_whole_path(run):
     with pytest.raises(UserError, match=r"'network\.widht'; did you mean 'network\.width'"):
         override(run, {"network.widht": 8})

@@ -100,7 +100,6 @@ def test_biggan_32_is_the_cifar_script_of_biggan_pytorch():
     assert (run.ema.start_steps, run.regularizers.g_ortho) == (1000, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="preset says mirror=True")
 def test_biggan_32_shows_no_mirrored_images():
     assert not get("biggan-32").data.mirror  # its script has no --augment
 
@@ -115,7 +114,6 @@ def test_biggan_32_studiogan_has_studiogan_s_settings():
     assert run.data.mirror
 
 
-@pytest.mark.xfail(strict=True, reason="preset inherits BigGAN-PyTorch's")
 def test_biggan_32_studiogan_has_studiogan_s_epsilons():
     network = get("biggan-32-studiogan").network
     assert (network.sn_eps, network.bn_eps) == (1e-6, 1e-4)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_network, tiny_run
 from PIL import Image
+from tiny import tiny_network, tiny_run
 from torch import Tensor
 
 from orthogan.errors import UserError

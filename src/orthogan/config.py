@@ -5,7 +5,6 @@ beside the network it describes; everything else is here. Field docstrings are t
 """
 
 import dataclasses
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -200,35 +199,32 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
     """Build the dataclass `cls` from what `to_dict` wrote. An unknown key is an error that names the nearest one."""
-    hints = typing.get_type_hints(cls)
-    names = [f.name for f in dataclasses.fields(cls)]
+    fields = dataclasses.fields(cls)
     for key in values:
-        if key not in names:
-            raise unknown("setting", f"{where}{key}", [f"{where}{name}" for name in names])
+        if key not in {f.name for f in fields}:
+            raise unknown("setting", f"{where}{key}", [f"{where}{f.name}" for f in fields])
+    for f in fields:
+        if f.name not in values and f.default is f.default_factory is dataclasses.MISSING:
+            raise UserError(f"the setting {where}{f.name} is missing, and has no default")
+    hints = typing.get_type_hints(cls)
     return cls(**{key: _typed(hints[key], value, f"{where}{key}") for key, value in values.items()})
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
+    """The value as its field wants it: lists become tuples, mappings dataclasses. Refuses values of another type."""
+    if isinstance(hint, TypeVar):  # the network's part, whose class the caller knows
+        return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
         return from_dict(hint, value, f"{where}.")
-    if isinstance(value, list):
-        return tuple(value)
-    _check_type(hint, value, where)
-    return value
-
-
-def _check_type(hint: Any, value: Any, where: str) -> None:
-    """Refuse a value of another type, as a hand-edited file may hold. Type variables are filled in by the caller."""
-    if isinstance(hint, TypeVar):
-        return
-    origin = typing.get_origin(hint)
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        require(value in typing.get_args(hint), where, value, f"must be one of {', '.join(typing.get_args(hint))}")
-        return
-    allowed = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
-    plain = tuple(typing.get_origin(t) or t for t in allowed)
-    fits = isinstance(value, plain) or (float in plain and isinstance(value, int))
-    require(fits and not (isinstance(value, bool) and bool not in plain), where, value, f"must be {hint}")
+        require(value in inner, where, value, f"must be one of {', '.join(map(str, inner))}")
+        return value
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_typed(inner[0], item, where) for item in value)
+    fits = isinstance(value, origin or hint) or (hint is float and isinstance(value, int))
+    require(fits and not (isinstance(value, bool) and hint is not bool), where, value, f"must be {hint}")
+    return value
 
 
 def flatten(config: Any) -> dict[str, Any]:
@@ -252,18 +248,27 @@ def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
 
 
 def override(config: Any, changes: Mapping[str, Any]) -> Any:
-    """A copy with settings replaced by path: `override(run, {"network.width": 64})`. Unknown paths are errors."""
-    known = [f.name for f in dataclasses.fields(config)]
-    nested: dict[str, dict[str, Any]] = {}
-    flat: dict[str, Any] = {}
+    """A copy with settings replaced by path: `override(run, {"network.width": 64})`.
+
+    An unknown path is an error that names the nearest one, a value of another type or choice one that names both.
+    """
+    known = flatten(config)
+    for path in changes:
+        if path not in known:
+            raise unknown("setting", path, known)
+    return _override(config, changes, "")
+
+
+def _override(config: Any, changes: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(type(config))
+    parts: dict[str, dict[str, Any]] = {}
+    replaced: dict[str, Any] = {}
     for path, value in changes.items():
         head, _, rest = path.partition(".")
-        if head not in known or (rest and not dataclasses.is_dataclass(getattr(config, head))):
-            raise unknown("setting", path, flatten(config))
         if rest:
-            nested.setdefault(head, {})[rest] = value
+            parts.setdefault(head, {})[rest] = value
         else:
-            flat[head] = value
-    for head, inner in nested.items():
-        flat[head] = override(getattr(config, head), inner)
-    return dataclasses.replace(config, **flat)
+            replaced[head] = _typed(hints[head], value, where + head)
+    for head, inner in parts.items():
+        replaced[head] = _override(getattr(config, head), inner, f"{where}{head}.")
+    return dataclasses.replace(config, **replaced)

@@ -86,7 +86,6 @@ def test_a_truncation_that_the_form_does_not_have_is_refused(truncation, form, t
             ask()
 
 
-@pytest.mark.xfail(strict=True, reason="check_truncation does not look at the form; any other name means redraw")
 def test_an_unknown_form_is_refused():
     with pytest.raises(UserError, match="scale"):
         check_truncation(0.5, "scale")
@@ -131,7 +130,7 @@ def test_ways_hit_both_ends_row_by_row(way):
 
 @pytest.mark.parametrize("factor", [1.0, 1 + 1e-6, -1.0])
 def test_slerp_between_parallel_latents_is_finite(factor):
-    a = torch.randn(8, generator=draw(0, "test", 0))
+    a = torch.tensor([0.0, 3.0, 0.0])  # its cosine with itself is 1 to the last bit
     path = slerp(a, factor * a, torch.linspace(0, 1, 5))
     assert path.isfinite().all()
     torch.testing.assert_close(path[0], a)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from orthogan.config import RegularizerConfig
 from orthogan.game.regularizers import OrthogonalRegularization, Regularizer, of_generator, off_diagonal_gram
@@ -133,3 +134,12 @@ def test_the_base_regulariser_touches_nothing():
     linear = with_zero_grads(nn.Linear(2, 2))
     Regularizer().on_grads(linear)
     assert not linear.weight.grad.any()
+
+
+def test_a_tall_matrix_goes_through_its_small_gram():
+    """G's first layer has 24,576 rows of 20: W W^T has 600 million elements, W^T W 400, and W (W^T W) is the same."""
+    with FlopCounterMode(display=False) as tall:
+        regularized(nn.Linear(4, 512, bias=False))
+    with FlopCounterMode(display=False) as wide:
+        regularized(nn.Linear(512, 4, bias=False))
+    assert 0 < tall.get_total_flops() <= 2 * wide.get_total_flops()

@@ -146,6 +146,7 @@ def test_training_after_a_collection_does_not_go_on_collecting():
     before = copy.deepcopy(network.state_dict())
     network(torch.randn(4, 3, 2, 2), torch.zeros(4, 4))
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert all(layer._collected is None for layer in norm_layers(network))  # it would grow for ever, unsynchronised
 
 
 @pytest.mark.parametrize("training", [True, False])

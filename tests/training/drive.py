@@ -15,7 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conftest import tiny_run
+from tiny import tiny_run
 
 from orthogan import runs
 from orthogan.config import override

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_run
 from safetensors.torch import save_file
+from tiny import tiny_run
 
 from orthogan.errors import UserError
 from orthogan.training import checkpoint

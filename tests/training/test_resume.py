@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_run
 from safetensors.torch import load_file
+from tiny import tiny_run
 
 from orthogan import runs
 from orthogan.config import override

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_network
 from lightning_fabric import Fabric
+from tiny import tiny_network
 from torch import nn
 
 from orthogan.game.losses import LOSSES

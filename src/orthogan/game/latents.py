@@ -12,6 +12,7 @@ TRUNCATION_FORMS = ("redraw", "scaled")
 
 def check_truncation(truncation: float | None, form: str) -> None:
     """Refuse thresholds that the form does not have. None means the plain normal distribution."""
+    require(form in TRUNCATION_FORMS, "truncation_form", form, f"must be one of {', '.join(TRUNCATION_FORMS)}")
     if truncation is None:
         require(form == "redraw", "truncation_form", form, "needs a truncation threshold; give one in (0, 1]")
         return

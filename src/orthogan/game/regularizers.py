@@ -36,8 +36,7 @@ class OrthogonalRegularization(Regularizer):
     @torch.no_grad()
     def on_grads(self, network: nn.Module) -> None:
         for weight in self.matrices(network):
-            rows = weight.detach().flatten(1).float()
-            gradient = 4 * self.beta * (off_diagonal_gram(rows) @ rows)
+            gradient = 4 * self.beta * off_diagonal_product(weight.detach().flatten(1).float())
             assert weight.grad is not None
             weight.grad += gradient.view_as(weight).to(weight.grad.dtype)
 
@@ -46,6 +45,13 @@ def off_diagonal_gram(rows: Tensor) -> Tensor:
     """W W^T with its diagonal set to 0: (R, C) -> (R, R)."""
     gram = rows @ rows.T
     return gram - gram.diag().diag()
+
+
+def off_diagonal_product(rows: Tensor) -> Tensor:
+    """(W W^T with its diagonal set to 0) W: (R, C) -> (R, C), through the smaller of the two Gram matrices."""
+    tall = rows.shape[0] > rows.shape[1]
+    product = rows @ (rows.T @ rows) if tall else (rows @ rows.T) @ rows
+    return product - rows.square().sum(1, keepdim=True) * rows
 
 
 def of_generator(config: RegularizerConfig) -> list[Regularizer]:

@@ -47,8 +47,11 @@ class BigGANConfig(NetworkConfig):
     init: Init = "orthogonal"
 
     def __post_init__(self) -> None:
-        for name in ("resolution", "width", "dim_z", "shared_dim"):
+        for name in ("resolution", "width", "dim_z", "shared_dim", "bn_eps", "sn_eps"):
             require(getattr(self, name) > 0, f"network.{name}", getattr(self, name), "must be positive")
+        for name in ("g_channels", "d_channels"):
+            multiples = getattr(self, name)
+            require(min(multiples, default=0) > 0, f"network.{name}", multiples, "needs positive multiples of width")
         require(self.n_classes >= 0, "network.n_classes", self.n_classes, "must not be negative")
         require(
             0 <= self.d_downs <= len(self.d_channels),
@@ -57,8 +60,8 @@ class BigGANConfig(NetworkConfig):
             f"must be at most the {len(self.d_channels)} blocks of network.d_channels",
         )
         self._check_resolution()
-        self._check_attention("g_attention", self.g_resolutions())
-        self._check_attention("d_attention", self.d_resolutions())
+        self._check_attention("g_attention", self.g_resolutions(), self.g_channels[1:])
+        self._check_attention("d_attention", self.d_resolutions(), self.d_channels)
         self._check_latent()
 
     def _check_resolution(self) -> None:
@@ -72,7 +75,7 @@ class BigGANConfig(NetworkConfig):
             f"these blocks need a multiple of {step}: {near}; or start from a preset with fewer blocks",
         )
 
-    def _check_attention(self, name: str, resolutions: list[int]) -> None:
+    def _check_attention(self, name: str, resolutions: list[int], multiples: tuple[int, ...]) -> None:
         at = getattr(self, name)
         fitting = [r for r in resolutions if r % 2 == 0]
         require(
@@ -81,6 +84,8 @@ class BigGANConfig(NetworkConfig):
             at,
             f"must be 0 (none) or a map after a block: {', '.join(map(str, fitting))}",
         )
+        channels = self.width * multiples[resolutions.index(at)] if at else 8
+        require(channels % 8 == 0, f"network.{name}", at, f"needs a multiple of 8 channels there, not {channels}")
 
     def _check_latent(self) -> None:
         require(
@@ -221,7 +226,7 @@ class BigGANDiscriminator(nn.Module):
         h = F.relu(h).sum((2, 3), dtype=torch.float32)  # sum, not mean
         with torch.autocast(h.device.type, enabled=False):  # logits that bf16 would round to 3 digits
             logits = self.linear(h)[:, 0]
-            return logits if self.embedding is None else logits + (self.embedding(y) * h).sum(1)
+            return logits if self.embedding is None else logits + (self.embedding(need_labels(y)) * h).sum(1)
 
 
 class ClassTable(nn.Embedding):
@@ -233,9 +238,14 @@ class ClassTable(nn.Embedding):
 
 def look_up(table: nn.Embedding, y: Tensor | None) -> Tensor:
     """Rows of the table for class indices (N,), or their mixture for class weights (N, n_classes)."""
+    y = need_labels(y)
+    return y.to(table.weight.dtype) @ table.weight if y.is_floating_point() else F.embedding(y, table.weight)
+
+
+def need_labels(y: Tensor | None) -> Tensor:
     if y is None:
         raise ValueError("this network has classes: it needs labels y")
-    return y.to(table.weight.dtype) @ table.weight if y.is_floating_point() else F.embedding(y, table.weight)
+    return y
 
 
 def _prepare(network: nn.Module, config: BigGANConfig) -> None:

@@ -41,7 +41,7 @@ class SpectralNorm(nn.Module):
     def power_iteration(self, times: int = 1) -> None:
         """v <- W^T u, u <- W v, each normalised with the layer's eps."""
         with torch.autocast(self.weight.device.type, enabled=False):
-            matrix = self.weight.detach().flatten(1).float()
+            matrix = self._matrix().detach()
             for _ in range(times):
                 self.v.copy_(F.normalize(torch.mv(matrix.t(), self.u), dim=0, eps=self.sn_eps))
                 self.u.copy_(F.normalize(torch.mv(matrix, self.v), dim=0, eps=self.sn_eps))
@@ -49,7 +49,10 @@ class SpectralNorm(nn.Module):
     def sigma(self) -> Tensor:
         """The largest singular value as far as the iteration has found it; a scalar with a gradient to the weight."""
         with torch.autocast(self.weight.device.type, enabled=False):
-            return torch.dot(self.u, torch.mv(self.weight.flatten(1).float(), self.v))
+            return torch.dot(self.u, torch.mv(self._matrix(), self.v))
+
+    def _matrix(self) -> Tensor:
+        return self.weight.flatten(1).to(self.u.dtype)
 
     def normalized_weight(self) -> Tensor:
         return self.weight / self.sigma()
@@ -134,7 +137,7 @@ def advance(network: nn.Module, times: int = 1) -> None:
 def baked(network: nn.Module) -> Iterator[None]:
     """Inside, every kernel is computed once and kept: for sampling, where the weights stand still.
 
-    Under autocast the kernels are kept in its type, so that no forward casts them again.
+    Under autocast those of convolutions are kept in its type, so that no forward casts them again.
     """
     layers = [layer for _, layer in normalized_layers(network)]
     try:
@@ -148,6 +151,9 @@ def baked(network: nn.Module) -> Iterator[None]:
 
 
 def _in_autocast_type(kernel: Tensor) -> Tensor:
+    """Convolutions alone: linear layers are small, and heads may run them outside autocast."""
+    if kernel.ndim != 4:
+        return kernel
     device = kernel.device.type
     kernel = kernel.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else kernel
-    return kernel.contiguous(memory_format=torch.channels_last) if kernel.ndim == 4 else kernel.contiguous()
+    return kernel.contiguous(memory_format=torch.channels_last)
