@@ -398,6 +398,12 @@ def test_attention_on_too_few_channels_is_refused(setting, other):
         small(width=1, **{other: 0})
 
 
+def test_attention_counts_the_channels_of_its_own_map():
+    config = small(g_channels=(1, 2, 3), d_channels=(2, 3, 3))  # 8 at 8 px; 4 and 12 elsewhere
+    assert BigGANGenerator(config).attention.theta.in_channels == 8
+    assert BigGANDiscriminator(config).attention.theta.in_channels == 8
+
+
 @pytest.mark.parametrize(
     "network",
     [
