@@ -19,8 +19,8 @@ from orthogan import runtime
 from orthogan.config import require
 from orthogan.errors import UserError
 from orthogan.game.latents import check_truncation, latents_at, lerp, sample_latents, slerp, uniform_classes
+from orthogan.nn.layers import baked
 from orthogan.nn.norm import norm_layers, standing_statistics
-from orthogan.nn.spectral import baked
 from orthogan.randomness import draw
 
 STANDING_BATCHES = 16

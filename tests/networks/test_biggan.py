@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from orthogan.errors import UserError
 from orthogan.networks.biggan import BigGANConfig, BigGANDiscriminator, BigGANGenerator, look_up
+from orthogan.nn.layers import baked
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d, norm_layers, standing_statistics
-from orthogan.nn.spectral import SpectralNorm, advance, baked, normalized_layers
+from orthogan.nn.spectral import SpectralNorm, advance, normalized_layers
 from orthogan.presets import get
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}

@@ -9,7 +9,8 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from orthogan.nn.initializers import initialize
-from orthogan.nn.spectral import SNConv2d, SNEmbedding, SNLinear, advance, baked, normalized_layers
+from orthogan.nn.layers import baked
+from orthogan.nn.spectral import SNConv2d, SNEmbedding, SNLinear, advance, normalized_layers
 
 LAYERS = {
     "linear": lambda: SNLinear(5, 7),

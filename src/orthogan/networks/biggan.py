@@ -17,7 +17,7 @@ from orthogan.config import NetworkConfig, require
 from orthogan.nn.blocks import DBlock, GBlock, SelfAttention
 from orthogan.nn.initializers import Init, initialize
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
-from orthogan.nn.spectral import SNConv2d, SNEmbedding, SNLinear, advance
+from orthogan.nn.spectral import advance, spectral
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,20 +140,21 @@ class BigGANGenerator(nn.Module):
     def __init__(self, config: BigGANConfig):
         super().__init__()
         self.config = config
+        self._layers = layers = spectral(config.sn_eps)
         c = [m * config.width for m in config.g_channels]
         self.first_channels = c[0]
         # Without spectral norm: BigGAN-PyTorch found that it sometimes cripples G here.
         shared = config.n_classes > 0 and config.shared_embedding
         self.embedding = nn.Embedding(config.n_classes, config.shared_dim) if shared else None
-        self.linear = SNLinear(config.dim_chunk, c[0] * config.base**2, sn_eps=config.sn_eps)
+        self.linear = layers.linear(config.dim_chunk, c[0] * config.base**2)
         self.blocks = nn.ModuleList(
-            GBlock(i, o, self._norm(i), self._norm(o), config.sn_eps) for i, o in itertools.pairwise(c)
+            GBlock(i, o, self._norm(i), self._norm(o), layers) for i, o in itertools.pairwise(c)
         )
         at = config.g_attention
         self.attention_after = config.g_resolutions().index(at) if at else -1
-        self.attention = SelfAttention(c[self.attention_after + 1], config.sn_eps) if at else None
+        self.attention = SelfAttention(c[self.attention_after + 1], layers) if at else None
         self.norm = BatchNorm2d(c[-1], config.bn_eps)
-        self.to_rgb = SNConv2d(c[-1], 3, 3, sn_eps=config.sn_eps)
+        self.to_rgb = layers.conv(c[-1], 3, 3)
         self.checkpoint_blocks = False
         _prepare(self, config)
 
@@ -164,7 +165,7 @@ class BigGANGenerator(nn.Module):
             return ConditionalBatchNorm2d(channels, tables[0], tables[1], config.bn_eps)
         if config.dim_condition == 0:
             return BatchNorm2d(channels, config.bn_eps)
-        maps = [SNLinear(config.dim_condition, channels, bias=False, sn_eps=config.sn_eps) for _ in range(2)]
+        maps = [self._layers.linear(config.dim_condition, channels, bias=False) for _ in range(2)]
         return ConditionalBatchNorm2d(channels, maps[0], maps[1], config.bn_eps)
 
     def conditions(self, z: Tensor, y: Tensor | None) -> Iterator[Tensor | None]:
@@ -205,16 +206,17 @@ class BigGANDiscriminator(nn.Module):
     def __init__(self, config: BigGANConfig):
         super().__init__()
         self.config = config
+        layers = spectral(config.sn_eps)
         c = [3, *(m * config.width for m in config.d_channels)]
         self.blocks = nn.ModuleList(
-            DBlock(i, o, o, down=k < config.d_downs, first=k == 0, sn_eps=config.sn_eps)
+            DBlock(i, o, o, down=k < config.d_downs, first=k == 0, layers=layers)
             for k, (i, o) in enumerate(itertools.pairwise(c))
         )
         at = config.d_attention
         self.attention_after = config.d_resolutions().index(at) if at else -1
-        self.attention = SelfAttention(c[self.attention_after + 1], config.sn_eps) if at else None
-        self.linear = SNLinear(c[-1], 1, sn_eps=config.sn_eps)
-        self.embedding = SNEmbedding(config.n_classes, c[-1], config.sn_eps) if config.n_classes else None
+        self.attention = SelfAttention(c[self.attention_after + 1], layers) if at else None
+        self.linear = layers.linear(c[-1], 1)
+        self.embedding = layers.embedding(config.n_classes, c[-1]) if config.n_classes else None
         _prepare(self, config)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orthogan.nn.layers import Layers
 from orthogan.nn.norm import BatchNorm2d
 from orthogan.nn.resample import double, halve
-from orthogan.nn.spectral import SNConv2d
 
 
 class SelfAttention(nn.Module):
@@ -16,12 +16,12 @@ class SelfAttention(nn.Module):
     (N, C, H, W) -> same; H and W even, C a multiple of 8.
     """
 
-    def __init__(self, channels: int, sn_eps: float):
+    def __init__(self, channels: int, layers: Layers):
         super().__init__()
-        self.theta = SNConv2d(channels, channels // 8, 1, bias=False, sn_eps=sn_eps)
-        self.phi = SNConv2d(channels, channels // 8, 1, bias=False, sn_eps=sn_eps)
-        self.g = SNConv2d(channels, channels // 2, 1, bias=False, sn_eps=sn_eps)
-        self.o = SNConv2d(channels // 2, channels, 1, bias=False, sn_eps=sn_eps)
+        self.theta = layers.conv(channels, channels // 8, 1, bias=False)
+        self.phi = layers.conv(channels, channels // 8, 1, bias=False)
+        self.g = layers.conv(channels, channels // 2, 1, bias=False)
+        self.o = layers.conv(channels // 2, channels, 1, bias=False)
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,12 +40,12 @@ class GBlock(nn.Module):
     The 1x1 convolution of the skip runs before the doubling, with which it commutes, on a quarter of the pixels.
     """
 
-    def __init__(self, inputs: int, outputs: int, norm1: BatchNorm2d, norm2: BatchNorm2d, sn_eps: float):
+    def __init__(self, inputs: int, outputs: int, norm1: BatchNorm2d, norm2: BatchNorm2d, layers: Layers):
         super().__init__()
         self.norm1, self.norm2 = norm1, norm2
-        self.conv1 = SNConv2d(inputs, outputs, 3, resample="up", sn_eps=sn_eps)
-        self.conv2 = SNConv2d(outputs, outputs, 3, sn_eps=sn_eps)
-        self.skip = SNConv2d(inputs, outputs, 1, sn_eps=sn_eps)
+        self.conv1 = layers.conv(inputs, outputs, 3, resample="up")
+        self.conv2 = layers.conv(outputs, outputs, 3)
+        self.skip = layers.conv(inputs, outputs, 1)
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         h = self.conv1(F.relu(self.norm1(x, condition), inplace=True))
@@ -61,12 +61,12 @@ class DBlock(nn.Module):
     equal widths the skip is the identity.
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, *, down: bool, first: bool, sn_eps: float):
+    def __init__(self, inputs: int, hidden: int, outputs: int, *, down: bool, first: bool, layers: Layers):
         super().__init__()
         self.first, self.down = first, down
-        self.conv1 = SNConv2d(inputs, hidden, 3, sn_eps=sn_eps)
-        self.conv2 = SNConv2d(hidden, outputs, 3, resample="down" if down else None, sn_eps=sn_eps)
-        self.skip = SNConv2d(inputs, outputs, 1, sn_eps=sn_eps) if down or inputs != outputs else None
+        self.conv1 = layers.conv(inputs, hidden, 3)
+        self.conv2 = layers.conv(hidden, outputs, 3, resample="down" if down else None)
+        self.skip = layers.conv(inputs, outputs, 1) if down or inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
         # This ReLU must not be in place: the skip takes the x before it.

@@ -6,32 +6,29 @@ before one backward, evaluation, recomputation and DDP then have nothing to trip
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from orthogan.nn.resample import conv_then_halve, double_then_conv, doubling_kernel, halving_kernel
-
-Resample = Literal["up", "down"]
+from orthogan.nn.layers import Conv2d, Embedding, Layers, Linear, Weighted
 
 
-class SpectralNorm(nn.Module):
-    """Base of the normalised layers: `weight` seen as a matrix (out, everything else), with buffers u and v.
+class SpectralNorm(Weighted):
+    """The kind that divides by sigma: `weight` seen as a matrix (out, everything else), with buffers u and v.
 
     The weight in use is W / sigma, sigma = u^T W v, where only W carries a gradient: autograd then yields
-    equation 12 of the paper. Power iteration runs in float32 whatever the autocast.
+    equation 12 of the paper. Power iteration runs in float32 whatever the autocast. A convolution that resamples is
+    normalised by the sigma of its plain 3x3 weight, as published; an embedding's whole table shares one.
     """
 
-    weight: Tensor
     u: Tensor
     v: Tensor
-    sn_eps: float
-    _kernel: Tensor | None = None
 
-    def _register_singular_pair(self, sn_eps: float) -> None:
+    def __init__(self, *shape: int, sn_eps: float = 1e-4, **options: Any):
+        super().__init__(*shape, **options)
         self.sn_eps = sn_eps
         rows, columns = self.weight.shape[0], self.weight[0].numel()
         for name, length in (("u", rows), ("v", columns)):
@@ -54,72 +51,25 @@ class SpectralNorm(nn.Module):
     def _matrix(self) -> Tensor:
         return self.weight.flatten(1).to(self.u.dtype)
 
-    def normalized_weight(self) -> Tensor:
+    def weight_in_use(self) -> Tensor:
         return self.weight / self.sigma()
 
-    def make_kernel(self) -> Tensor:
-        """The tensor that the forward multiplies with. Convolutions that resample fold the resampling in here."""
-        return self.normalized_weight()
 
-    def kernel(self) -> Tensor:
-        return self.make_kernel() if self._kernel is None else self._kernel
+class SNLinear(SpectralNorm, Linear):
+    pass
 
 
-class SNLinear(SpectralNorm, nn.Linear):
-    def __init__(self, inputs: int, outputs: int, bias: bool = True, sn_eps: float = 1e-4):
-        nn.Linear.__init__(self, inputs, outputs, bias)
-        self._register_singular_pair(sn_eps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.kernel(), self.bias)
+class SNEmbedding(SpectralNorm, Embedding):
+    pass
 
 
-class SNEmbedding(SpectralNorm, nn.Embedding):
-    """Rows are classes; the whole table shares one sigma."""
-
-    def __init__(self, n_classes: int, dim: int, sn_eps: float = 1e-4):
-        nn.Embedding.__init__(self, n_classes, dim)
-        self._register_singular_pair(sn_eps)
-
-    def forward(self, y: Tensor) -> Tensor:
-        return F.embedding(y, self.kernel())
+class SNConv2d(SpectralNorm, Conv2d):
+    pass
 
 
-class SNConv2d(SpectralNorm, nn.Conv2d):
-    """A 1x1 or 3x3 convolution of stride 1; a 3x3 may double its input first, or halve its output afterwards.
-
-    Doubling (nearest) and halving (2x2 mean) are linear, so they are folded into the kernel: 4 and 4 products an
-    output pixel of the large map instead of 9. Sigma is that of the plain 3x3 weight, as published.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        size: int,
-        *,
-        bias: bool = True,
-        resample: Resample | None = None,
-        sn_eps: float = 1e-4,
-    ):
-        assert resample is None or size == 3
-        nn.Conv2d.__init__(self, inputs, outputs, size, padding=size // 2, bias=bias)
-        self.resample = resample
-        self._register_singular_pair(sn_eps)
-
-    def make_kernel(self) -> Tensor:
-        weight = self.normalized_weight()
-        if self.resample == "up":
-            return doubling_kernel(weight)
-        return halving_kernel(weight) if self.resample == "down" else weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        kernel = self.kernel()
-        if self.resample == "up":
-            return double_then_conv(x, kernel, self.bias)
-        if self.resample == "down":
-            return conv_then_halve(x, kernel, self.bias)
-        return F.conv2d(x, kernel, self.bias, padding=self.padding)
+def spectral(sn_eps: float) -> Layers:
+    """Constructors of spectrally normalised layers."""
+    return Layers(*(partial(layer, sn_eps=sn_eps) for layer in (SNLinear, SNEmbedding, SNConv2d)))
 
 
 def normalized_layers(network: nn.Module) -> Iterator[tuple[str, SpectralNorm]]:
@@ -131,29 +81,3 @@ def advance(network: nn.Module, times: int = 1) -> None:
     """One power iteration (or several) in every normalised layer; call it once before each update of the network."""
     for _, layer in normalized_layers(network):
         layer.power_iteration(times)
-
-
-@contextmanager
-def baked(network: nn.Module) -> Iterator[None]:
-    """Inside, every kernel is computed once and kept: for sampling, where the weights stand still.
-
-    Under autocast those of convolutions are kept in its type, so that no forward casts them again.
-    """
-    layers = [layer for _, layer in normalized_layers(network)]
-    try:
-        with torch.no_grad():
-            for layer in layers:
-                layer._kernel = _in_autocast_type(layer.make_kernel())
-        yield
-    finally:
-        for layer in layers:
-            layer._kernel = None
-
-
-def _in_autocast_type(kernel: Tensor) -> Tensor:
-    """Convolutions alone: linear layers are small, and heads may run them outside autocast."""
-    if kernel.ndim != 4:
-        return kernel
-    device = kernel.device.type
-    kernel = kernel.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else kernel
-    return kernel.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,128 @@
+"""Convolutions, linear layers and embeddings whose weight in use is made from their parameters.
+
+Here they use the weight as it is; `nn.spectral` and `nn.weight_norm` derive kinds that normalise it. Blocks build
+their layers through a `Layers` row and never ask which kind it is.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orthogan.nn.resample import conv_then_halve, double_then_conv, doubling_kernel, halving_kernel
+
+Resample = Literal["up", "down"]
+
+
+class Weighted(nn.Module):
+    """What all of them share: the kernel that a forward multiplies with, which sampling may keep."""
+
+    weight: Tensor
+    _kernel: Tensor | None = None
+
+    def weight_in_use(self) -> Tensor:
+        """The weight after normalisation, in the shape of `weight`."""
+        return self.weight
+
+    def make_kernel(self) -> Tensor:
+        """The tensor that the forward multiplies with. Convolutions that resample fold the resampling in here."""
+        return self.weight_in_use()
+
+    def kernel(self) -> Tensor:
+        return self.make_kernel() if self._kernel is None else self._kernel
+
+
+class Linear(Weighted, nn.Linear):
+    def __init__(self, inputs: int, outputs: int, bias: bool = True):
+        nn.Linear.__init__(self, inputs, outputs, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.kernel(), self.bias)
+
+
+class Embedding(Weighted, nn.Embedding):
+    """Rows are classes."""
+
+    def __init__(self, n_classes: int, dim: int):
+        nn.Embedding.__init__(self, n_classes, dim)
+
+    def forward(self, y: Tensor) -> Tensor:
+        return F.embedding(y, self.kernel())
+
+
+class Conv2d(Weighted, nn.Conv2d):
+    """A convolution that keeps the size, or by its stride divides it; a 3x3 may double its input or halve its output.
+
+    Doubling (nearest) and halving (2x2 mean) are linear, so they are folded into the kernel: 4 products an output
+    pixel of the large map instead of 9.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        stride: int = 1,
+        bias: bool = True,
+        resample: Resample | None = None,
+    ):
+        assert resample is None or (size == 3 and stride == 1)
+        nn.Conv2d.__init__(self, inputs, outputs, size, stride, padding=(size - 1) // 2, bias=bias)
+        self.resample = resample
+
+    def make_kernel(self) -> Tensor:
+        weight = self.weight_in_use()
+        if self.resample == "up":
+            return doubling_kernel(weight)
+        return halving_kernel(weight) if self.resample == "down" else weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.kernel()
+        if self.resample == "up":
+            return double_then_conv(x, kernel, self.bias)
+        if self.resample == "down":
+            return conv_then_halve(x, kernel, self.bias)
+        return F.conv2d(x, kernel, self.bias, self.stride, self.padding)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Constructors of one kind of layers, with the arguments of `Linear`, `Embedding` and `Conv2d`."""
+
+    linear: Callable[..., Linear]
+    embedding: Callable[..., Embedding]
+    conv: Callable[..., Conv2d]
+
+
+PLAIN = Layers(Linear, Embedding, Conv2d)
+
+
+@contextmanager
+def baked(network: nn.Module) -> Iterator[None]:
+    """Inside, every kernel is computed once and kept: for sampling, where the weights stand still.
+
+    Under autocast those of convolutions are kept in its type, so that no forward casts them again.
+    """
+    layers = [m for m in network.modules() if isinstance(m, Weighted)]
+    try:
+        with torch.no_grad():
+            for layer in layers:
+                layer._kernel = _in_autocast_type(layer.make_kernel())
+        yield
+    finally:
+        for layer in layers:
+            layer._kernel = None
+
+
+def _in_autocast_type(kernel: Tensor) -> Tensor:
+    """Convolutions alone: linear layers are small, and heads may run them outside autocast."""
+    if kernel.ndim != 4:
+        return kernel
+    device = kernel.device.type
+    kernel = kernel.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else kernel
+    return kernel.contiguous(memory_format=torch.channels_last)
