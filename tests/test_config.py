@@ -34,13 +34,12 @@ def run() -> RunConfig:
 def read_back(run: RunConfig) -> RunConfig:
     """Through JSON text, as a checkpoint does it."""
     values = json.loads(json.dumps(to_dict(run)))
-    return from_dict(RunConfig, {**values, "network": from_dict(BigGANConfig, values["network"], "network.")})
+    return from_dict(RunConfig, {**values, "network": from_dict(type(run.network), values["network"], "network.")})
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_round_trip_through_json(name):
     assert read_back(get(name)) == get(name)
-    assert type(read_back(get(name)).network) is BigGANConfig
 
 
 def test_a_configuration_cannot_be_changed_in_place(run):

@@ -22,6 +22,19 @@ def require(condition: bool, setting: str, value: object, rule: str) -> None:
         raise UserError(f"{setting}={value!r}: {rule}")
 
 
+def check_choices(config: Any, where: str = "") -> None:
+    """Refuse a value that is not among the choices of a field's Literal."""
+    for name, hint in typing.get_type_hints(type(config)).items():
+        if typing.get_origin(hint) is Literal:
+            choices = typing.get_args(hint)
+            require(
+                getattr(config, name) in choices,
+                f"{where}{name}",
+                getattr(config, name),
+                f"must be one of {', '.join(choices)}",
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
     """What every family's configuration has. Families derive from it."""
@@ -30,6 +43,8 @@ class NetworkConfig:
     """Side of the square images, in pixels."""
     n_classes: int = 0
     """Number of classes; 0 trains without labels. `orthogan train` takes it from the data."""
+    latent: str = "normal"
+    """Law of z, from orthogan.game.latents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +63,13 @@ class DataConfig:
     """Ignore the labels that the data has."""
     mirror: bool = False
     """Show each image mirrored half of the time."""
+    dequantize: bool = False
+    """Scale to x/128 - 1 and add uniform noise of one grey level, as SN-GAN did, instead of x/127.5 - 1."""
     skip_bad: bool = False
     """Leave unreadable files out and go on."""
+
+    def __post_init__(self) -> None:
+        check_choices(self, "data.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +83,8 @@ class OptimizerConfig:
     beta1: float = 0.0
     beta2: float = 0.999
     eps: float = 1e-8
+    decay_from_images: int | None = None
+    """Real images shown after which both learning rates fall linearly, to 0 at the end of the run; none: constant."""
 
     def __post_init__(self) -> None:
         require(self.g_lr > 0, "optimizer.g_lr", self.g_lr, "must be positive")
@@ -80,9 +102,21 @@ class RegularizerConfig:
     """Orthogonal regularisation of G, beta of BigGAN's equation 3 (the paper: 1e-4)."""
     g_ortho_form: Literal["paper", "biggan-pytorch"] = "paper"
     """The exact derivative of the paper's penalty, or the half of it that BigGAN-PyTorch applies."""
+    d_ortho: float = 0.0
+    """The same regularisation of D, in the paper's form."""
+    d_clip: float = 0.01
+    """Bound of D's weights with the stabiliser weight-clipping (Arjovsky et al. 2017)."""
+    d_penalty: float = 10.0
+    """Weight of the penalty with the stabilisers gradient-penalty and wgan-gp (Gulrajani et al. 2017)."""
+    d_orthonormal: float = 1e-4
+    """Weight of the penalty with the stabiliser orthonormal."""
 
     def __post_init__(self) -> None:
-        require(self.g_ortho >= 0, "regularizers.g_ortho", self.g_ortho, "must not be negative")
+        check_choices(self, "regularizers.")
+        for name in ("g_ortho", "d_ortho"):
+            require(getattr(self, name) >= 0, f"regularizers.{name}", getattr(self, name), "must not be negative")
+        for name in ("d_clip", "d_penalty", "d_orthonormal"):
+            require(getattr(self, name) > 0, f"regularizers.{name}", getattr(self, name), "must be positive")
         require(
             self.g_ortho > 0 or self.g_ortho_form == "paper",
             "regularizers.g_ortho_form",
@@ -156,12 +190,15 @@ class RunConfig(Generic[Network]):
     """Batch norm statistics over one micro-batch of all processes, or over all micro-batches of an update."""
     d_steps: int = 2
     """Updates of D for each update of G."""
+    g_batches: int = 1
+    """Batches of latents in one update of G; SN-GAN took twice the batch."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Arithmetic of the networks; auto is bf16 where the processor is fast at it."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("images", "batch", "accumulate", "d_steps"):
+        check_choices(self)
+        for name in ("images", "batch", "accumulate", "d_steps", "g_batches"):
             require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
         require(
             self.batch % self.accumulate == 0,
@@ -176,10 +213,37 @@ class RunConfig(Generic[Network]):
             "has no effect while accumulate is 1; set accumulate or leave it out",
         )
 
+        check_stabilizer(self)
+
     @property
     def images_per_step(self) -> int:
         """Real images one whole step (d_steps updates of D, one of G) shows."""
         return self.batch * self.d_steps
+
+
+OF_STABILIZERS = {
+    "d_clip": ("weight-clipping",),
+    "d_penalty": ("gradient-penalty", "wgan-gp"),
+    "d_orthonormal": ("orthonormal",),
+}
+"""Settings of `RegularizerConfig` that only these stabilisers read."""
+
+
+def check_stabilizer(config: "RunConfig[Any]") -> None:
+    """Refuse combinations that make no sense, and settings that the chosen stabiliser does not read."""
+    stabilizer = getattr(config.network, "stabilizer", None)
+    for name, readers in OF_STABILIZERS.items():
+        value, default = getattr(config.regularizers, name), getattr(RegularizerConfig, name)
+        rule = f"only network.stabilizer {' or '.join(readers)} reads it, not {stabilizer}; leave it out"
+        require(value == default or stabilizer in readers, f"regularizers.{name}", value, rule)
+    wasserstein = stabilizer != "wgan-gp" or config.loss == "wasserstein"
+    require(
+        wasserstein, "network.stabilizer", stabilizer, "needs --loss wasserstein; gradient-penalty goes with others"
+    )
+    twice = stabilizer == "orthonormal" and config.regularizers.d_ortho > 0
+    require(
+        not twice, "regularizers.d_ortho", config.regularizers.d_ortho, "is contained in the stabiliser orthonormal"
+    )
 
 
 MAY_CHANGE_ON_RESUME = ("images", "cadence.")
@@ -220,10 +284,13 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         require(value in inner, where, value, f"must be one of {', '.join(map(str, inner))}")
         return value
+    if type(None) in inner:  # X | None
+        return None if value is None else _typed(inner[0], value, where)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_typed(inner[0], item, where) for item in value)
     fits = isinstance(value, origin or hint) or (hint is float and isinstance(value, int))
-    require(fits and not (isinstance(value, bool) and hint is not bool), where, value, f"must be {hint}")
+    name = getattr(hint, "__name__", str(hint))
+    require(fits and not (isinstance(value, bool) and hint is not bool), where, value, f"must be {name}")
     return value
 
 
@@ -248,7 +315,7 @@ def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
 
 
 def override(config: Any, changes: Mapping[str, Any]) -> Any:
-    """A copy with settings replaced by path: `override(run, {"network.width": 64})`.
+    """A copy with single settings replaced by path: `override(run, {"network.width": 64})`.
 
     An unknown path is an error that names the nearest one, a value of another type or choice one that names both.
     """

@@ -1,6 +1,6 @@
 """Named runs: functions that return a whole configuration, derived from one another.
 
-Sources: P the paper (Brock et al. 2019), A BigGAN-PyTorch's launch scripts.
+Sources: P the paper (Brock et al. 2019), A BigGAN-PyTorch's launch scripts, M SN-GAN's released code (Miyato et al.).
 """
 
 from collections.abc import Callable
@@ -18,6 +18,8 @@ from orthogan.config import (
 )
 from orthogan.errors import unknown
 from orthogan.networks.biggan import BigGANConfig
+from orthogan.networks.biggan_deep import BigGANDeepConfig
+from orthogan.networks.sngan import SNGANCNNConfig, SNGANConfig
 
 Run = RunConfig[Any]
 
@@ -45,7 +47,7 @@ def digits() -> Run:
 
 
 def biggan_128() -> Run:
-    """BigGAN at 128 px, the last row of its kind in the paper's Table 1 (ch 96, batch 2048): P."""
+    """BigGAN at 128 px, last of its kind in the paper's Table 1 (ch 96, batch 2048): P; the average starts as in A."""
     return RunConfig(
         network=BigGANConfig(resolution=128, n_classes=1000, g_attention=64, d_attention=64),
         optimizer=OptimizerConfig(g_lr=5e-5, d_lr=2e-4, beta1=0.0, beta2=0.999),
@@ -173,6 +175,196 @@ def biggan_128_accumulated() -> Run:
     )
 
 
+def biggan_deep_128() -> Run:
+    """BigGAN-deep at 128 px: P."""
+    return replace(
+        biggan_128(), network=BigGANDeepConfig(resolution=128, n_classes=1000, g_attention=64, d_attention=64)
+    )
+
+
+def biggan_deep_256() -> Run:
+    """BigGAN-deep at 256 px, both learning rates 2.5e-5: P."""
+    return override(
+        biggan_deep_128(),
+        {
+            "network.resolution": 256,
+            "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
+            "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
+            "optimizer.g_lr": 2.5e-5,
+            "optimizer.d_lr": 2.5e-5,
+        },
+    )
+
+
+def biggan_deep_512() -> Run:
+    """BigGAN-deep at 512 px: P."""
+    return override(
+        biggan_deep_256(),
+        {
+            "network.resolution": 512,
+            "network.g_channels": (16, 16, 8, 8, 4, 2, 1, 1),
+            "network.d_channels": (1, 1, 2, 4, 8, 8, 16, 16),
+        },
+    )
+
+
+def biggan_deep_64() -> Run:
+    """BigGAN-deep at 64 px with the blocks of compare_gan, without attention; settings of 128 px."""
+    return override(
+        biggan_deep_128(),
+        {
+            "network.resolution": 64,
+            "network.g_channels": (16, 16, 8, 4, 2),
+            "network.d_channels": (2, 4, 8, 16, 16),
+            "network.g_attention": 0,
+            "network.d_attention": 0,
+        },
+    )
+
+
+def sagan_128() -> Run:
+    """SAGAN (Zhang et al. 2019): ch 64, per-class tables, attention at 32 px as released; the paper also has 64."""
+    return RunConfig(
+        network=BigGANConfig(
+            resolution=128,
+            n_classes=1000,
+            width=64,
+            g_attention=32,
+            d_attention=32,
+            dim_z=128,
+            skip_z=False,
+            shared_embedding=False,
+            bn_eps=1e-5,
+            sn_eps=1e-8,
+            init="xavier",
+        ),
+        optimizer=OptimizerConfig(g_lr=1e-4, d_lr=4e-4, beta1=0.0, beta2=0.9),
+        ema=EmaConfig(decay=0.0),
+        images=1_000_000 * 256,
+        batch=256,
+        d_steps=1,
+    )
+
+
+def sngan_32() -> Run:
+    """SN-GAN's residual networks for CIFAR-10 as its released code trains them, hinge loss, 5 D steps: M."""
+    return RunConfig(
+        network=SNGANConfig(
+            resolution=32,
+            n_classes=10,
+            g_channels=(4, 4, 4, 4),
+            d_channels=(2, 2, 2, 2),
+            d_downs=2,
+            head_bias=False,
+        ),
+        data=DataConfig(dequantize=True),
+        optimizer=OptimizerConfig(g_lr=2e-4, d_lr=2e-4, beta1=0.0, beta2=0.9, decay_from_images=0),
+        ema=EmaConfig(decay=0.0),
+        images=50_000 * 5 * 64,
+        batch=64,
+        d_steps=5,
+        g_batches=2,
+    )
+
+
+def sngan_48() -> Run:
+    """SN-GAN's residual networks for STL-10 at 48 px, without classes: M."""
+    return override(
+        sngan_32(),
+        {
+            "network.resolution": 48,
+            "network.n_classes": 0,
+            "network.g_channels": (8, 4, 2, 1),
+            "network.d_channels": (1, 2, 4, 8, 16),
+            "network.d_downs": 4,
+            "network.head_bias": True,
+        },
+    )
+
+
+def sngan_64() -> Run:
+    """SN-GAN with projection at 64 px on ImageNet: M."""
+    return override(
+        sngan_32(),
+        {
+            "network.resolution": 64,
+            "network.n_classes": 1000,
+            "network.g_channels": (16, 8, 4, 2, 1),
+            "network.d_channels": (1, 2, 4, 8, 16),
+            "network.d_downs": 5,
+            "network.head_bias": True,
+            "images": 250_000 * 5 * 64,
+            "optimizer.decay_from_images": 200_000 * 5 * 64,
+            "g_batches": 1,
+        },
+    )
+
+
+def sngan_128() -> Run:
+    """SN-GAN with projection at 128 px on ImageNet, the batch of four GPUs: M."""
+    return override(
+        sngan_64(),
+        {
+            "network.resolution": 128,
+            "network.g_channels": (16, 16, 8, 4, 2, 1),
+            "network.d_channels": (1, 2, 4, 8, 16, 16),
+            "images": 450_000 * 5 * 64,
+            "optimizer.decay_from_images": 400_000 * 5 * 64,
+            "g_batches": 2,
+        },
+    )
+
+
+def sngan_128_small() -> Run:
+    """The smaller networks of the dog and cat runs at 128 px (143 classes, one GPU's batch of 16): M."""
+    return override(
+        sngan_128(),
+        {
+            "network.n_classes": 143,
+            "network.g_channels": (8, 8, 4, 4, 2, 1),
+            "network.d_channels": (1, 2, 4, 4, 8, 8),
+            "batch": 16,
+            "images": 450_000 * 5 * 16,
+            "optimizer.decay_from_images": 400_000 * 5 * 16,
+        },
+    )
+
+
+def sngan_256() -> Run:
+    """The dog and cat runs at 256 px (143 classes, one GPU's batch of 8): M."""
+    return override(
+        sngan_128_small(),
+        {
+            "network.resolution": 256,
+            "network.width": 32,
+            "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
+            "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
+            "network.d_downs": 6,
+            "batch": 8,
+            "images": 450_000 * 5 * 8,
+            "optimizer.decay_from_images": 400_000 * 5 * 8,
+        },
+    )
+
+
+def sngan_cnn_32() -> Run:
+    """SN-GAN's plain networks at 32 px, setting C of its table 1, non-saturating loss, no classes: M."""
+    return RunConfig(
+        network=SNGANCNNConfig(resolution=32),
+        optimizer=OptimizerConfig(g_lr=2e-4, d_lr=2e-4, beta1=0.5, beta2=0.999),
+        ema=EmaConfig(decay=0.0),
+        loss="non-saturating",
+        images=100_000 * 64,
+        batch=64,
+        d_steps=1,
+    )
+
+
+def sngan_cnn_48() -> Run:
+    """SN-GAN's plain networks at 48 px: M."""
+    return override(sngan_cnn_32(), {"network.resolution": 48})
+
+
 def _table1(batch: int, iterations: int, **network: Any) -> Callable[[], Run]:
     """A row of BigGAN's Table 1 without orthogonal regularisation; z has 128 dimensions where it is not split."""
 
@@ -196,6 +388,19 @@ PRESETS: dict[str, Callable[[], Run]] = {
     "biggan-256": biggan_256,
     "biggan-512": biggan_512,
     "biggan-512-released": biggan_512_released,
+    "biggan-deep-64": biggan_deep_64,
+    "biggan-deep-128": biggan_deep_128,
+    "biggan-deep-256": biggan_deep_256,
+    "biggan-deep-512": biggan_deep_512,
+    "sagan-128": sagan_128,
+    "sngan-cnn-32": sngan_cnn_32,
+    "sngan-cnn-48": sngan_cnn_48,
+    "sngan-32": sngan_32,
+    "sngan-48": sngan_48,
+    "sngan-64": sngan_64,
+    "sngan-128": sngan_128,
+    "sngan-128-small": sngan_128_small,
+    "sngan-256": sngan_256,
     # BigGAN's Table 1, from the second row down; its last but one is biggan-128 itself.
     "table1-512": _table1(512, 1_000_000, width=64, **_PLAIN),
     "table1-1024": _table1(1024, 1_000_000, width=64, **_PLAIN),
@@ -210,10 +415,18 @@ PRESETS: dict[str, Callable[[], Run]] = {
 
 def describe(name: str) -> str:
     """One line on a preset."""
-    function = PRESETS[name]
     if name.startswith("table1-"):
-        return f"Row of BigGAN's Table 1: {name.removeprefix('table1-')}"
-    return (function.__doc__ or "").strip().splitlines()[0]
+        run = get(name)
+        switches = {
+            "shared embedding": run.network.shared_embedding,
+            "split z": run.network.skip_z,
+            "orthogonal regularisation": run.regularizers.g_ortho > 0,
+        }
+        on = [switch for switch, value in switches.items() if value]
+        return (
+            f"Row of BigGAN's Table 1: batch {run.batch}, ch {run.network.width}, {', '.join(on) or 'nothing added'}."
+        )
+    return (PRESETS[name].__doc__ or "").strip().splitlines()[0]
 
 
 def get(name: str) -> Run:

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import torch
 
+from orthogan.errors import UserError
+
 PACKAGES = ("orthogan", "torch", "lightning-fabric", "numpy", "pillow", "safetensors")
 
 
 def pick_device(name: str | None = None) -> torch.device:
     """The named device, or the GPU if there is one, or the processor."""
     if name is not None:
-        return torch.device(name)
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"device={name!r} cannot be used here ({str(error).splitlines()[0]}); try cpu") from error
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -48,6 +53,7 @@ def git_commit() -> str | None:
     """The commit of the source checkout that runs, if it is one; `+` marks uncommitted changes."""
     here = Path(__file__).parent
     try:
+        _git("ls-files", "--error-unmatch", Path(__file__).name, cwd=here)  # not the repository around a .venv
         commit = _git("rev-parse", "HEAD", cwd=here)
         return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no", cwd=here) else "")
     except (OSError, subprocess.SubprocessError):

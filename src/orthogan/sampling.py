@@ -7,6 +7,7 @@ does not depend on how many others are asked for with it.
 import copy
 import importlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +22,10 @@ from orthogan.errors import UserError
 from orthogan.game.latents import check_truncation, latents_at, lerp, sample_latents, slerp, uniform_classes
 from orthogan.nn.layers import baked
 from orthogan.nn.norm import norm_layers, standing_statistics
+from orthogan.nn.spectral import advance
 from orthogan.randomness import draw
 
+SINGULAR_ITERATIONS = 10
 STANDING_BATCHES = 16
 STANDING_BATCH = 64
 
@@ -39,13 +42,21 @@ def chunk_size(resolution: int, device: torch.device) -> int:
 
 
 class Sampler:
-    """Draws from a generator in evaluation mode. Its standing statistics must have been set: see `collect`."""
+    """Draws from a generator in evaluation mode, whose weights must stay as they are: their kernels are kept.
+
+    The standing statistics must have been set: see `collect`.
+    """
 
     def __init__(self, generator: nn.Module, precision: str = "auto", device: torch.device | None = None):
         self.device = device or next(generator.parameters()).device
         self.generator = generator.to(self.device).eval()
+        # Averaged weights have singular vectors of their own; those they come with belong to the trained weights.
+        advance(self.generator, SINGULAR_ITERATIONS)
         self.network: Any = generator.config
         self.precision = runtime.resolve_precision(precision, self.device)
+        self._kept = ExitStack()
+        with runtime.autocast(self.precision, self.device):
+            self._kept.enter_context(baked(self.generator))
 
     def collect(
         self, truncation: float | None = None, form: str = "redraw", batches: int = STANDING_BATCHES, seed: int = 0
@@ -57,11 +68,11 @@ class Sampler:
         def forwards() -> Iterator[Tensor]:
             for i in range(batches):
                 source = draw(seed, "standing", i)
-                z = sample_latents(STANDING_BATCH, self.network.dim_z, source, truncation, form)
+                z = sample_latents(STANDING_BATCH, self.network.dim_z, source, truncation, form, self.network.latent)
                 y = uniform_classes(STANDING_BATCH, self.network.n_classes, source) if self.network.n_classes else None
                 yield self._forward(z, y)
 
-        with runtime.autocast(self.precision, self.device), torch.no_grad(), baked(self.generator):
+        with runtime.autocast(self.precision, self.device), torch.no_grad():
             standing_statistics(self.generator, forwards)
 
     def _forward(self, z: Tensor, y: Tensor | None) -> Tensor:
@@ -71,7 +82,7 @@ class Sampler:
     def render(self, z: Tensor, y: Tensor | None) -> Iterator[Tensor]:
         """uint8 images (n, R, R, 3), chunk by chunk, of latents (N, dim_z) and labels or class weights of N rows."""
         size = chunk_size(self.network.resolution, self.device)
-        with torch.inference_mode(), runtime.autocast(self.precision, self.device), baked(self.generator):
+        with torch.inference_mode(), runtime.autocast(self.precision, self.device):
             for start in range(0, len(z), size):
                 index = torch.arange(start, start + size).clamp(max=len(z) - 1)
                 images = self._forward(z[index], None if y is None else y[index])
@@ -100,13 +111,13 @@ class Sampler:
         seed: int = 0,
     ) -> Iterator[Tensor]:
         """n images of a seed as uint8 chunks (m, R, R, 3)."""
-        check_truncation(truncation, form)
+        check_truncation(truncation, form, self.network.latent)
         require(n > 0, "n", n, "must be positive")
         size = chunk_size(self.network.resolution, self.device)
         self.labels(1, classes, seed)
         for first in range(0, n, size * 16):
             m = min(size * 16, n - first)
-            z = latents_at(seed, first, m, self.network.dim_z, truncation, form)
+            z = latents_at(seed, first, m, self.network.dim_z, truncation, form, self.network.latent)
             yield from self.render(z, self.labels(m, classes, seed, first))
 
 
@@ -197,7 +208,7 @@ def walk(
     network = sampler.network
     if between != "latents" and not network.n_classes:
         raise UserError(f"between={between!r}: this model was trained without classes; walk between latents")
-    z = latents_at(seed, 0, rows + 1, network.dim_z, truncation, form)
+    z = latents_at(seed, 0, rows + 1, network.dim_z, truncation, form, network.latent)
     t = torch.linspace(0, 1, steps)
     way = slerp if path == "slerp" else lerp
     ends = z[1:] if between != "classes" else z[:-1]

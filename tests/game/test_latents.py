@@ -1,4 +1,6 @@
-"""Latents, their truncation, and ways between them."""
+"""Latents, their priors and truncation, and ways between them."""
+
+import math
 
 import pytest
 import torch
@@ -6,6 +8,9 @@ from scipy import stats
 
 from orthogan.errors import UserError
 from orthogan.game.latents import (
+    PRIORS,
+    VARIANCES,
+    How,
     check_truncation,
     latents_at,
     lerp,
@@ -18,12 +23,113 @@ from orthogan.game.latents import (
 from orthogan.randomness import draw
 
 THRESHOLDS = [2.0, 1.5, 1.0, 0.5, 0.04]  # of the paper's figure 2
+TRUNCATABLE = [name for name, prior in PRIORS.items() if prior.untruncatable is None]
+DISCRETE = {"bernoulli": {0, 1}, "rademacher": {-1, 1}, "categorical": {-1, 0, 1}}
+
+
+def sample(prior, n=400, dim=100, **how):
+    return sample_latents(n, dim, draw(0, "test", 0), prior=prior, **how)
 
 
 def test_plain_latents_are_standard_normal():
     z = normal(200, 100, draw(0, "test", 0))
     assert z.shape == (200, 100)
     assert stats.kstest(z.flatten().numpy(), "norm").pvalue > 0.01
+
+
+# (mean, variance, P(z = 0)), worked by hand. E max(N, 0) = 1/sqrt(2 pi), E max(N, 0)^2 = 1/2; halves of a mixture
+# have the mean 1/4 and the second moment (1 + 1/2) / 2.
+MOMENTS = {
+    "normal": (0, 1, 0),
+    "uniform": (0, 1 / 3, 0),
+    "bernoulli": (1 / 2, 1 / 4, 1 / 2),
+    "rademacher": (0, 1, 0),
+    "censored-normal": (1 / math.sqrt(2 * math.pi), 1 / 2 - 1 / (2 * math.pi), 1 / 2),
+    "categorical": (0, 2 / 3, 1 / 3),
+    "normal-times-bernoulli": (0, 1 / 2, 1 / 2),
+    "normal-and-bernoulli": (1 / 4, 3 / 4 - 1 / 16, 1 / 4),
+    "annealed-normal": (0, 1, 0),
+    "per-sample-variance": (0, 1, 0),
+}
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_moments_of_a_prior(prior):
+    z = sample(prior)
+    mean, variance, zeros = MOMENTS[prior]
+    assert z.shape == (400, 100)
+    assert z.dtype == torch.float32
+    assert z.device.type == "cpu"
+    assert z.mean().item() == pytest.approx(mean, abs=0.02)  # 4 standard errors of 40,000 draws
+    assert z.var().item() == pytest.approx(variance, abs=0.03)
+    assert (z == 0).float().mean().item() == pytest.approx(zeros, abs=0.01)
+
+
+@pytest.mark.parametrize("prior", DISCRETE)
+def test_support_of_a_discrete_prior(prior):
+    values, counts = sample(prior).unique(return_counts=True)
+    assert set(values.tolist()) == DISCRETE[prior]
+    assert stats.chisquare(counts.numpy()).pvalue > 0.01
+
+
+def test_support_of_the_uniform_prior():
+    assert stats.kstest(sample("uniform").flatten().numpy(), stats.uniform(-1, 2).cdf).pvalue > 0.01
+    assert sample("uniform").abs().max() <= 1
+
+
+@pytest.mark.parametrize("prior", ["censored-normal", "normal-times-bernoulli"])
+def test_what_is_not_censored_or_switched_off_is_normal(prior):
+    z = sample(prior)
+    law = stats.halfnorm if prior == "censored-normal" else stats.norm
+    assert stats.kstest(z[z != 0].numpy(), law.cdf).pvalue > 0.01
+
+
+def test_switches_are_independent_of_the_component_s_neighbours():
+    on = (sample("normal-times-bernoulli") != 0).float() - 0.5
+    assert abs((on[:, 1:] * on[:, :-1]).mean().item()) < 0.005
+    assert abs((on[1:] * on[:-1]).mean().item()) < 0.005
+
+
+@pytest.mark.parametrize(("dim", "discrete"), [(100, 50), (7, 3)])
+def test_normal_and_bernoulli_share_the_components_in_halves(dim, discrete):
+    z = sample("normal-and-bernoulli", dim=dim)
+    assert z.shape == (400, dim)
+    assert set(z[:, dim - discrete :].unique().tolist()) == {0, 1}
+    assert stats.kstest(z[:, : dim - discrete].flatten().numpy(), "norm").pvalue > 0.01
+
+
+@pytest.mark.parametrize(("progress", "variance"), [(0.0, 2.0), (0.25, 1.5), (0.5, 1.0), (0.75, 1.0), (1.0, 1.0)])
+def test_annealed_variance_falls_from_2_to_1(progress, variance):
+    z = sample("annealed-normal", progress=progress)
+    assert stats.kstest(z.flatten().numpy(), stats.norm(scale=variance**0.5).cdf).pvalue > 0.01
+
+
+def test_annealed_latents_end_as_normal_ones():
+    assert torch.equal(sample("annealed-normal"), sample("normal"))
+
+
+@pytest.mark.parametrize("prior", sorted(set(PRIORS) - {"annealed-normal"}))
+def test_progress_changes_no_other_prior(prior):
+    assert torch.equal(sample(prior, progress=0.0), sample(prior))
+
+
+def test_per_sample_variance_is_uniform_over_samples_and_one_within_each():
+    z = sample("per-sample-variance", n=200, dim=4000)
+    low, high = VARIANCES
+    variances = z.var(dim=1)
+    assert stats.kstest(variances.numpy(), stats.uniform(low, high - low).cdf).pvalue > 0.01
+    assert stats.kstest((z / variances.sqrt()[:, None]).flatten()[::7].numpy(), "norm").pvalue > 0.01
+
+
+def test_every_prior_is_drawn_by_the_table():
+    for prior in PRIORS:
+        assert torch.equal(PRIORS[prior].draw(400, 100, draw(0, "test", 0), How()), sample(prior)), prior
+
+
+def test_plain_normal_latents_are_those_of_torch():
+    z = torch.randn(400, 100, generator=draw(0, "test", 0))
+    assert torch.equal(sample("normal"), z)
+    assert torch.equal(normal(400, 100, draw(0, "test", 0)), z)
 
 
 @pytest.mark.parametrize("threshold", [*THRESHOLDS, 4.0])
@@ -68,6 +174,104 @@ def test_a_latent_depends_on_its_index_and_not_on_how_many_are_drawn(truncation,
     assert torch.equal(latents_at(5, 11, 1, 8, truncation, form), every[11:])
     assert len(every.unique(dim=0)) == 12
     assert not torch.equal(latents_at(6, 0, 12, 8, truncation, form), every)
+
+
+# (mean, variance, P(z = 0)) at a threshold of 0.5. Of a normal cut there, V is E z^2 and H is E |z|.
+V = stats.truncnorm(-0.5, 0.5).var()
+H = stats.truncnorm(0, 0.5).mean()
+TRUNCATED = {
+    "normal": (0, V, 0),
+    "uniform": (0, 0.25 / 3, 0),
+    "censored-normal": (H / 2, V / 2 - H**2 / 4, 1 / 2),
+    "normal-times-bernoulli": (0, V / 2, 1 / 2),
+    "normal-and-bernoulli": (1 / 4, (V + 1 / 2) / 2 - 1 / 16, 1 / 4),
+    "annealed-normal": (0, V, 0),
+    "per-sample-variance": (0, None, 0),
+}
+
+
+@pytest.mark.parametrize("prior", TRUNCATABLE)
+def test_redrawn_moments_of_a_prior(prior):
+    z = sample(prior, truncation=0.5)
+    mean, variance, zeros = TRUNCATED[prior]
+    assert z.mean().item() == pytest.approx(mean, abs=0.01)
+    assert variance is None or z.var().item() == pytest.approx(variance, abs=0.004)
+    assert (z == 0).float().mean().item() == pytest.approx(zeros, abs=0.01)
+    continuous = z[:, :50] if prior == "normal-and-bernoulli" else z
+    assert 0.49 < continuous.abs().max() <= 0.5
+
+
+@pytest.mark.parametrize("prior", TRUNCATABLE)
+def test_scaled_form_is_the_threshold_times_the_prior_cut_at_2(prior):
+    scaled = sample(prior, truncation=0.4, form="scaled")
+    whole = sample(prior) if prior == "uniform" else sample(prior, truncation=2.0)
+    factor = torch.full((100,), 0.4)
+    if prior == "normal-and-bernoulli":
+        factor[50:] = 1  # the discrete half stays what it is
+    torch.testing.assert_close(scaled, factor * whole)
+
+
+def test_both_forms_are_one_for_the_uniform_prior():
+    assert torch.equal(sample("uniform", truncation=0.3), sample("uniform", truncation=0.3, form="scaled"))
+    assert sample("uniform", truncation=0.3).abs().max() <= 0.3
+
+
+def test_annealed_latents_are_truncated_at_their_own_variance():
+    z = sample("annealed-normal", truncation=0.5, progress=0.0)
+    law = stats.truncnorm(-(0.5**1.5), 0.5**1.5, scale=2**0.5)  # 0.5 / sqrt(2) standard deviations
+    assert stats.kstest(z.flatten().numpy(), law.cdf).pvalue > 0.01
+
+
+def test_redrawing_keeps_the_variance_of_each_sample():
+    low, high = VARIANCES
+    std = (low + (high - low) * torch.rand(50, 1, generator=draw(0, "test", 0))).sqrt()
+    slow = std * torch.randn(50, 4000, generator=draw(1, "test", 0))  # the definition: redraw until all fit
+    source = draw(2, "test", 0)
+    while (outside := slow.abs() > 1.5).any():
+        slow[outside] = (std * torch.randn(slow.shape, generator=source))[outside]
+    z = sample("per-sample-variance", n=50, dim=4000, truncation=1.5)
+    assert z.abs().max() <= 1.5
+    torch.testing.assert_close(z.var(dim=1), slow.var(dim=1), rtol=0.12, atol=0)
+    assert torch.corrcoef(torch.stack([z.var(dim=1), slow.var(dim=1)]))[0, 1] > 0.9
+    assert stats.ks_2samp(z.flatten()[::7].numpy(), slow.flatten()[::7].numpy()).pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("prior", "truncation"), [*((prior, None) for prior in PRIORS), *((prior, 0.5) for prior in TRUNCATABLE)]
+)
+def test_a_latent_of_any_prior_depends_on_its_index_alone(prior, truncation):
+    every = latents_at(5, 0, 12, 24, truncation, prior=prior)
+    assert torch.equal(latents_at(5, 3, 4, 24, truncation, prior=prior), every[3:7])
+    assert torch.equal(every[7:8], sample_latents(1, 24, draw(5, "sample", 7), truncation, prior=prior))
+    assert len(every.unique(dim=0)) == 12
+    assert not torch.equal(latents_at(6, 0, 12, 24, truncation, prior=prior), every)
+
+
+@pytest.mark.parametrize("prior", DISCRETE)
+@pytest.mark.parametrize("form", ["redraw", "scaled"])
+def test_truncation_of_a_discrete_prior_is_refused_with_the_reason(prior, form):
+    for ask in (check_truncation, lambda *how: latents_at(0, 0, 1, 4, *how)):
+        with pytest.raises(UserError, match=rf"truncation=0.5: prior='{prior}' is .* leave the threshold out"):
+            ask(0.5, form, prior)
+    check_truncation(None, "redraw", prior)
+    with pytest.raises(UserError, match=r"truncation_form='scaled': .* leave it at 'redraw'"):
+        check_truncation(None, "scaled", prior)
+
+
+def test_only_discrete_priors_cannot_be_truncated():
+    assert set(PRIORS) - set(TRUNCATABLE) == set(DISCRETE)
+
+
+def test_a_threshold_beyond_the_uniform_prior_is_refused():
+    check_truncation(1.0, "redraw", "uniform")
+    with pytest.raises(UserError, match=r"truncation=1.5: prior='uniform' has nothing beyond 1; .*\(0, 1\]"):
+        check_truncation(1.5, "redraw", "uniform")
+
+
+def test_an_unknown_prior_is_refused_with_the_nearest():
+    for ask in (lambda: check_truncation(None, "redraw", "uniforn"), lambda: sample("uniforn")):
+        with pytest.raises(UserError, match=r"'uniforn'.*did you mean 'uniform'"):
+            ask()
 
 
 @pytest.mark.parametrize(

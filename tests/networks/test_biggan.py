@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orthogan.errors import UserError
-from orthogan.networks.biggan import BigGANConfig, BigGANDiscriminator, BigGANGenerator, look_up
+from orthogan.networks.biggan import BigGANConfig, BigGANDiscriminator, BigGANGenerator
+from orthogan.nn.classes import look_up
 from orthogan.nn.layers import baked
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d, norm_layers, standing_statistics
 from orthogan.nn.spectral import SpectralNorm, advance, normalized_layers
@@ -134,8 +135,8 @@ def discriminator_as_published(d: BigGANDiscriminator, x: Tensor, y: Tensor | No
         if x.shape[-1] == d.config.d_attention:
             x = attend(d.attention, x)
     h = F.relu(x).sum((2, 3))
-    logits = F.linear(h, weight(d.linear), d.linear.bias).squeeze(1)
-    return logits if y is None else logits + (weight(d.embedding)[y] * h).sum(1)
+    logits = F.linear(h, weight(d.head.linear), d.head.linear.bias).squeeze(1)
+    return logits if y is None else logits + (weight(d.head.embedding)[y] * h).sum(1)
 
 
 @each_variant
@@ -196,10 +197,10 @@ def test_a_mixture_of_classes_is_the_mixture_of_their_rows():
 def test_head_of_the_discriminator_by_hand():
     """Linear + <embedding, h>, h summed over pixels: with sigma 1, a weight of ones and one class row of threes."""
     d = BigGANDiscriminator(small(width=1, n_classes=2, d_channels=(2,), d_downs=1, d_attention=0, g_attention=0))
-    for layer, values in ((d.linear, [[1.0, 0.0]]), (d.embedding, [[0.0, 0.5], [0.0, 1.0]])):
+    for layer, values in ((d.head.linear, [[1.0, 0.0]]), (d.head.embedding, [[0.0, 0.5], [0.0, 1.0]])):
         layer.weight.data = torch.tensor(values)
         advance(layer, 50)
-    d.linear.bias.data.fill_(10)
+    d.head.linear.bias.data.fill_(10)
     d.blocks[0].forward = lambda x: torch.tensor([2.0, 3.0]).view(1, 2, 1, 1).expand(len(x), 2, 8, 8)
     logits = d(torch.zeros(2, 3, 16, 16), torch.tensor([0, 1]))
     # 64 pixels: h = (128, 192). The table's sigma is sqrt(0.25 + 1).
@@ -337,8 +338,8 @@ def test_other_multiples_of_a_base_work(preset, resolution, base):
 def test_resolutions_of_the_blocks():
     config = get("biggan-256").network
     assert config.base == 4
-    assert config.g_resolutions() == [8, 16, 32, 64, 128, 256]
-    assert config.d_resolutions() == [128, 64, 32, 16, 8, 4, 4]
+    assert list(config.g_maps()) == [8, 16, 32, 64, 128, 256]
+    assert list(config.d_maps()) == [128, 64, 32, 16, 8, 4]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from orthogan.networks import FAMILIES, build_discriminator, build_generator, family_of
+from orthogan.nn.classes import ClassTable
 from orthogan.nn.spectral import advance
 
 TINY = {
@@ -18,6 +19,25 @@ TINY = {
         "dim_z": 12,
         "shared_dim": 6,
     },
+    "biggan-deep": {
+        "resolution": 16,
+        "width": 8,
+        "g_channels": (4, 2, 1),
+        "d_channels": (1, 2, 2),
+        "g_attention": 8,
+        "d_attention": 8,
+        "dim_z": 12,
+        "shared_dim": 6,
+    },
+    "sngan": {
+        "resolution": 16,
+        "width": 4,
+        "g_channels": (4, 2, 1),
+        "d_channels": (1, 2, 2, 4),
+        "d_downs": 2,
+        "dim_z": 12,
+    },
+    "sngan-cnn": {"resolution": 16, "width": 4, "dim_z": 12},
 }
 each_family = pytest.mark.parametrize("name", FAMILIES)
 with_and_without_classes = pytest.mark.parametrize("n_classes", [0, 3])
@@ -77,6 +97,8 @@ def test_the_class_and_the_latent_both_matter(name):
     config = tiny(name)
     g, d = build_generator(config), build_discriminator(config)
     z, y = torch.randn(4, config.dim_z), labels(3, 4)
+    for table in (m for m in g.modules() if isinstance(m, ClassTable)):
+        torch.nn.init.normal_(table.weight)  # SN-GAN starts with all classes alike
     images = g(z, y)
     assert not torch.allclose(images, g(z, (y + 1) % 3))
     assert not torch.allclose(images, g(z.flip(0), y))

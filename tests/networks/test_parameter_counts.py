@@ -31,6 +31,21 @@ def build(name: str) -> Any:
         ("biggan-256", {}, 82_097_604, 99_225_890),
         ("biggan-512", {}, 82_468_068, 99_401_282),
         ("biggan-512-released", {}, 82_296_804, 99_401_282),
+        ("biggan-deep-128", {}, 50_244_484, 34_590_210),
+        ("biggan-deep-256", {}, 55_736_708, 38_247_426),
+        ("biggan-deep-512", {}, 56_019_780, 38_301_122),
+        ("sagan-128", {"g_attention": 64, "d_attention": 64}, 42_017_412, 39_448_258),
+        ("sngan-32", {"n_classes": 0}, 4_276_739, 1_053_824),
+        ("sngan-32", {"n_classes": 0, "head_bias": True}, 4_276_739, 1_053_825),
+        ("sngan-32", {}, 4_304_387, 1_055_104),
+        ("sngan-32", {"head_bias": True}, 4_304_387, 1_055_105),
+        ("sngan-48", {}, 4_878_083, 10_141_441),
+        ("sngan-64", {"n_classes": 0}, 12_220_675, 10_141_441),
+        ("sngan-64", {}, 17_974_915, 11_165_441),
+        ("sngan-128", {"n_classes": 0}, 32_150_787, 29_017_857),
+        ("sngan-128", {}, 41_996_931, 30_041_857),
+        ("sngan-cnn-32", {}, 3_812_355, 2_935_873),
+        ("sngan-cnn-48", {}, 5_133_315, 2_946_113),
     ],
 )
 def test_published_counts_of_both_networks(preset, changes, g, d):
@@ -69,7 +84,7 @@ def test_totals_of_table_1(row, millions, exact):
 def test_stages_of_the_generator(preset, stages):
     g = build(preset).generator
     counts = [count(block) for block in g.blocks]
-    counts[g.attention_after] += count(g.attention)
+    counts[list(g.config.g_maps()).index(g.config.g_attention)] += count(g.attention)
     assert counts == stages
 
 
@@ -83,7 +98,7 @@ def test_stages_of_the_discriminator():
     counts = [count(block) for block in d.blocks]
     counts[d.attention_after] += count(d.attention)
     assert counts == [97_633, 516_672, 2_065_536, 8_259_840, 33_034_752, 42_470_400]
-    assert (count(d.linear), count(d.embedding)) == (1_537, 1_536_000)
+    assert (count(d.head.linear), count(d.head.embedding)) == (1_537, 1_536_000)
 
 
 @pytest.mark.parametrize(("preset", "layers"), [("biggan-128", 41), ("biggan-256", 48), ("biggan-512", 55)])

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from orthogan.nn.blocks import DBlock, GBlock, SelfAttention
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
-from orthogan.nn.spectral import SNConv2d, SNLinear, advance
+from orthogan.nn.spectral import SNConv2d, SNLinear, advance, spectral
+from orthogan.nn.stabilizers import parts
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -47,19 +48,19 @@ def attention_by_definition(layer: SelfAttention, x: Tensor) -> Tensor:
 
 
 def test_attention_is_the_identity_at_first():
-    layer, x = SelfAttention(16, 1e-4), torch.randn(2, 16, 4, 4)
+    layer, x = SelfAttention(16, spectral(1e-4)), torch.randn(2, 16, 4, 4)
     assert torch.equal(layer(x), x)
 
 
 def test_attention_equals_its_slow_definition():
-    layer = ready(SelfAttention(16, 1e-4))
+    layer = ready(SelfAttention(16, spectral(1e-4)))
     layer.gamma.data.fill_(0.7)
     x = 3 * torch.randn(2, 16, 4, 6)  # not square: a transposed map would be seen
     torch.testing.assert_close(layer(x), attention_by_definition(layer, x), **CLOSE)
 
 
 def test_attention_has_a_scalar_gamma_and_no_bias():
-    names = {name: p.shape for name, p in SelfAttention(16, 1e-4).named_parameters()}
+    names = {name: p.shape for name, p in SelfAttention(16, spectral(1e-4)).named_parameters()}
     assert names == {
         "gamma": (),
         "theta.weight": (2, 16, 1, 1),
@@ -70,7 +71,7 @@ def test_attention_has_a_scalar_gamma_and_no_bias():
 
 
 def test_gamma_learns_from_the_first_step():
-    layer, x = SelfAttention(16, 1e-4), torch.randn(2, 16, 4, 4)
+    layer, x = SelfAttention(16, spectral(1e-4)), torch.randn(2, 16, 4, 4)
     layer(x).square().sum().backward()
     assert layer.gamma.grad.abs() > 0
     assert layer.theta.weight.grad.abs().max() == 0  # gamma is 0 still
@@ -91,7 +92,7 @@ def d_block_as_published(block: DBlock, x: Tensor) -> Tensor:
     [(3, 4, True, True), (4, 6, True, False), (4, 4, True, False), (4, 6, False, False), (4, 4, False, False)],
 )
 def test_d_block_equals_the_published_order(inputs, outputs, down, first):
-    block = ready(DBlock(inputs, outputs, outputs, down=down, first=first, sn_eps=1e-4))
+    block = ready(DBlock(inputs, outputs, outputs, down=down, first=first, parts=parts("spectral-norm", 1e-4)))
     x = torch.randn(2, inputs, 8, 8)
     torch.testing.assert_close(block(x.clone()), d_block_as_published(block, x), **CLOSE)
 
@@ -104,7 +105,7 @@ def silence(block: DBlock) -> None:
 
 def test_skip_of_a_d_block_sees_x_before_any_relu():
     """Trap 1: with an in-place ReLU, negative pixels would be lost on the skip, and in the caller's tensor."""
-    block = ready(DBlock(4, 4, 4, down=False, first=False, sn_eps=1e-4))
+    block = ready(DBlock(4, 4, 4, down=False, first=False, parts=parts("spectral-norm", 1e-4)))
     silence(block)
     x = -torch.rand(2, 4, 4, 4)
     kept = x.clone()
@@ -113,7 +114,7 @@ def test_skip_of_a_d_block_sees_x_before_any_relu():
 
 
 def test_skip_of_a_d_block_that_widens_sees_x_before_any_relu():
-    block = ready(DBlock(4, 6, 6, down=True, first=False, sn_eps=1e-4))
+    block = ready(DBlock(4, 6, 6, down=True, first=False, parts=parts("spectral-norm", 1e-4)))
     silence(block)
     x = -torch.rand(2, 4, 4, 4)
     torch.testing.assert_close(block(x), F.avg_pool2d(conv(block.skip, x), 2), **CLOSE)
@@ -123,19 +124,19 @@ def test_skip_of_a_d_block_that_widens_sees_x_before_any_relu():
     ("inputs", "outputs", "down", "has_skip"), [(4, 4, False, False), (4, 4, True, True), (4, 6, False, True)]
 )
 def test_skip_of_a_d_block_is_the_identity_only_where_nothing_changes(inputs, outputs, down, has_skip):
-    block = DBlock(inputs, outputs, outputs, down=down, first=False, sn_eps=1e-4)
+    block = DBlock(inputs, outputs, outputs, down=down, first=False, parts=parts("spectral-norm", 1e-4))
     assert (block.skip is not None) == has_skip
 
 
 def test_first_d_block_goes_from_3_channels_to_full_width_at_once():
     """Trap 2: not 3 -> 3 -> ch."""
-    block = DBlock(3, 8, 8, down=True, first=True, sn_eps=1e-4)
+    block = DBlock(3, 8, 8, down=True, first=True, parts=parts("spectral-norm", 1e-4))
     assert block.conv1.weight.shape == (8, 3, 3, 3)
     assert block.conv2.weight.shape == (8, 8, 3, 3)
 
 
 def test_thin_d_block_keeps_its_input_width_inside():
-    block = DBlock(4, 4, 8, down=True, first=False, sn_eps=1e-4)
+    block = DBlock(4, 4, 8, down=True, first=False, parts=parts("spectral-norm", 1e-4))
     assert block.conv1.weight.shape == (4, 4, 3, 3)
     assert block.conv2.weight.shape == (8, 4, 3, 3)
 
@@ -151,7 +152,7 @@ def g_block_as_published(block: GBlock, x: Tensor, condition: Tensor | None) -> 
 @pytest.mark.parametrize("outputs", [4, 6])
 def test_g_block_equals_the_published_order(outputs):
     norms = [ConditionalBatchNorm2d(c, SNLinear(3, c, bias=False), SNLinear(3, c, bias=False)) for c in (4, outputs)]
-    block = ready(GBlock(4, outputs, norms[0], norms[1], 1e-4))
+    block = ready(GBlock(4, outputs, norms[0], norms[1], spectral(1e-4)))
     x, condition = torch.randn(3, 4, 4, 6), torch.randn(3, 3)
     kept = x.clone()
     out = block(x, condition)
@@ -162,4 +163,4 @@ def test_g_block_equals_the_published_order(outputs):
 
 def test_norms_of_a_g_block_have_the_widths_of_its_input_and_output():
     with pytest.raises(RuntimeError):
-        GBlock(4, 6, BatchNorm2d(4), BatchNorm2d(4), 1e-4)(torch.randn(2, 4, 4, 4), None)
+        GBlock(4, 6, BatchNorm2d(4), BatchNorm2d(4), spectral(1e-4))(torch.randn(2, 4, 4, 4), None)

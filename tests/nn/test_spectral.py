@@ -61,9 +61,7 @@ def test_the_weight_in_use_has_norm_one(kind):
     layer = LAYERS[kind]()
     nn.init.normal_(layer.weight, std=3)
     advance(layer, 300)
-    assert torch.linalg.matrix_norm(layer.normalized_weight().detach().flatten(1), 2).item() == pytest.approx(
-        1, rel=1e-3
-    )
+    assert torch.linalg.matrix_norm(layer.weight_in_use().detach().flatten(1), 2).item() == pytest.approx(1, rel=1e-3)
 
 
 def test_one_iteration_by_hand():
@@ -75,7 +73,7 @@ def test_one_iteration_by_hand():
     torch.testing.assert_close(layer.v, torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(layer.u, torch.tensor([0.6, 0.8]))
     assert layer.sigma().item() == pytest.approx(5)
-    torch.testing.assert_close(layer.normalized_weight(), torch.tensor([[0.6, 0.0], [0.8, 1.0]]))
+    torch.testing.assert_close(layer.weight_in_use(), torch.tensor([[0.6, 0.0], [0.8, 1.0]]))
 
 
 def test_vectors_converge_without_moving_on():
@@ -121,7 +119,7 @@ def test_sigma_of_a_resampling_convolution_is_that_of_its_plain_kernel():
 def test_gradient_is_equation_12_of_sngan():
     layer = SNLinear(5, 7)
     upstream = torch.randn(7, 5)
-    (layer.normalized_weight() * upstream).sum().backward()
+    (layer.weight_in_use() * upstream).sum().backward()
     u, v, w = layer.u, layer.v, layer.weight.detach()
     sigma = u @ w @ v
     # (G - <G, W / sigma> u v^T) / sigma

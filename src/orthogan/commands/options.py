@@ -22,9 +22,15 @@ def run_type(config: RunConfig[Any]) -> Any:
     return RunConfig[type(config.network)]  # type: ignore[misc]
 
 
-def expand_data(argv: list[str]) -> list[str]:
-    """`--data X` is short for `--data.source X`."""
-    return ["--data.source" + word.removeprefix("--data") if word.split("=")[0] == "--data" else word for word in argv]
+SHORT = {"--data": "--data.source", "--stabilizer": "--network.stabilizer", "--latent": "--network.latent"}
+
+
+def expand(argv: list[str]) -> list[str]:
+    """`--data X` is short for `--data.source X`, and so on; the stabiliser wgan-gp brings its loss along."""
+    pairs = [given.split("=", 1) if given.startswith("--") else [given] for given in argv]
+    words = [SHORT.get(word, word) for pair in pairs for word in pair]
+    of_wgan = "wgan-gp" in words and words[words.index("wgan-gp") - 1] == SHORT["--stabilizer"]
+    return [*words, "--loss", "wasserstein"] if of_wgan and "--loss" not in words else words
 
 
 def read_classes(words: list[str]) -> tuple[int, ...] | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from orthogan import runs, runtime
-from orthogan.commands.options import expand_data, parse, run_type
+from orthogan.commands.options import expand, parse, run_type
 from orthogan.commands.train import train
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{folder} is not the folder of a run: it has no config.json; start one with `orthogan train`")
     config = read_config(folder)
     cls = options_of(config)
-    options = parse(cls, expand_data(words), f"resume {folder}", "Go on with a run.", cls(run=config))
+    options = parse(cls, expand(words), f"resume {folder}", "Go on with a run.", cls(run=config))
     view = TrainingView(options.run.images)
     device = runtime.pick_device(options.device)
     with counting("reading images") as progress:

@@ -1,58 +1,195 @@
-"""Latents, classes, truncation, and ways between two latents."""
+"""Latents and their priors, classes, truncation, and ways between two latents."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from orthogan.config import require
+from orthogan.errors import unknown
 from orthogan.randomness import draw
 
 TRUNCATION_FORMS = ("redraw", "scaled")
 """`redraw`: the paper's. `scaled`: the released models', t times a normal truncated to [-2, 2]."""
 
+VARIANCES = (0.5, 1.5)
+"""Range of `per-sample-variance`. The paper gives none; this one has the mean variance of the normal prior."""
 
-def check_truncation(truncation: float | None, form: str) -> None:
-    """Refuse thresholds that the form does not have. None means the plain normal distribution."""
+
+@dataclass(frozen=True)
+class How:
+    """How to draw from a prior: redraw normals beyond `threshold`, then multiply them by `scale`."""
+
+    threshold: float | None = None
+    scale: float = 1.0
+    progress: float = 1.0
+    """Share of the run done, in [0, 1]."""
+
+
+PLAIN = How()
+
+
+def normals(n: int, dim: int, generator: torch.Generator, how: How, std: float | Tensor = 1.0) -> Tensor:
+    """N(0, std^2), truncated as told; std may differ by row (n, 1). The threshold is that of the values drawn."""
+    if how.threshold is None:
+        return std * torch.randn(n, dim, generator=generator)
+    z = std * truncated_normal(n, dim, how.threshold / std, generator)
+    return how.scale * z.clamp(-how.threshold, how.threshold)  # the product may round to just beyond it
+
+
+def coins(n: int, dim: int, generator: torch.Generator) -> Tensor:
+    """0 or 1, equally likely."""
+    return torch.randint(2, (n, dim), generator=generator, dtype=torch.float32)
+
+
+def annealed_variance(progress: float) -> float:
+    """From 2 to 1 in the first half of the run, then 1, so that G ends on the law that is sampled after training.
+
+    The paper names only the two ends and that the schedule was piecewise.
+    """
+    return 2 - min(2 * progress, 1.0)
+
+
+def normal(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+    """N(0, I)."""
+    return normals(n, dim, generator, how)
+
+
+def uniform(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+    """U[-1, 1]; redrawing what lies beyond t leaves U[-t, t], which is also t U[-1, 1]."""
+    reach = 1.0 if how.threshold is None else how.scale * min(how.threshold, 1.0)
+    return reach * (2 * torch.rand(n, dim, generator=generator) - 1)
+
+
+def bernoulli(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+    """0 or 1."""
+    return coins(n, dim, generator)
+
+
+def rademacher(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+    """-1 or 1."""
+    return 2 * coins(n, dim, generator) - 1
+
+
+def censored_normal(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+    """max(N(0, I), 0). The normal is truncated before it is censored, so that half of the components stay 0."""
+    return normals(n, dim, generator, how).clamp(min=0)
+
+
+def categorical(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+    """-1, 0 or 1."""
+    return torch.randint(-1, 2, (n, dim), generator=generator, dtype=torch.float32)
+
+
+def normal_times_bernoulli(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+    """A normal that is switched off in half of the components; truncation is that of the normal."""
+    return normals(n, dim, generator, how) * coins(n, dim, generator)
+
+
+def normal_and_bernoulli(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+    """Normal in the first half (the larger one of an odd dim), 0 or 1 in the second, which truncation leaves alone."""
+    discrete = dim // 2
+    return torch.cat([normals(n, dim - discrete, generator, how), coins(n, discrete, generator)], dim=1)
+
+
+def annealed_normal(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+    """N(0, sigma I), sigma a variance that falls from 2 to 1 over the run."""
+    return normals(n, dim, generator, how, annealed_variance(how.progress) ** 0.5)
+
+
+def per_sample_variance(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+    """N(0, sigma_i I), sigma_i uniform in VARIANCES, one for each row; redrawing keeps the row's sigma_i."""
+    low, high = VARIANCES
+    variance = low + (high - low) * torch.rand(n, 1, generator=generator)
+    return normals(n, dim, generator, how, variance.sqrt())
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A law of latents: `draw(n, dim, generator, how)` gives (n, dim), float32, on the CPU."""
+
+    draw: Callable[[int, int, torch.Generator, How], Tensor]
+    untruncatable: str | None = None
+    """Why truncation is refused; None where it has a meaning."""
+    limit: float = float("inf")
+    """The largest threshold that changes anything."""
+
+
+PRIORS = {
+    "normal": Prior(normal),
+    "uniform": Prior(uniform, limit=1.0),
+    "bernoulli": Prior(bernoulli, "is 0 or 1: a threshold below 1 leaves one single latent, all zeros"),
+    "rademacher": Prior(rademacher, "is -1 or 1: a threshold below 1 leaves nothing to draw"),
+    "censored-normal": Prior(censored_normal),
+    "categorical": Prior(categorical, "is -1, 0 or 1: a threshold below 1 leaves one single latent, all zeros"),
+    "normal-times-bernoulli": Prior(normal_times_bernoulli),
+    "normal-and-bernoulli": Prior(normal_and_bernoulli),
+    "annealed-normal": Prior(annealed_normal),
+    "per-sample-variance": Prior(per_sample_variance),
+}
+"""The latents of BigGAN's appendix E."""
+
+
+def check_truncation(truncation: float | None, form: str, prior: str = "normal") -> None:
+    """Refuse thresholds that the form or the prior does not have. None means the plain prior."""
+    if prior not in PRIORS:
+        raise unknown("prior", prior, PRIORS)
     require(form in TRUNCATION_FORMS, "truncation_form", form, f"must be one of {', '.join(TRUNCATION_FORMS)}")
+    reason, limit = PRIORS[prior].untruncatable, PRIORS[prior].limit
     if truncation is None:
-        require(form == "redraw", "truncation_form", form, "needs a truncation threshold; give one in (0, 1]")
+        rule = "needs a truncation threshold; give one in (0, 1]"
+        if reason:
+            rule = f"is a form of truncation, and prior={prior!r} {reason}; leave it at 'redraw'"
+        require(form == "redraw", "truncation_form", form, rule)
         return
+    way_out = "leave the threshold out, or use a model trained on normal latents"
+    require(reason is None, "truncation", truncation, f"prior={prior!r} {reason}; {way_out}")
     require(truncation > 0, "truncation", truncation, "must be positive; 0.04 is the paper's smallest")
     if form == "scaled":
         require(truncation <= 1, "truncation", truncation, "the scaled form takes thresholds in (0, 1]")
+    rule = f"prior={prior!r} has nothing beyond {limit:g}; give a threshold in (0, {limit:g}], or leave it out"
+    require(truncation <= limit, "truncation", truncation, rule)
 
 
-def normal(n: int, dim: int, generator: torch.Generator) -> Tensor:
-    """N(0, I) latents, (n, dim), on the CPU."""
-    return torch.randn(n, dim, generator=generator)
-
-
-def truncated_normal(n: int, dim: int, threshold: float, generator: torch.Generator) -> Tensor:
+def truncated_normal(n: int, dim: int, threshold: float | Tensor, generator: torch.Generator) -> Tensor:
     """N(0, 1) given |z| <= threshold: the law that redrawing every component outside it has (BigGAN, section 3.1).
 
     Drawn by inverting the distribution function in float64, so that a threshold of 0.04 costs what one of 2 does.
+    The threshold may differ by row (n, 1).
     """
-    tail = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64))
+    bound = torch.as_tensor(threshold, dtype=torch.float64)
+    tail = torch.special.ndtr(-bound)
     quantile = tail + (1 - 2 * tail) * torch.rand(n, dim, generator=generator, dtype=torch.float64)
-    return torch.special.ndtri(quantile).clamp(-threshold, threshold).float()
+    return torch.special.ndtri(quantile).clamp(-bound, bound).float()
 
 
 def sample_latents(
-    n: int, dim: int, generator: torch.Generator, truncation: float | None = None, form: str = "redraw"
+    n: int,
+    dim: int,
+    generator: torch.Generator,
+    truncation: float | None = None,
+    form: str = "redraw",
+    prior: str = "normal",
+    progress: float = 1.0,
 ) -> Tensor:
-    """Latents (n, dim) at a truncation threshold, or plain normal ones."""
-    check_truncation(truncation, form)
-    if truncation is None:
-        return normal(n, dim, generator)
-    if form == "scaled":
-        return truncation * truncated_normal(n, dim, 2.0, generator)
-    return truncated_normal(n, dim, truncation, generator)
+    """Latents (n, dim) of a prior at a truncation threshold, or plain ones, when a share of the run is done."""
+    check_truncation(truncation, form, prior)
+    threshold, scale = (truncation, 1.0) if truncation is None or form == "redraw" else (2.0, truncation)
+    return PRIORS[prior].draw(n, dim, generator, How(threshold, scale, progress))
 
 
 def latents_at(
-    seed: int, first: int, n: int, dim: int, truncation: float | None = None, form: str = "redraw"
+    seed: int,
+    first: int,
+    n: int,
+    dim: int,
+    truncation: float | None = None,
+    form: str = "redraw",
+    prior: str = "normal",
 ) -> Tensor:
     """The latents of samples first ... first + n - 1 of a seed, each drawn by its own index: (n, dim)."""
-    rows = (sample_latents(1, dim, draw(seed, "sample", i), truncation, form) for i in range(first, first + n))
+    rows = (sample_latents(1, dim, draw(seed, "sample", i), truncation, form, prior) for i in range(first, first + n))
     return torch.cat(list(rows))
 
 
@@ -70,7 +207,7 @@ def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Great circle from a to b at t (steps,), which keeps the length typical of a normal latent on the way.
 
-    Falls back to the straight line where the directions (almost) coincide.
+    Falls back to the straight line where the directions (almost) coincide or oppose each other.
     """
     cosine = torch.cosine_similarity(a, b, dim=-1).clamp(-1, 1)[..., None]
     angle = torch.arccos(cosine)

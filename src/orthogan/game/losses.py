@@ -9,10 +9,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Loss:
-    """`discriminator(real, fake)` and `generator(fake)` take logits (N,) and return terms (N,) to be minimised."""
+    """`discriminator(real, fake)` and `generator(fake, real)` take logits (N,) and return terms (N,) to be minimised.
+
+    G's terms see the logits of real images only where the loss is `paired`; otherwise `real` is None.
+    """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor | None], Tensor]
+    paired: bool = False
+    """Each fake image is judged against a real one, so G's step needs as many real images as fakes."""
 
 
 def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
@@ -20,7 +25,7 @@ def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
     return F.relu(1 - real) + F.relu(1 + fake)
 
 
-def hinge_g(fake: Tensor) -> Tensor:
+def hinge_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
     """-D(G(z)), SN-GAN's equation 17."""
     return -fake
 
@@ -30,12 +35,47 @@ def non_saturating_d(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(-real) + F.softplus(fake)
 
 
-def non_saturating_g(fake: Tensor) -> Tensor:
+def non_saturating_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
     """-log sigmoid(D(G(z)))."""
     return F.softplus(-fake)
+
+
+def minimax_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
+    """log(1 - sigmoid(D(G(z)))): what D maximises. Its gradient vanishes where D is sure that the image is fake."""
+    return -F.softplus(fake)
+
+
+def wasserstein_d(real: Tensor, fake: Tensor) -> Tensor:
+    """D(G(z)) - D(x) (Arjovsky et al. 2017): minus the estimated distance, if something keeps D Lipschitz."""
+    return fake - real
+
+
+def least_squares_d(real: Tensor, fake: Tensor) -> Tensor:
+    """((D(x) - 1)^2 + D(G(z))^2) / 2 (Mao et al. 2017, labels 1 and 0)."""
+    return ((real - 1).square() + fake.square()) / 2
+
+
+def least_squares_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
+    """(D(G(z)) - 1)^2 / 2."""
+    return (fake - 1).square() / 2
+
+
+def relativistic_d(real: Tensor, fake: Tensor) -> Tensor:
+    """-log sigmoid(D(x) - D(G(z))): RpGAN (Jolicoeur-Martineau 2020), the loss of R3GAN."""
+    return F.softplus(fake - real)
+
+
+def relativistic_g(fake: Tensor, real: Tensor | None) -> Tensor:
+    """-log sigmoid(D(G(z)) - D(x)): the same pairs with the roles exchanged."""
+    assert real is not None, "a paired loss needs the logits of the real images"
+    return F.softplus(real - fake)
 
 
 LOSSES = {
     "hinge": Loss(hinge_d, hinge_g),
     "non-saturating": Loss(non_saturating_d, non_saturating_g),
+    "minimax": Loss(non_saturating_d, minimax_g),
+    "wasserstein": Loss(wasserstein_d, hinge_g),
+    "least-squares": Loss(least_squares_d, least_squares_g),
+    "relativistic": Loss(relativistic_d, relativistic_g, paired=True),
 }

@@ -6,6 +6,15 @@ from torch import nn
 
 from orthogan.config import NetworkConfig
 from orthogan.networks.biggan import BigGANConfig, BigGANDiscriminator, BigGANGenerator
+from orthogan.networks.biggan_deep import BigGANDeepConfig, BigGANDeepDiscriminator, BigGANDeepGenerator
+from orthogan.networks.sngan import (
+    SNGANCNNConfig,
+    SNGANCNNDiscriminator,
+    SNGANCNNGenerator,
+    SNGANConfig,
+    SNGANDiscriminator,
+    SNGANGenerator,
+)
 
 
 @dataclass(frozen=True)
@@ -19,12 +28,18 @@ class Family:
 
 FAMILIES = {
     "biggan": Family(BigGANConfig, BigGANGenerator, BigGANDiscriminator),
+    "biggan-deep": Family(BigGANDeepConfig, BigGANDeepGenerator, BigGANDeepDiscriminator),
+    "sngan": Family(SNGANConfig, SNGANGenerator, SNGANDiscriminator),
+    "sngan-cnn": Family(SNGANCNNConfig, SNGANCNNGenerator, SNGANCNNDiscriminator),
 }
 
 
 def family_of(config: NetworkConfig) -> str:
     """The name under which a configuration's class stands in the table."""
-    return next(name for name, family in FAMILIES.items() if family.config is type(config))
+    for name, family in FAMILIES.items():
+        if family.config is type(config):
+            return name
+    raise TypeError(f"{type(config).__name__} is not in the table of families")
 
 
 def build_generator(config: NetworkConfig) -> nn.Module:

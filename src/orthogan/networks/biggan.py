@@ -1,7 +1,8 @@
 """BigGAN (Brock, Donahue and Simonyan 2019, Large Scale GAN Training for High Fidelity Natural Image Synthesis).
 
 Generator and projection discriminator for any resolution that is a small base times a power of two. Channels are
-multiples of `width`, ch in the paper. Presets for 32 to 512 pixels are in `orthogan.presets`.
+multiples of `width`, ch in the paper. With per-class tables and an unsplit z it is SAGAN's network (Zhang et al. 2019).
+Presets for 32 to 512 pixels are in `orthogan.presets`.
 """
 
 import itertools
@@ -13,11 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from orthogan.config import NetworkConfig, require
+from orthogan.config import NetworkConfig, check_choices, require
+from orthogan.networks.common import check_attention, check_inputs, check_positive, check_resolution, prepare
 from orthogan.nn.blocks import DBlock, GBlock, SelfAttention
-from orthogan.nn.initializers import Init, initialize
+from orthogan.nn.classes import ClassTable, ProjectionHead
+from orthogan.nn.initializers import Init
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
-from orthogan.nn.spectral import advance, spectral
+from orthogan.nn.spectral import spectral
+from orthogan.nn.stabilizers import Stabilizer, parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,50 +46,25 @@ class BigGANConfig(NetworkConfig):
     """One class embedding for all norms, instead of a table of gains and biases in each."""
     shared_dim: int = 128
     """Dimensions of the shared embedding."""
+    stabilizer: Stabilizer = "spectral-norm"
+    """What keeps D in bounds; G has spectral norm in any case."""
     bn_eps: float = 1e-4
     sn_eps: float = 1e-4
     init: Init = "orthogonal"
 
     def __post_init__(self) -> None:
-        for name in ("resolution", "width", "dim_z", "shared_dim", "bn_eps", "sn_eps"):
-            require(getattr(self, name) > 0, f"network.{name}", getattr(self, name), "must be positive")
-        for name in ("g_channels", "d_channels"):
-            multiples = getattr(self, name)
-            require(min(multiples, default=0) > 0, f"network.{name}", multiples, "needs positive multiples of width")
+        check_choices(self, "network.")
+        check_positive(
+            self, "resolution", "width", "g_channels", "d_channels", "dim_z", "shared_dim", "bn_eps", "sn_eps"
+        )
         require(self.n_classes >= 0, "network.n_classes", self.n_classes, "must not be negative")
-        require(
-            0 <= self.d_downs <= len(self.d_channels),
-            "network.d_downs",
-            self.d_downs,
-            f"must be at most the {len(self.d_channels)} blocks of network.d_channels",
-        )
-        self._check_resolution()
-        self._check_attention("g_attention", self.g_resolutions(), self.g_channels[1:])
-        self._check_attention("d_attention", self.d_resolutions(), self.d_channels)
+        blocks = len(self.d_channels)
+        rule = f"must be at most the {blocks} blocks of network.d_channels"
+        require(0 <= self.d_downs <= blocks, "network.d_downs", self.d_downs, rule)
+        check_resolution(self.resolution, 2 ** max(len(self.g_channels) - 1, self.d_downs))
+        check_attention("g_attention", self.g_attention, self.g_maps())
+        check_attention("d_attention", self.d_attention, self.d_maps())
         self._check_latent()
-
-    def _check_resolution(self) -> None:
-        step = 2 ** max(len(self.g_channels) - 1, self.d_downs)
-        below = self.resolution // step * step
-        near = " or ".join(str(r) for r in (below, below + step) if r)
-        require(
-            self.resolution % step == 0,
-            "network.resolution",
-            self.resolution,
-            f"these blocks need a multiple of {step}: {near}; or start from a preset with fewer blocks",
-        )
-
-    def _check_attention(self, name: str, resolutions: list[int], multiples: tuple[int, ...]) -> None:
-        at = getattr(self, name)
-        fitting = [r for r in resolutions if r % 2 == 0]
-        require(
-            at == 0 or at in fitting,
-            f"network.{name}",
-            at,
-            f"must be 0 (none) or a map after a block: {', '.join(map(str, fitting))}",
-        )
-        channels = self.width * multiples[resolutions.index(at)] if at else 8
-        require(channels % 8 == 0, f"network.{name}", at, f"needs a multiple of 8 channels there, not {channels}")
 
     def _check_latent(self) -> None:
         require(
@@ -109,13 +88,16 @@ class BigGANConfig(NetworkConfig):
         """Side of G's first map."""
         return self.resolution >> (len(self.g_channels) - 1)
 
-    def g_resolutions(self) -> list[int]:
-        """Side of the map after each block of G."""
-        return [self.base << i for i in range(1, len(self.g_channels))]
+    def g_maps(self) -> dict[int, int]:
+        """Channels of the map after each block of G, by its side."""
+        return {self.base << i: m * self.width for i, m in enumerate(self.g_channels) if i}
 
-    def d_resolutions(self) -> list[int]:
-        """Side of the map after each block of D."""
-        return [self.resolution >> min(i, self.d_downs) for i in range(1, len(self.d_channels) + 1)]
+    def d_maps(self) -> dict[int, int]:
+        """Channels of the map after each block of D, by its side; of several blocks on one map, of the first."""
+        maps: dict[int, int] = {}
+        for i, m in enumerate(self.d_channels, start=1):
+            maps.setdefault(self.resolution >> min(i, self.d_downs), m * self.width)
+        return maps
 
     @property
     def dim_chunk(self) -> int:
@@ -145,18 +127,17 @@ class BigGANGenerator(nn.Module):
         self.first_channels = c[0]
         # Without spectral norm: BigGAN-PyTorch found that it sometimes cripples G here.
         shared = config.n_classes > 0 and config.shared_embedding
-        self.embedding = nn.Embedding(config.n_classes, config.shared_dim) if shared else None
+        self.embedding = ClassTable(config.n_classes, config.shared_dim) if shared else None
         self.linear = layers.linear(config.dim_chunk, c[0] * config.base**2)
         self.blocks = nn.ModuleList(
             GBlock(i, o, self._norm(i), self._norm(o), layers) for i, o in itertools.pairwise(c)
         )
         at = config.g_attention
-        self.attention_after = config.g_resolutions().index(at) if at else -1
-        self.attention = SelfAttention(c[self.attention_after + 1], layers) if at else None
+        self.attention = SelfAttention(config.g_maps()[at], layers) if at else None
         self.norm = BatchNorm2d(c[-1], config.bn_eps)
         self.to_rgb = layers.conv(c[-1], 3, 3)
         self.checkpoint_blocks = False
-        _prepare(self, config)
+        prepare(self, config.init)
 
     def _norm(self, channels: int) -> BatchNorm2d:
         config = self.config
@@ -172,7 +153,7 @@ class BigGANGenerator(nn.Module):
         """What the first layer sees, then what conditions the norms of each block."""
         chunks = z.split(self.config.dim_chunk, 1)
         yield chunks[0]
-        shared = y if self.embedding is None else look_up(self.embedding, y)
+        shared = y if self.embedding is None else self.embedding(y)
         for i in range(len(self.blocks)):
             if not self.config.skip_z:
                 yield shared
@@ -182,6 +163,7 @@ class BigGANGenerator(nn.Module):
                 yield torch.cat([shared, chunks[i + 1].to(shared.dtype)], 1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        check_inputs(z, (self.config.dim_z,), y, self.config)
         first, *conditions = self.conditions(z, y)
         # Channels first in the linear layer's output, as in BigGAN-PyTorch; the TensorFlow weights have them last.
         h = self.linear(first).view(len(z), self.first_channels, self.config.base, self.config.base)
@@ -195,63 +177,35 @@ class BigGANGenerator(nn.Module):
 
     def _stage(self, i: int, h: Tensor, condition: Tensor | None) -> Tensor:
         h = self.blocks[i](h, condition)
-        return self.attention(h) if self.attention is not None and i == self.attention_after else h
+        return self.attention(h) if self.attention is not None and h.shape[2] == self.config.g_attention else h
 
 
 class BigGANDiscriminator(nn.Module):
-    """Images (N, 3, R, R) in [-1, 1] and y (N,) -> logits (N,): Linear(h) + <embedding(y), h>, h summed over pixels."""
+    """Images (N, 3, R, R) in [-1, 1] and y (N,) -> logits (N,)."""
 
     memory_format: torch.memory_format = torch.channels_last
 
     def __init__(self, config: BigGANConfig):
         super().__init__()
         self.config = config
-        layers = spectral(config.sn_eps)
+        built_from = parts(config.stabilizer, config.sn_eps)
+        layers = built_from.layers
         c = [3, *(m * config.width for m in config.d_channels)]
         self.blocks = nn.ModuleList(
-            DBlock(i, o, o, down=k < config.d_downs, first=k == 0, layers=layers)
+            DBlock(i, o, o, down=k < config.d_downs, first=k == 0, parts=built_from)
             for k, (i, o) in enumerate(itertools.pairwise(c))
         )
         at = config.d_attention
-        self.attention_after = config.d_resolutions().index(at) if at else -1
-        self.attention = SelfAttention(c[self.attention_after + 1], layers) if at else None
-        self.linear = layers.linear(c[-1], 1)
-        self.embedding = layers.embedding(config.n_classes, c[-1]) if config.n_classes else None
-        _prepare(self, config)
+        self.attention = SelfAttention(config.d_maps()[at], layers) if at else None
+        self.attention_after = config.resolution.bit_length() - at.bit_length() - 1 if at else -1
+        self.head = ProjectionHead(c[-1], config.n_classes, layers)
+        prepare(self, config.init)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        check_inputs(x, (3, self.config.resolution, self.config.resolution), y, self.config)
         h = x.contiguous(memory_format=self.memory_format)
         for i, block in enumerate(self.blocks):
             h = block(h)
             if self.attention is not None and i == self.attention_after:
                 h = self.attention(h)
-        h = F.relu(h).sum((2, 3), dtype=torch.float32)  # sum, not mean
-        with torch.autocast(h.device.type, enabled=False):  # logits that bf16 would round to 3 digits
-            logits = self.linear(h)[:, 0]
-            return logits if self.embedding is None else logits + (self.embedding(need_labels(y)) * h).sum(1)
-
-
-class ClassTable(nn.Embedding):
-    """A vector a class, for indices (N,) or for weights (N, n_classes) that mix classes."""
-
-    def forward(self, y: Tensor) -> Tensor:
-        return look_up(self, y)
-
-
-def look_up(table: nn.Embedding, y: Tensor | None) -> Tensor:
-    """Rows of the table for class indices (N,), or their mixture for class weights (N, n_classes)."""
-    y = need_labels(y)
-    return y.to(table.weight.dtype) @ table.weight if y.is_floating_point() else F.embedding(y, table.weight)
-
-
-def need_labels(y: Tensor | None) -> Tensor:
-    if y is None:
-        raise ValueError("this network has classes: it needs labels y")
-    return y
-
-
-def _prepare(network: nn.Module, config: BigGANConfig) -> None:
-    if any(p.is_meta for p in network.parameters()):
-        return
-    initialize(network, config.init)
-    advance(network)
+        return self.head(h, y)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from orthogan.nn.layers import Layers
 from orthogan.nn.norm import BatchNorm2d
 from orthogan.nn.resample import double, halve
+from orthogan.nn.stabilizers import Parts
 
 
 class SelfAttention(nn.Module):
@@ -54,23 +55,26 @@ class GBlock(nn.Module):
 
 
 class DBlock(nn.Module):
-    """ReLU, conv3, ReLU, conv3, [halve], beside [halve], conv1 of the x before any ReLU.
+    """[norm,] ReLU, conv3, [norm,] ReLU, conv3, [halve], beside [halve], conv1 of the x before any ReLU.
 
     `first` leaves the leading ReLU out, for the block that sees the image. `hidden` is the width between the two
     convolutions ("wide" blocks, BigGAN: the output's; "thin" blocks, SN-GAN: the input's). Without halving and with
     equal widths the skip is the identity.
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, *, down: bool, first: bool, layers: Layers):
+    def __init__(self, inputs: int, hidden: int, outputs: int, *, down: bool, first: bool, parts: Parts):
         super().__init__()
+        layers = parts.layers
         self.first, self.down = first, down
+        self.norm1 = nn.Identity() if first else parts.norm(inputs)
+        self.norm2 = parts.norm(hidden)
         self.conv1 = layers.conv(inputs, hidden, 3)
         self.conv2 = layers.conv(hidden, outputs, 3, resample="down" if down else None)
         self.skip = layers.conv(inputs, outputs, 1) if down or inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
         # This ReLU must not be in place: the skip takes the x before it.
-        h = self.conv1(x if self.first else F.relu(x))
-        h = self.conv2(F.relu(h, inplace=True))
+        h = self.conv1(x if self.first else F.relu(self.norm1(x)))
+        h = self.conv2(F.relu(self.norm2(h), inplace=True))
         x = halve(x) if self.down else x
         return h + (x if self.skip is None else self.skip(x))

@@ -17,7 +17,7 @@ SCHEMES: dict[str, Callable[[Tensor], object]] = {
 def initialize(network: nn.Module, scheme: Init) -> None:
     """Initialise every convolution, linear layer and embedding of a network, class embeddings included."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
             SCHEMES[scheme](module.weight)
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)

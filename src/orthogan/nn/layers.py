@@ -112,7 +112,8 @@ def baked(network: nn.Module) -> Iterator[None]:
     try:
         with torch.no_grad():
             for layer in layers:
-                layer._kernel = _in_autocast_type(layer.make_kernel())
+                # Detached, for a plain layer's kernel is its parameter, and would be registered as a second one.
+                layer._kernel = _in_autocast_type(layer.make_kernel().detach())
         yield
     finally:
         for layer in layers:

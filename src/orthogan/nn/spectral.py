@@ -69,7 +69,9 @@ class SNConv2d(SpectralNorm, Conv2d):
 
 def spectral(sn_eps: float) -> Layers:
     """Constructors of spectrally normalised layers."""
-    return Layers(*(partial(layer, sn_eps=sn_eps) for layer in (SNLinear, SNEmbedding, SNConv2d)))
+    return Layers(
+        partial(SNLinear, sn_eps=sn_eps), partial(SNEmbedding, sn_eps=sn_eps), partial(SNConv2d, sn_eps=sn_eps)
+    )
 
 
 def normalized_layers(network: nn.Module) -> Iterator[tuple[str, SpectralNorm]]:

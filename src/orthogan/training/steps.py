@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from orthogan.game.losses import Loss
 from orthogan.game.regularizers import Regularizer
+from orthogan.nn.norm import norm_layers
 from orthogan.nn.spectral import advance
 
 Batch = tuple[Tensor, Tensor | None]
@@ -55,29 +56,36 @@ class Game:
     d: Player
     loss: Loss
     g_regularizers: Sequence[Regularizer] = ()
+    d_regularizers: Sequence[Regularizer] = ()
     joint_fakes: bool = False
 
-    def update_discriminator(self, real: Sequence[Batch], latents: Sequence[Batch]) -> dict[str, Tensor]:
-        """One step of D on micro-batches of real images and as many of latents."""
+    def update_discriminator(
+        self, real: Sequence[Batch], latents: Sequence[Batch], mix: Sequence[Tensor] = ()
+    ) -> dict[str, Tensor]:
+        """One step of D on micro-batches of real images, of latents, and of uniform numbers for regularisers."""
         self.d.network.requires_grad_(True)
         advance(self.d.network)
         self.d.optimizer.zero_grad(set_to_none=True)
         fakes = [fake for group in self._groups(latents) for fake in self._fakes(group)]
         terms, logits = [], []
         for i, ((x, y), (fake, y_fake)) in enumerate(zip(real, fakes, strict=True)):
-            both = torch.cat([fake, x]), None if y is None or y_fake is None else torch.cat([y_fake, y])
             with self.fabric.no_backward_sync(self.d.wrapped, enabled=i + 1 < len(real)):
-                on_fake, on_real = self.d.wrapped(*both).chunk(2)
+                on_fake, on_real = self._verdicts((fake, y_fake), (x, y))
                 term = self.loss.discriminator(on_real, on_fake).mean()
-                self.fabric.backward(term / len(real))
+                penalty = self._penalty((x, y), fake, mix[i]) if self.d_regularizers else 0.0
+                self.fabric.backward((term + penalty) / len(real))
             terms.append(term.detach())
             logits.append(torch.stack([on_real.detach().mean(), on_fake.detach().mean()]))
         loss, (d_real, d_fake) = torch.stack(terms).mean(), torch.stack(logits).mean(0)
-        norm = self.d.finish_update(loss, lambda: self._judge(*both))
+        for regularizer in self.d_regularizers:
+            regularizer.on_grads(self.d.network)
+        norm = self.d.finish_update(loss, lambda: (self._judge(fake, y_fake), self._judge(x, y)))
+        for regularizer in self.d_regularizers:
+            regularizer.on_weights(self.d.network)
         return {"d_loss": loss, "d_real": d_real, "d_fake": d_fake, "d_grad_norm": norm}
 
-    def update_generator(self, latents: Sequence[Batch]) -> dict[str, Tensor]:
-        """One step of G on micro-batches of latents."""
+    def update_generator(self, latents: Sequence[Batch], real: Sequence[Batch] = ()) -> dict[str, Tensor]:
+        """One step of G on micro-batches of latents, with as many of real images if the loss pairs them."""
         # Without gradients of its own, D's backward pass costs half.
         self.d.network.requires_grad_(False)
         advance(self.g.network)
@@ -90,8 +98,8 @@ class Game:
                 fake = self.g.wrapped(z, y)
                 # D's graph is walked and freed chunk by chunk; what it says of the images then enters G's once.
                 leaf = fake.detach().requires_grad_()
-                for x, chunk in zip(leaf.split(len(group[0][0])), group, strict=True):
-                    term = self.loss.generator(self._judge(x, chunk[1])).mean()
+                for k, (x, chunk) in enumerate(zip(leaf.split(len(group[0][0])), group, strict=True)):
+                    term = self.loss.generator(self._judge(x, chunk[1]), self._paired(real, i + k)).mean()
                     self.fabric.backward(term / len(latents))
                     terms.append(term.detach())
                 self.fabric.backward(fake, gradient=leaf.grad)
@@ -100,6 +108,25 @@ class Game:
         loss = torch.stack(terms).mean()
         norm = self.g.finish_update(loss, lambda: self._judge(self.g.network(z, y), y))
         return {"g_loss": loss, "g_grad_norm": norm}
+
+    def _verdicts(self, fake: Batch, real: Batch) -> Sequence[Tensor]:
+        """Logits of both halves, in one forward, unless D has batch norms: statistics of the two must not mix."""
+        if norm_layers(self.d.network):
+            return self.d.wrapped(*fake), self.d.wrapped(*real)
+        logits: Tensor = self.d.wrapped(*_join([fake, real]))
+        return logits.chunk(2)
+
+    def _penalty(self, real: Batch, fake: Tensor, mix: Tensor) -> Tensor:
+        x, y = real
+        # In float32 and outside the wrapper: a penalty is differentiated twice.
+        with torch.autocast(x.device.type, enabled=False):
+            terms = [r.on_loss(lambda image: self.d.network(image, y), x, fake, mix) for r in self.d_regularizers]
+        return torch.stack([torch.as_tensor(term, device=x.device).mean() for term in terms]).sum()
+
+    @torch.no_grad()
+    def _paired(self, real: Sequence[Batch], i: int) -> Tensor | None:
+        """Logits of the real images that a pairing loss sets against micro-batch i."""
+        return self._judge(*real[i]) if self.loss.paired else None
 
     def _groups(self, latents: Sequence[Batch]) -> list[Sequence[Batch]]:
         """Micro-batches that G runs over together."""

@@ -17,7 +17,7 @@ from orthogan.config import RunConfig
 from orthogan.data import BatchStream, ImageCache
 from orthogan.errors import UserError
 from orthogan.game import regularizers
-from orthogan.game.latents import normal, uniform_classes
+from orthogan.game.latents import sample_latents, uniform_classes
 from orthogan.game.losses import LOSSES
 from orthogan.metrics.evaluate import Scorer
 from orthogan.networks import build_discriminator, build_generator
@@ -82,6 +82,7 @@ class Trainer:
             self._player(d, config.optimizer.d_lr),
             LOSSES[config.loss],
             regularizers.of_generator(config.regularizers),
+            regularizers.of_discriminator(config.regularizers, config.network),
             joint_fakes=config.bn_over == "batch",
         )
         if config.bn_over == "batch":
@@ -119,15 +120,27 @@ class Trainer:
     def step(self) -> dict[str, float]:
         """d_steps updates of D, each on new images, then one of G, then the average."""
         config = self.config
+        self._set_learning_rates()
         for _ in range(config.d_steps):
             real = self._real(self.images)
-            stats = self.game.update_discriminator(real, self._latents("latents of D", self.images))
+            latents = self._latents("latents of D", self.images)
+            stats = self.game.update_discriminator(real, latents, self._mix(self.images))
             self.images += config.batch
-        stats |= self.game.update_generator(self._latents("latents of G", self.images))
+        latents = self._latents("latents of G", self.images, config.g_batches)
+        stats |= self.game.update_generator(latents, real * config.g_batches)
         self.steps += 1
         self.ema.update(self.game.g.network, self.steps)
         values = self.fabric.all_reduce(torch.stack(list(stats.values())).double())
         return dict(zip(stats, values.tolist(), strict=True))  # type: ignore[union-attr]
+
+    def _set_learning_rates(self) -> None:
+        """Constant, or falling linearly to 0 from `decay_from_images` to the end of the run."""
+        start = self.config.optimizer.decay_from_images
+        if start is None:
+            return
+        left = (self.config.images - self.images) / max(1, self.config.images - start)
+        for player, lr in ((self.game.g, self.config.optimizer.g_lr), (self.game.d, self.config.optimizer.d_lr)):
+            player.optimizer.param_groups[0]["lr"] = lr * min(1.0, max(0.0, left))
 
     def _follow_up(self, before: int, stats: dict[str, float], log: RunLog | None, scorer: Scorer | None) -> None:
         cadence = self.config.cadence
@@ -190,18 +203,37 @@ class Trainer:
         read = self._read_ahead[1].result()
         following = position + self.config.batch
         self._read_ahead = following, self._reader.submit(self._read, following)
-        return [(self._to_device(x).float().div_(127.5).sub_(1), self._labels(y)) for x, y in read]
+        return [
+            (self._scale(self._to_device(x).float(), position, rows), self._labels(y))
+            for (x, y), rows in zip(read, self._rows(), strict=True)
+        ]
+
+    def _scale(self, x: Tensor, position: int, rows: slice) -> Tensor:
+        """Grey values 0 ... 255 to [-1, 1], or, dequantised, to [-1, 1 + 1/128)."""
+        if not self.config.data.dequantize:
+            return x.div_(127.5).sub_(1)
+        whole = torch.rand((self.config.batch, *x.shape[1:]), generator=draw(self.config.seed, "dequantize", position))
+        return x.add_(self._to_device(whole[rows])).div_(128).sub_(1)
 
     def _read(self, position: int) -> list[tuple[Tensor, Tensor]]:
         return [self.stream.batch(position + rows.start, rows.stop - rows.start) for rows in self._rows()]
 
-    def _latents(self, purpose: str, position: int) -> list[Batch]:
-        """Micro-batches of latents and classes, drawn for the whole batch at this number of images."""
+    def _latents(self, purpose: str, position: int, batches: int = 1) -> list[Batch]:
+        """Micro-batches of latents and classes, drawn for whole batches at this number of images."""
         source = draw(self.config.seed, purpose, position)
-        network = self.config.network
-        z = normal(self.config.batch, network.dim_z, source)
-        y = uniform_classes(self.config.batch, max(1, network.n_classes), source)
-        return [(self._to_device(z[rows]), self._labels(y[rows])) for rows in self._rows()]
+        network, n = self.config.network, self.config.batch
+        progress = position / self.config.images
+        drawn = []
+        for _ in range(batches):
+            z = sample_latents(n, network.dim_z, source, prior=network.latent, progress=progress)
+            y = uniform_classes(n, max(1, network.n_classes), source)
+            drawn += [(self._to_device(z[rows]), self._labels(y[rows])) for rows in self._rows()]
+        return drawn
+
+    def _mix(self, position: int) -> list[Tensor]:
+        """Uniform numbers in [0, 1), one an image, for regularisers of D."""
+        uniform = torch.rand(self.config.batch, generator=draw(self.config.seed, "mix", position))
+        return [self._to_device(uniform[rows]) for rows in self._rows()]
 
     def _labels(self, y: Tensor) -> Tensor | None:
         return self._to_device(y) if self.config.network.n_classes else None

@@ -1,0 +1,45 @@
+"""Class labels in a network: indices (N,), or weights (N, n_classes) that mix classes, or none."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orthogan.nn.layers import Layers
+
+
+class ClassTable(nn.Embedding):
+    """A vector a class, without normalisation, for indices or for weights that mix classes."""
+
+    def forward(self, y: Tensor | None) -> Tensor:
+        return look_up(self, y)
+
+
+def look_up(table: nn.Embedding, y: Tensor | None) -> Tensor:
+    """Rows of the table for class indices (N,), or their mixture for class weights (N, n_classes)."""
+    y = need_labels(y)
+    return y.to(table.weight.dtype) @ table.weight if y.is_floating_point() else F.embedding(y, table.weight)
+
+
+def need_labels(y: Tensor | None) -> Tensor:
+    if y is None:
+        raise ValueError("this network has classes: it needs labels y")
+    return y
+
+
+class ProjectionHead(nn.Module):
+    """Features (N, C, H, W) and y -> logits (N,): Linear(h) + <embedding(y), h>, h = sum over pixels of ReLU(features).
+
+    The projection discriminator of Miyato and Koyama (2018). The sum (not mean) and the logits are float32 whatever
+    the autocast: bf16 would round logits to 3 digits.
+    """
+
+    def __init__(self, channels: int, n_classes: int, layers: Layers, bias: bool = True):
+        super().__init__()
+        self.linear = layers.linear(channels, 1, bias=bias)
+        self.embedding = layers.embedding(n_classes, channels) if n_classes else None
+
+    def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
+        h = F.relu(features).sum((2, 3), dtype=torch.float32)
+        with torch.autocast(h.device.type, enabled=False):
+            logits: Tensor = self.linear(h)[:, 0]
+            return logits if self.embedding is None else logits + (self.embedding(need_labels(y)) * h).sum(1)

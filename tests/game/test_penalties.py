@@ -1,0 +1,81 @@
+"""The regularisers that a stabiliser of D brings along."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from orthogan.config import RegularizerConfig
+from orthogan.game.regularizers import GradientPenalty, Orthonormal, WeightClipping, of_discriminator
+from orthogan.networks.sngan import SNGANCNNConfig
+
+
+def test_gradient_penalty_by_hand() -> None:
+    """D(x) = 3 x_1 + 4 x_2: its gradient has norm 5 everywhere, and the penalty is 10 (5 - 1)^2."""
+    slope = torch.zeros(1, 3, 2, 2)
+    slope[0, 0, 0, 0], slope[0, 1, 1, 1] = 3.0, 4.0
+
+    def judge(x: Tensor) -> Tensor:
+        return (x * slope).sum((1, 2, 3))
+
+    x, fake = torch.randn(2, 3, 2, 2), torch.randn(2, 3, 2, 2)
+    terms = GradientPenalty(10.0).on_loss(judge, x, fake, torch.tensor([0.2, 0.9]))
+    torch.testing.assert_close(terms, torch.tensor([160.0, 160.0]))
+
+
+def test_gradient_penalty_is_taken_between_the_images() -> None:
+    """D(x) = |x|^2 / 2 has the gradient x: at a quarter of the way from fake 0 to real (8, 0, ...) its norm is 2."""
+    real, fake = torch.zeros(1, 3, 1, 1), torch.zeros(1, 3, 1, 1)
+    real[0, 0] = 8.0
+    terms = GradientPenalty(1.0).on_loss(lambda x: x.square().sum((1, 2, 3)) / 2, real, fake, torch.tensor([0.25]))
+    assert terms.item() == pytest.approx((2 - 1) ** 2)
+
+
+def test_gradient_penalty_s_derivative_by_finite_differences() -> None:
+    torch.manual_seed(0)
+    real, fake, mix = torch.randn(2, 3, 2, 2).double(), torch.randn(2, 3, 2, 2).double(), torch.rand(2).double()
+
+    def penalty(weight: Tensor) -> Tensor:
+        def judge(x: Tensor) -> Tensor:
+            return (x.flatten(1) @ weight).tanh().sum(1)
+
+        return GradientPenalty(10.0).on_loss(judge, real, fake, mix)
+
+    assert torch.autograd.gradcheck(penalty, torch.randn(12, 4).double().requires_grad_())
+
+
+def test_clipping_bounds_every_parameter_and_leaves_the_rest() -> None:
+    layer = nn.Linear(2, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.5, -0.005]]))
+        layer.bias.fill_(-3.0)
+    WeightClipping(0.01).on_weights(layer)
+    torch.testing.assert_close(layer.weight, torch.tensor([[0.01, -0.005]]))
+    torch.testing.assert_close(layer.bias, torch.tensor([-0.01]))
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 3, 2, 2)])
+def test_orthonormal_s_derivative_is_autograd_s(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    rule = Orthonormal(0.3)
+    weight = torch.randn(shape).requires_grad_()
+    (expected,) = torch.autograd.grad(rule.penalty(weight), weight)
+    torch.testing.assert_close(rule.derivative(weight.detach().flatten(1)).view(shape), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_orthonormal_is_zero_at_orthonormal_columns() -> None:
+    weight = torch.linalg.qr(torch.randn(6, 3)).Q
+    assert Orthonormal(1.0).penalty(weight).item() == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(Orthonormal(1.0).derivative(weight), torch.zeros(6, 3), atol=1e-5, rtol=0)
+
+
+def test_strengths_come_from_the_settings() -> None:
+    config = RegularizerConfig(d_clip=0.5, d_penalty=3.0, d_orthonormal=0.25, d_ortho=0.125)
+
+    def first(name: str) -> object:
+        return of_discriminator(config, SNGANCNNConfig(resolution=16, stabilizer=name))[0]  # type: ignore[arg-type]
+
+    assert first("weight-clipping").limit == 0.5  # type: ignore[attr-defined]
+    assert first("gradient-penalty").weight == 3.0  # type: ignore[attr-defined]
+    assert first("wgan-gp").weight == 3.0  # type: ignore[attr-defined]
+    assert first("orthonormal").beta == 0.25  # type: ignore[attr-defined]
+    assert first("none").beta == 0.125  # type: ignore[attr-defined]
