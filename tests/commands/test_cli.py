@@ -111,6 +111,34 @@ def test_bad_words_are_told_with_a_way_out(
     assert not list(tmp_path.glob("runs/*"))
 
 
+def test_one_word_chooses_the_stabilizer_and_wgan_gp_brings_its_loss(tmp_path: Path) -> None:
+    words = ["train", "sngan-cnn-32", "--data", "digits", "--images", "16", *TINY]
+    for stabilizer, loss in (("layer-norm", "non-saturating"), ("wgan-gp", "wasserstein")):
+        run = tmp_path / stabilizer
+        assert main([*words, "--stabilizer", stabilizer, "--out", str(run)]) == 0
+        config = json.loads((run / "config.json").read_text())["run"]
+        assert (config["network"]["stabilizer"], config["loss"]) == (stabilizer, loss)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--regularizers.d-clip", "0.1"], "only network.stabilizer weight-clipping reads it, not spectral-norm"),
+        (["--stabilizer", "wgan-gp", "--loss", "hinge"], "needs --loss wasserstein"),
+        (["--stabilizer", "orthonormal", "--regularizers.d-ortho", "0.1"], "contained in the stabiliser"),
+    ],
+)
+def test_combinations_that_make_no_sense_are_refused_with_the_reason(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        assert main(["train", "sngan-cnn-32", "--data", "digits", *words]) == 2
+    except SystemExit as stop:
+        assert stop.code == 2  # noqa: PT017
+    captured = capsys.readouterr()
+    assert told in " ".join((captured.out + captured.err).replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     ("option", "nearest"), [("--network.widht", "--network.width"), ("--optimiser.g-lr", "--optimizer.g-lr")]
 )
