@@ -15,7 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tiny import tiny_run
+from tiny import tiny_network, tiny_run
 
 from orthogan import runs
 from orthogan.config import override
@@ -29,6 +29,7 @@ parser.add_argument("data")
 parser.add_argument("--images", type=int, default=160)
 parser.add_argument("--die-in-write", type=int, default=0)
 parser.add_argument("--accumulate", type=int, default=1)
+parser.add_argument("--stabilizer", default="spectral-norm")
 options = parser.parse_args()
 torch.set_num_threads(1)
 
@@ -55,7 +56,10 @@ if (options.folder / "config.json").exists():
     config = override(read_config(options.folder), {"images": options.images})
     trainer = runs.resume(options.folder, config, Steps(), cpu, lambda done, total: None)
 else:
-    config = override(tiny_run(options.data), {"images": options.images, "accumulate": options.accumulate})
+    loss = "wasserstein" if options.stabilizer == "wgan-gp" else "hinge"
+    network = tiny_network(stabilizer=options.stabilizer)
+    changes = {"images": options.images, "accumulate": options.accumulate}
+    config = override(tiny_run(options.data, network=network, loss=loss), changes)
     trainer = runs.start(config, "digits", options.folder, Steps(), cpu, lambda done, total: None)
 finished = trainer.run()
 print("finished" if finished else "stopped", flush=True)

@@ -1,5 +1,6 @@
 """The loop of a run: batches in, updates, and what is due at which number of images."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ class Observer:
 
 def make_fabric(precision: str, device: torch.device) -> Fabric:
     """One process, or all that torchrun or SLURM has started, on this kind of device."""
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces the precision on every start
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     fabric = Fabric(

@@ -1,0 +1,71 @@
+"""Scores in the middle of a training: the best checkpoint stays; without weights training goes on."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_run
+
+from orthogan import runs
+from orthogan.config import CadenceConfig
+from orthogan.errors import UserError
+from orthogan.training import checkpoint, trainer
+from orthogan.training.trainer import Observer
+
+CADENCE = CadenceConfig(
+    log_images=16, sheet_images=0, checkpoint_images=16, keep_last=1, score_images=16, score_samples=7
+)
+
+
+def run(folder: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch, scorer: Any) -> list[str]:
+    told: list[str] = []
+
+    class Listener(Observer):
+        def told(self, text: str) -> None:
+            told.append(text)
+
+    monkeypatch.setattr(trainer, "Scorer", scorer)
+    config = tiny_run(arrays, cadence=CADENCE, images=64)
+    runs.start(config, "digits", folder, Listener(), torch.device("cpu"), lambda done, total: None).run()
+    return told
+
+
+def test_the_best_checkpoint_stays_beside_the_last(
+    tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distances = iter([5.0, 2.0, 3.0, 4.0])
+
+    class Fake:
+        def __init__(self, *args: object, **named: object) -> None: ...
+
+        def score(self, images: Iterable[torch.Tensor], seed: int, **stamp: object) -> dict[str, Any]:
+            assert sum(len(chunk) for chunk in images) == 7
+            return {"scores": {"frechet_distance": next(distances)}, "protocol": stamp}
+
+    run(tmp_path / "run", arrays, monkeypatch, Fake)
+    folder = tmp_path / "run" / "checkpoints"
+    assert sorted(p.name for p in folder.glob("*.safetensors")) == ["best.safetensors", checkpoint.file_name(64)]
+    assert checkpoint.read_header(folder / "best.safetensors").images == 32
+    lines = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
+    assert [(line["images"], line["scores"]["frechet_distance"]) for line in lines] == [
+        (16, 5.0),
+        (32, 2.0),
+        (48, 3.0),
+        (64, 4.0),
+    ]
+    assert lines[0]["protocol"]["generator"]["images_seen"] == 16
+
+
+def test_without_weights_training_goes_on_and_says_so_once(
+    tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*args: object, **named: object) -> None:
+        raise UserError("the weights are missing")
+
+    told = run(tmp_path / "run", arrays, monkeypatch, missing)
+    assert [text for text in told if "without scores" in text] == ["training without scores: the weights are missing"]
+    assert checkpoint.images_of(checkpoint.numbered(tmp_path / "run" / "checkpoints")[0]) == 64
+    assert not (tmp_path / "run" / "scores.jsonl").exists()
