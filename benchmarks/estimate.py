@@ -1,6 +1,6 @@
-"""The memory that `--dry-run` predicts against the measured peak of a step.
+"""The memory that `--dry-run` predicts against the measured peak of a step, two D steps each.
 
-python -m benchmarks.estimate [--widths 16 32 64] [--device cpu]
+python -m benchmarks.estimate [--device cpu] [--quick]
 """
 
 import argparse
@@ -14,26 +14,34 @@ from orthogan import presets
 from orthogan.config import override
 from orthogan.training.estimate import estimate
 
-BATCH = 64
+CASES = [
+    ("biggan-32", 16, 64),
+    ("biggan-32", 64, 64),
+    ("biggan-64", 32, 32),
+    ("biggan-128", 32, 8),
+    ("biggan-deep-128", 32, 8),
+]
+"""Preset, width, batch."""
 
 
-def predicted(width: int, precision: str, device: str) -> int:
-    """Bytes alive at the peak of the step that `benchmarks.ours` builds."""
-    changes = {"network.width": width, "batch": BATCH, "d_steps": 2}
-    return estimate(override(presets.get("biggan-32"), changes), precision, torch.device(device)).peak_bytes
+def predicted(preset: str, width: int, batch: int, precision: str, device: str) -> int:
+    """Bytes at the peak of the step that `benchmarks.ours` builds."""
+    changes = {"network.width": width, "network.n_classes": 10, "batch": batch, "d_steps": 2}
+    return estimate(override(presets.get(preset), changes), precision, torch.device(device)).peak_bytes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quick", action="store_true", help="the first case only")
     options = parser.parse_args()
-    table = Table("width", "precision", "predicted MiB", "measured MiB", "predicted / measured")
-    for width in options.widths:
+    table = Table("preset", "width", "batch", "precision", "predicted MiB", "measured MiB", "predicted / measured")
+    for preset, width, batch in CASES[: 1 if options.quick else None]:
         for precision in ("float32", "bf16"):
-            guess = predicted(width, precision, options.device)
-            found = measure(MemoryCase("ours", width, BATCH, precision, True, options.device)).total
-            table.add_row(str(width), precision, f"{guess / MIB:.0f}", f"{found / MIB:.0f}", f"{guess / found:.2f}")
+            guess = predicted(preset, width, batch, precision, options.device)
+            found = measure(MemoryCase("ours", width, batch, precision, True, options.device, preset=preset)).total
+            cells = (f"{guess / MIB:,.0f}", f"{found / MIB:,.0f}", f"{guess / found:.2f}")
+            table.add_row(preset, str(width), str(batch), precision, *cells)
     Console().print(table)
 
 

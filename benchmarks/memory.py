@@ -35,6 +35,7 @@ class MemoryCase:
     channels_last: bool
     device: str
     rival: str = ""
+    preset: str = "biggan-32"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def _factory(case: MemoryCase) -> Callable[[], Callable[[], object]]:
     if case.side == "ours":
         from benchmarks import ours
 
-        return lambda: ours.make_train_step(case.width, case.batch, case.precision, case.channels_last, case.device)
+        return lambda: ours.make_train_step(
+            case.width, case.batch, case.precision, case.channels_last, case.device, case.preset
+        )
     from benchmarks.rival import Rival
 
     model = Rival(case.rival, case.device).small(case.width)

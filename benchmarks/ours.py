@@ -21,9 +21,14 @@ DIGITS = DataConfig(source="digits")
 
 
 def make_train_step(
-    width: int, batch: int, precision: str = "bf16", channels_last: bool = True, device: str = "cpu"
+    width: int,
+    batch: int,
+    precision: str = "bf16",
+    channels_last: bool = True,
+    device: str = "cpu",
+    preset: str = "biggan-32",
 ) -> Callable[[], object]:
-    """Build a fresh 32x32 pair (10 classes, per-class BN tables, no attention); return one iteration.
+    """Build a fresh pair of a preset with 10 classes, by default 32x32 without attention; return one iteration.
 
     The iteration is the trainer's own: it reads its images from the packed digits.
 
@@ -38,8 +43,9 @@ def make_train_step(
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     changes = {"network.width": width, "batch": batch, "d_steps": 2, "precision": precision, "data.source": "digits"}
     where = torch.device(device)
-    config = runs.resolve(override(presets.get("biggan-32"), changes), "biggan-32", 10, where)
-    trainer = Trainer(config, pack(DIGITS, 32), Path(), make_fabric(precision, where), Observer())
+    config = runs.resolve(override(presets.get(preset), changes), preset, 10, where)
+    cache = pack(DIGITS, config.network.resolution)
+    trainer = Trainer(config, cache, Path(), make_fabric(precision, where), Observer())
     if not channels_last:
         for player in (trainer.game.g, trainer.game.d):
             player.network.memory_format = torch.contiguous_format  # type: ignore[assignment]
