@@ -29,7 +29,12 @@ def train(folder: Path, data: Path, launcher: list[str], *words: str) -> dict[st
     [
         ["--accumulate", "1"],
         ["--accumulate", "2"],
-        ["--stabilizer", "batch-norm"],  # D runs twice before one backward, and its norms see both processes
+        [
+            "--stabilizer",
+            "batch-norm",
+            "--images",
+            "32",
+        ],  # D runs twice before a backward; its norms see both processes
         ["--stabilizer", "wgan-gp"],  # a penalty that is differentiated twice
     ],
     ids=" ".join,
