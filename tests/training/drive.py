@@ -34,7 +34,7 @@ options = parser.parse_args()
 torch.set_num_threads(1)
 
 writes = itertools.count(1)
-whole_flush = checkpoint._flush
+whole_flush = checkpoint.flush
 
 
 def flush_and_die(path: Path) -> None:
@@ -50,7 +50,7 @@ class Steps(Observer):
         print("images", images, flush=True)
 
 
-checkpoint._flush = flush_and_die
+checkpoint.flush = flush_and_die
 cpu = torch.device("cpu")
 if (options.folder / "config.json").exists():
     config = override(read_config(options.folder), {"images": options.images})

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from orthogan.config import Crop, DataConfig, Resize
 from orthogan.errors import UserError
+from orthogan.files import write_whole
 from orthogan.metrics import weights
 
 # Everything that imports PyTorch is loaded by name inside functions, after the weights were found: a missing file is
@@ -210,9 +210,7 @@ def default_out(options: Options, protocol: dict[str, Any]) -> Path:
 def write_json(path: Path, result: dict[str, Any]) -> None:
     """Write the whole file or none of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.partial")
-    aside.write_text(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(aside, path)
+    write_whole(path, json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _pack(config: DataConfig, resolution: int, bar: Progress, what: str) -> Any:

@@ -22,6 +22,7 @@ from orthogan.data.parallel import Progress, for_each_image
 from orthogan.data.source import Source, digest_of
 from orthogan.data.sources import open_source
 from orthogan.errors import UserError
+from orthogan.files import flush
 
 VERSION = 1
 """Raise when decoding changes a pixel or the files change their form: older packs are then left alone."""
@@ -162,11 +163,11 @@ def _partial_folder(home: Path) -> Iterator[Path]:
 def _publish(partial: Path, home: Path) -> ImageCache:
     """Give the finished folder its name. Another process may have been first; then its pack, if whole, is used."""
     for path in (*partial.iterdir(), partial):
-        _sync(path)
+        flush(path)
     for _ in range(10):
         with contextlib.suppress(OSError):  # the name is taken
             partial.rename(home)
-            _sync(home.parent)
+            flush(home.parent)
         cache = open_if_whole(home)
         if cache is not None:
             return cache
@@ -178,12 +179,3 @@ def _take_away(torn: Path) -> None:
     """Remove a torn pack, by renaming it first: what is being removed is never found under its name."""
     with _partial_folder(torn) as grave, contextlib.suppress(OSError):
         torn.rename(grave / "torn")
-
-
-def _sync(path: Path) -> None:
-    """Have the disk hold what was written, so that a power cut after the rename cannot tear the pack."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from orthogan.config import RunConfig, from_dict, to_dict
 from orthogan.errors import UserError
+from orthogan.files import flush
 from orthogan.networks import FAMILIES, family_of
 
 FORMAT = "orthogan-checkpoint-1"
@@ -67,17 +68,9 @@ def save(path: Path, tensors: dict[str, Tensor], header: Header) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"orthogan": json.dumps(meta)})
-    _flush(partial)
+    flush(partial)
     os.replace(partial, path)
-    _flush(path.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(path.parent)
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:

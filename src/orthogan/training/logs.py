@@ -5,7 +5,6 @@ uninterrupted one would have written. Speed and the time of day go to TensorBoar
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from orthogan import runtime
 from orthogan.config import RunConfig
+from orthogan.files import write_whole
 from orthogan.training.checkpoint import config_from_json, config_to_json
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file aside and rename it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def write_config(folder: Path, config: RunConfig[Any], preset: str) -> None:
