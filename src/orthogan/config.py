@@ -246,8 +246,13 @@ def check_stabilizer(config: "RunConfig[Any]") -> None:
     )
 
 
-MAY_CHANGE_ON_RESUME = ("images", "cadence.")
-"""Paths, or beginnings of paths, that `orthogan resume` accepts a new value for."""
+def may_change_on_resume(config: "RunConfig[Any]") -> tuple[str, ...]:
+    """Beginnings of the paths that `orthogan resume` accepts a new value for: cadences, and the length.
+
+    Not the length of a run whose steps depend on it: by a falling learning rate, or by an annealed latent.
+    """
+    depends = config.optimizer.decay_from_images is not None or config.network.latent == "annealed-normal"
+    return ("cadence.",) if depends else ("images", "cadence.")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

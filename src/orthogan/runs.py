@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from orthogan import presets, runtime
-from orthogan.config import MAY_CHANGE_ON_RESUME, RunConfig, differences, override
+from orthogan.config import RunConfig, differences, may_change_on_resume, override
 from orthogan.data import ImageCache, pack
 from orthogan.errors import UserError, unknown
 from orthogan.game.losses import LOSSES
@@ -90,12 +90,13 @@ def refuse_changes(folder: Path, config: RunConfig[Any]) -> None:
     trained = (
         checkpoint.read_header(checkpoint.newest(folder / "checkpoints")[0]).config if saved else read_config(folder)
     )
-    changed = [d for d in differences(trained, config) if not d[0].startswith(MAY_CHANGE_ON_RESUME)]
+    changed = [d for d in differences(trained, config) if not d[0].startswith(may_change_on_resume(trained))]
     if changed:
         told = "\n".join(f"  {path}: {before!r} -> {after!r}" for path, before, after in changed)
         raise UserError(
             f"a resumed run must keep its configuration, but these settings differ:\n{told}\n"
-            "put them back, or start a new run with `orthogan train`; length (images) and cadences may change"
+            "put them back, or start a new run with `orthogan train`; cadences may change, and the length (images) "
+            "unless the learning rate or the latent depends on it"
         )
 
 

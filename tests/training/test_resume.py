@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tiny import tiny_run
 
 from orthogan import runs
-from orthogan.config import override
+from orthogan.config import OptimizerConfig, override
 from orthogan.errors import UserError
 from orthogan.training import checkpoint
 from orthogan.training.trainer import Observer
@@ -120,6 +120,14 @@ def test_length_and_cadence_may_change(tmp_path: Path, arrays: Path) -> None:
     assert trainer.images == 32
     assert trainer.run()
     assert checkpoint.images_of(checkpoint.numbered(folder / "checkpoints")[0]) == 64
+
+
+def test_length_may_not_change_where_the_learning_rate_depends_on_it(tmp_path: Path, arrays: Path) -> None:
+    falling = OptimizerConfig(g_lr=1e-3, d_lr=1e-3, decay_from_images=0)
+    folder = in_process(tmp_path / "run", arrays, images=32, optimizer=falling)
+    config = override(tiny_run(arrays, optimizer=falling), {"images": 64})
+    with pytest.raises(UserError, match="images: 32 -> 64"):
+        runs.resume(folder, config, Observer(), CPU, lambda done, total: None)
 
 
 def test_changed_data_is_refused(tmp_path: Path, arrays: Path) -> None:
