@@ -55,3 +55,8 @@ def main(argv: list[str] | None = None) -> int:
         # `orthogan presets | head` closed the pipe; leave without a traceback from the interpreter's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}; check the path, or choose another", file=sys.stderr)
+        return 2

@@ -213,6 +213,9 @@ class RunConfig(Generic[Network]):
             "has no effect while accumulate is 1; set accumulate or leave it out",
         )
 
+        start = self.optimizer.decay_from_images
+        rule = f"must be from 0 to below the run's length, images={self.images}"
+        require(start is None or 0 <= start < self.images, "optimizer.decay_from_images", start, rule)
         check_stabilizer(self)
 
     @property

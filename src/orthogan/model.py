@@ -1,12 +1,14 @@
 """A trained generator, loaded from nothing but its checkpoint."""
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -78,8 +80,8 @@ class Model:
         names = [f"{i}.{name}" for i in range(len(layers)) for name in ("mean", "var")]
         buffers = [getattr(layers[int(n.split(".")[0])], n.split(".")[1]) for n in names]
         kept = self._standing_file(wanted)
-        if kept.exists():
-            stored = load_file(kept)
+        stored = self._read(kept, names)
+        if stored is not None:
             for name, buffer in zip(names, buffers, strict=True):
                 buffer.copy_(stored[name])
         else:
@@ -92,6 +94,15 @@ class Model:
         key = f"{self.weights_id}/{wanted}/{self.sampler.precision}/{self.sampler.device.type}"
         digest = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
         return self.path.parent / "standing" / f"{self.path.stem}-{digest}.safetensors"
+
+    @staticmethod
+    def _read(path: Path, names: list[str]) -> dict[str, Tensor] | None:
+        """What was kept; None if there is nothing, or if a power cut tore it."""
+        try:
+            stored = load_file(path)
+        except (OSError, SafetensorError):
+            return None
+        return stored if stored.keys() == set(names) else None
 
     @staticmethod
     def _keep(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -126,7 +137,10 @@ class Model:
 def find_checkpoint(path: Path) -> Path:
     """A checkpoint file itself, or the newest whole checkpoint of a run folder."""
     if path.is_dir():
-        return checkpoint.newest(path / "checkpoints")[0]
+        newest, complaints = checkpoint.newest(path / "checkpoints")
+        for complaint in complaints:
+            warnings.warn(f"skipped: {complaint}", stacklevel=2)
+        return newest
     if not path.exists():
         raise UserError(f"{path} does not exist; give a run folder or a checkpoint file")
     return path

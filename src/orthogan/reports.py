@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from orthogan.training.trainer import Observer
 
@@ -94,7 +95,8 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         numeric = rows and all(isinstance(row[i], int | float) for row in rows)
         shown.add_column(column, justify="right" if numeric else "left")
     for row in rows:
-        shown.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+        # As plain text: square brackets are not markup here.
+        shown.add_row(*(Text(f"{v:,}" if isinstance(v, int) else str(v), overflow="fold") for v in row))
     console.print(shown)
 
 

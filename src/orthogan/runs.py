@@ -1,5 +1,6 @@
 """Beginning and continuing a run: configuration, data and folder come together here."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,24 @@ from orthogan import presets, runtime
 from orthogan.config import RunConfig, differences, may_change_on_resume, override
 from orthogan.data import ImageCache, pack
 from orthogan.errors import UserError, unknown
+from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
+from orthogan.metrics import weights
 from orthogan.training import checkpoint
-from orthogan.training.logs import read_config, write_config
+from orthogan.training.logs import read_config, read_preset, write_config
 from orthogan.training.trainer import Observer, Trainer, check_world, make_fabric
 
 Progress = Callable[[int, int], None]
+
+
+def check_names(config: RunConfig[Any]) -> None:
+    """Refuse names that are in no table, and scores whose network or weights are missing, before any work."""
+    if config.loss not in LOSSES:
+        raise unknown("loss", config.loss, LOSSES)
+    if config.network.latent not in PRIORS:
+        raise unknown("latent", config.network.latent, PRIORS)
+    if config.cadence.score_images and config.cadence.score_features not in weights.NETWORKS:
+        raise unknown("cadence.score_features", config.cadence.score_features, weights.NETWORKS)
 
 
 def resolve(config: RunConfig[Any], preset: str, n_classes: int, device: torch.device) -> RunConfig[Any]:
@@ -24,8 +37,7 @@ def resolve(config: RunConfig[Any], preset: str, n_classes: int, device: torch.d
 
     Raises `UserError` if the number of classes was set by hand to something that the data does not have.
     """
-    if config.loss not in LOSSES:
-        raise unknown("loss", config.loss, LOSSES)
+    check_names(config)
     asked = config.network.n_classes
     if asked not in (n_classes, presets.get(preset).network.n_classes):
         raise UserError(
@@ -49,11 +61,20 @@ def refuse_existing(folder: Path) -> None:
         )
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a place that cannot be written before hours of decoding, not after."""
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"out={str(folder)!r}: {nearest} cannot be written; choose another place")
+
+
 def start(
     config: RunConfig[Any], preset: str, folder: Path, observer: Observer, device: torch.device, progress: Progress
 ) -> Trainer:
     """A trainer at step 0 in a new folder."""
     refuse_existing(folder)
+    check_names(config)
+    check_writable(folder)
     fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
     cache = _load_on_all(fabric, config, progress)
     config = resolve(config, preset, cache.n_classes, device)
@@ -73,7 +94,9 @@ def resume(
     `config` may differ from the run's own in length and cadences; anything else is refused with all differences.
     """
     refuse_changes(folder, config)
+    check_names(config)
     fabric = make_fabric(config.precision, device)
+    check_world(config, fabric.world_size)
     trainer = Trainer(config, _load_on_all(fabric, config, progress), folder, fabric, observer)
     if checkpoint.numbered(folder / "checkpoints"):
         path, complaints = checkpoint.newest(folder / "checkpoints")
@@ -81,6 +104,8 @@ def resume(
             observer.told(f"skipped: {complaint}")
         trainer.restore(path)
         observer.told(f"resumed from {path}")
+    if fabric.is_global_zero and read_config(folder) != config:
+        write_config(folder, config, read_preset(folder))
     return trainer
 
 

@@ -214,6 +214,7 @@ def walk(
     ends = z[1:] if between != "classes" else z[:-1]
     latents = way(z[:-1], ends, t).transpose(0, 1).reshape(rows * steps, -1)
     if not network.n_classes:
+        sampler.labels(1, classes, seed)
         return sampler.render(latents, None)
     order = classes if classes is not None else range(network.n_classes)
     y = sampler.labels(rows + 1, list(order), seed)

@@ -94,6 +94,8 @@ def test_a_flat_folder_trains_without_labels(tmp_path: Path) -> None:
         (["train", "digits", "--data", "/no/such/place"], "/no/such/place"),
         (["train", "digits", "--network.n-classes", "7"], "the data has 10 classes"),
         (["train", "digits", "--loss", "hing"], "did you mean 'hinge'"),
+        (["train", "digits", "--latent", "normall"], "did you mean 'normal'"),
+        (["train", "digits", "--cadence.score-images", "9", "--cadence.score-features", "incepton"], "'inception'"),
         (["resume", "/no/such/run"], "config.json"),
         (["sample", "/no/such/run"], "does not exist"),
         (["presets", "show", "bigan-128"], "did you mean 'biggan-128'"),
@@ -180,6 +182,9 @@ def test_doctor_names_versions_and_what_is_missing(
     told = capsys.readouterr().out
     assert runtime.versions()["torch"] in told
     assert "pt_inception" in told
+    monkeypatch.setattr("orthogan.commands.doctor.installed", lambda name: None)
+    assert main(["doctor"]) == 0
+    assert "pip install 'orthogan[video]'" in capsys.readouterr().out
 
 
 def test_importing_the_package_and_asking_for_help_loads_no_pytorch() -> None:

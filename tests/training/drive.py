@@ -9,7 +9,9 @@ import itertools
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +22,7 @@ from tiny import tiny_network, tiny_run
 from orthogan import runs
 from orthogan.config import override
 from orthogan.training import checkpoint
+from orthogan.training import trainer as trainer_module
 from orthogan.training.logs import read_config
 from orthogan.training.trainer import Observer
 
@@ -30,6 +33,7 @@ parser.add_argument("--images", type=int, default=160)
 parser.add_argument("--die-in-write", type=int, default=0)
 parser.add_argument("--accumulate", type=int, default=1)
 parser.add_argument("--stabilizer", default="spectral-norm")
+parser.add_argument("--scores", action="store_true", help="sheets and made-up scores after every step")
 options = parser.parse_args()
 torch.set_num_threads(1)
 
@@ -50,7 +54,18 @@ class Steps(Observer):
         print("images", images, flush=True)
 
 
+class Scorer:
+    """Distances that fall by one."""
+
+    def __init__(self, *args: object, **named: object) -> None:
+        self.distances = itertools.count(9, -1)
+
+    def score(self, images: Iterable[torch.Tensor], seed: int, **stamp: object) -> dict[str, Any]:
+        return {"scores": {"frechet_distance": next(self.distances)}}
+
+
 checkpoint.flush = flush_and_die
+trainer_module.Scorer = Scorer
 cpu = torch.device("cpu")
 if (options.folder / "config.json").exists():
     config = override(read_config(options.folder), {"images": options.images})
@@ -58,7 +73,14 @@ if (options.folder / "config.json").exists():
 else:
     loss = "wasserstein" if options.stabilizer == "wgan-gp" else "hinge"
     network = tiny_network(stabilizer=options.stabilizer)
-    changes = {"images": options.images, "accumulate": options.accumulate}
+    every = 16 if options.scores else 0
+    changes = {
+        "images": options.images,
+        "accumulate": options.accumulate,
+        "cadence.score_images": every,
+        "cadence.sheet_images": every,
+        "cadence.score_samples": 4,
+    }
     config = override(tiny_run(options.data, network=network, loss=loss), changes)
     trainer = runs.start(config, "digits", options.folder, Steps(), cpu, lambda done, total: None)
 finished = trainer.run()

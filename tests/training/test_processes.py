@@ -46,3 +46,11 @@ def test_two_processes_get_the_result_of_one(tmp_path: Path, arrays: Path, words
     weights = [name for name in one if name.startswith(("generator.", "discriminator.", "ema."))]
     for name in weights:
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=0, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_sheets_and_scores_of_the_first_process_hold_up_no_other(tmp_path: Path, arrays: Path) -> None:
+    train(tmp_path / "run", arrays, TORCHRUN, "--scores")
+    assert len(list((tmp_path / "run" / "sheets").glob("*.png"))) == 3
+    assert len((tmp_path / "run" / "scores.jsonl").read_text().splitlines()) == 3
+    best = checkpoint.read_header(tmp_path / "run" / "checkpoints" / "best.safetensors")
+    assert (best.images, best.extra["best"]) == (48, 7)

@@ -16,6 +16,7 @@ from orthogan import runs
 from orthogan.config import OptimizerConfig, override
 from orthogan.errors import UserError
 from orthogan.training import checkpoint
+from orthogan.training.logs import read_config
 from orthogan.training.trainer import Observer
 
 DRIVE = Path(__file__).with_name("drive.py")
@@ -118,6 +119,7 @@ def test_length_and_cadence_may_change(tmp_path: Path, arrays: Path) -> None:
     config = override(tiny_run(arrays), {"images": 64, "cadence.checkpoint_images": 16})
     trainer = runs.resume(folder, config, Observer(), CPU, lambda done, total: None)
     assert trainer.images == 32
+    assert read_config(folder) == config, "the next resume must know the new length"
     assert trainer.run()
     assert checkpoint.images_of(checkpoint.numbered(folder / "checkpoints")[0]) == 64
 

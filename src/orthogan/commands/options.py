@@ -1,5 +1,6 @@
 """How commands read their options: tyro over dataclasses."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,7 +30,7 @@ def expand(argv: list[str]) -> list[str]:
     """`--data X` is short for `--data.source X`, and so on; the stabiliser wgan-gp brings its loss along."""
     pairs = [given.split("=", 1) if given.startswith("--") else [given] for given in argv]
     words = [SHORT.get(word, word) for pair in pairs for word in pair]
-    of_wgan = "wgan-gp" in words and words[words.index("wgan-gp") - 1] == SHORT["--stabilizer"]
+    of_wgan = (SHORT["--stabilizer"], "wgan-gp") in itertools.pairwise(words)
     return [*words, "--loss", "wasserstein"] if of_wgan and "--loss" not in words else words
 
 
@@ -43,6 +44,8 @@ def read_classes(words: list[str]) -> tuple[int, ...] | None:
         first, _, last = part.partition("-")
         if not first.isdecimal() or (last and not last.isdecimal()):
             raise ValueError(f"classes={text!r}: must be class indices such as 3,7 or 0-4")
+        if last and int(last) < int(first):
+            raise ValueError(f"classes={text!r}: the range {part} runs backwards")
         chosen.extend(range(int(first), int(last or first) + 1))
     return tuple(chosen)
 

@@ -64,7 +64,7 @@ class Orthonormal(OrthogonalRegularization):
 
     def penalty(self, weight: Tensor) -> Tensor:
         rows = weight.flatten(1)
-        return self.beta * (rows.T @ rows - torch.eye(rows.shape[1])).square().sum()
+        return self.beta * (rows.T @ rows - torch.eye(rows.shape[1]).to(rows)).square().sum()
 
     def derivative(self, rows: Tensor) -> Tensor:
         tall = rows.shape[0] > rows.shape[1]

@@ -188,7 +188,7 @@ class BigGANDiscriminator(nn.Module):
     def __init__(self, config: BigGANConfig):
         super().__init__()
         self.config = config
-        built_from = parts(config.stabilizer, config.sn_eps)
+        built_from = parts(config.stabilizer, config.sn_eps, config.bn_eps)
         layers = built_from.layers
         c = [3, *(m * config.width for m in config.d_channels)]
         self.blocks = nn.ModuleList(

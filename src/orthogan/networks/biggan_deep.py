@@ -187,7 +187,7 @@ class BigGANDeepDiscriminator(nn.Module):
     def __init__(self, config: BigGANDeepConfig):
         super().__init__()
         self.config = config
-        built_from = parts(config.stabilizer, config.sn_eps)
+        built_from = parts(config.stabilizer, config.sn_eps, config.bn_eps)
         layers = built_from.layers
         c = [m * config.width for m in config.d_channels]
         self.stem = layers.conv(3, c[0], 3)

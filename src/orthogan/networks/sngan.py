@@ -132,7 +132,7 @@ class SNGANDiscriminator(nn.Module):
     def __init__(self, config: SNGANConfig):
         super().__init__()
         self.config = config
-        built_from = parts(config.stabilizer, config.sn_eps)
+        built_from = parts(config.stabilizer, config.sn_eps, config.bn_eps)
         concat = config.n_classes > 0 and config.d_labels == "concat"
         c = [3, *(m * config.width for m in config.d_channels)]
         self.blocks = nn.ModuleList(
@@ -227,7 +227,7 @@ class SNGANCNNDiscriminator(nn.Module):
     def __init__(self, config: SNGANCNNConfig):
         super().__init__()
         self.config = config
-        built_from = parts(config.stabilizer, config.sn_eps)
+        built_from = parts(config.stabilizer, config.sn_eps, config.bn_eps)
         layers, c = built_from.layers, [m * config.width for m in (1, 2, 4, 8)]
         shapes = [(3, c[0], 3), *(s for i, o in itertools.pairwise(c) for s in ((i, i, 4), (i, o, 3)))]
         self.convs = nn.ModuleList(layers.conv(i, o, size, stride=2 if size == 4 else 1) for i, o, size in shapes)

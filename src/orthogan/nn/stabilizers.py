@@ -5,6 +5,7 @@ Those that act on the loss or on the weights instead are in `game.regularizers`;
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import nn
@@ -44,7 +45,7 @@ def layer_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(1, channels)
 
 
-def parts(stabilizer: Stabilizer, sn_eps: float) -> Parts:
+def parts(stabilizer: Stabilizer, sn_eps: float, bn_eps: float = 1e-4) -> Parts:
     """What a discriminator with this stabiliser is built from."""
     match stabilizer:
         case "spectral-norm":
@@ -52,7 +53,7 @@ def parts(stabilizer: Stabilizer, sn_eps: float) -> Parts:
         case "weight-norm":
             return Parts(WEIGHT_NORM, no_norm)
         case "batch-norm":
-            return Parts(PLAIN, BatchNorm2d)
+            return Parts(PLAIN, partial(BatchNorm2d, eps=bn_eps))
         case "layer-norm":
             return Parts(PLAIN, layer_norm)
     return Parts(PLAIN, no_norm)

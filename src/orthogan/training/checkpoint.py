@@ -7,6 +7,7 @@ the tensors, so that a file torn by a power cut, or of another program, is recog
 import json
 import os
 import re
+import shutil
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +69,17 @@ def save(path: Path, tensors: dict[str, Tensor], header: Header) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"orthogan": json.dumps(meta)})
+    # The library writes for the owner alone; others may read it as they may read any file of the run.
+    os.chmod(partial, 0o666 & ~_umask())
     flush(partial)
     os.replace(partial, path)
     flush(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:
@@ -143,11 +152,16 @@ def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest checkpoints, and what a killed write left behind. `best.safetensors` stays."""
     for path in [*numbered(folder)[keep:], *folder.glob("*.partial")]:
         path.unlink()
+        for statistics in (folder / "standing").glob(f"{path.stem}-*"):
+            statistics.unlink()
 
 
 def keep_as_best(path: Path) -> None:
     """Give a checkpoint its second name, under which `prune` leaves it."""
     aside = path.with_name("best.partial")
     aside.unlink(missing_ok=True)
-    os.link(path, aside)
+    try:
+        os.link(path, aside)
+    except OSError:  # exFAT and some network mounts have no second names
+        shutil.copyfile(path, aside)
     os.replace(aside, path.with_name("best.safetensors"))

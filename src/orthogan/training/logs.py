@@ -26,6 +26,11 @@ def read_config(folder: Path) -> RunConfig[Any]:
     return config_from_json(json.loads((folder / "config.json").read_text()))
 
 
+def read_preset(folder: Path) -> str:
+    """The preset that a run began from."""
+    return str(json.loads((folder / "config.json").read_text())["preset"])
+
+
 class RunLog:
     """Appends lines and curves; begins by dropping what lies beyond the images that a resumed run starts from."""
 
@@ -51,5 +56,7 @@ def _cut(path: Path, images: int) -> None:
     """Keep the whole lines up to `images`; a line that a kill tore has no end."""
     if not path.exists():
         return
-    whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    whole = [
+        line for line in path.read_text().splitlines(keepends=True) if line.startswith("{") and line.endswith("}\n")
+    ]
     write_whole(path, "".join(line for line in whole if json.loads(line)["images"] <= images))

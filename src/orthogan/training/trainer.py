@@ -40,14 +40,27 @@ class Observer:
         """Something worth a line: a checkpoint, a sheet, a score, a warning."""
 
 
+def processes() -> tuple[int, int]:
+    """Processes on this machine and on all of them, as torchrun or srun has set them."""
+    env = os.environ
+    if "WORLD_SIZE" in env:
+        return int(env.get("LOCAL_WORLD_SIZE", "1")), int(env["WORLD_SIZE"])
+    # An interactive shell in an allocation has the number of tasks too, but is not one of them.
+    if env.get("SLURM_JOB_NAME") in ("bash", "interactive") or "SLURM_PROCID" not in env:
+        return 1, 1
+    world = int(env.get("SLURM_NTASKS", "1"))
+    return world // int(env.get("SLURM_NNODES", "1")), world
+
+
 def make_fabric(precision: str, device: torch.device) -> Fabric:
-    """One process, or all that torchrun or SLURM has started, on this kind of device."""
+    """One process, or all that torchrun or srun has started, on this kind of device."""
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces the precision on every start
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local, world = processes()
+    if world > 1 and device.index is not None:
+        raise UserError(f"device={str(device)!r}: with several processes each takes its own; leave the number out")
     fabric = Fabric(
         accelerator=device.type,
-        devices=local,
+        devices=[device.index] if device.type == "cuda" and device.index is not None else local,
         num_nodes=world // local,
         # The spectral vectors are equal in all processes by construction; sending them would only cost time.
         strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
@@ -107,16 +120,18 @@ class Trainer:
         """Train to the configured number of images. False if a signal stopped it early; all is saved either way."""
         log = RunLog(self.folder, self.images) if self.fabric.is_global_zero else None
         scorer = self._scorer()
-        with self._signals():
-            while self.images < self.config.images and not self._should_stop():
-                before = self.images
-                stats = self.step()
-                self._follow_up(before, stats, log, scorer)
+        try:
+            with self._signals():
+                while self.images < self.config.images and not self._should_stop():
+                    before = self.images
+                    stats = self.step()
+                    self._follow_up(before, stats, log, scorer)
+        finally:
+            self._reader.shutdown()
+            if log is not None:
+                log.close()
         if checkpoint.file_name(self.images) not in {p.name for p in checkpoint.numbered(self.checkpoints)}:
             self.save()
-        if log is not None:
-            log.close()
-        self._reader.shutdown()
         return self.images >= self.config.images
 
     def step(self) -> dict[str, float]:
@@ -155,10 +170,13 @@ class Trainer:
             self.observer.stepped(self.images, stats)
         if self._due(before, cadence.sheet_images):
             self._sheet()
-        if self._due(before, cadence.checkpoint_images):
-            self.save()
-        if self._due(before, cadence.score_images):
-            self._score(log, scorer)
+        # Scored before it is saved: a run that is killed while it scores goes on from before, and scores again.
+        scored = self._due(before, cadence.score_images)
+        is_best = scored and self._score(log, scorer)
+        if scored or self._due(before, cadence.checkpoint_images):
+            path = self.save()
+            if is_best:
+                checkpoint.keep_as_best(path)
 
     def _due(self, before: int, every: int) -> bool:
         return every > 0 and self.images // every > before // every
@@ -258,11 +276,13 @@ class Trainer:
             path.parent.mkdir(exist_ok=True)
             class_sheet(snapshot(self.ema.module, self.config.precision), self.config.seed).save(path)
             self.observer.told(f"sheet {path}")
+        self.fabric.barrier()
 
     def _scorer(self) -> Scorer | None:
         """None where scores are not asked for, or cannot be had: training goes on without them."""
         if not self.config.cadence.score_images or not self.fabric.is_global_zero:
             return None
+        self.observer.told("computing the features of the real images")
         try:
             return Scorer(
                 self.config.cadence.score_features, self.cache.images, self.cache.fingerprint, self.fabric.device
@@ -271,9 +291,10 @@ class Trainer:
             self.observer.told(f"training without scores: {error}")
             return None
 
-    def _score(self, log: RunLog | None, scorer: Scorer | None) -> None:
+    def _score(self, log: RunLog | None, scorer: Scorer | None) -> bool:
+        """Score the average, on the first process; whether it is the best so far."""
         if scorer is None or log is None:
-            return
+            return False
         sampler = snapshot(self.ema.module, self.config.precision)
         images = sampler.stream(self.config.cadence.score_samples, seed=self.config.seed)
         stamp = {"images_seen": self.images, "truncation": None, "standing_statistics_batches": STANDING_BATCHES}
@@ -282,9 +303,9 @@ class Trainer:
         distance = float(result["scores"]["frechet_distance"])
         log.curves({"frechet_distance": distance}, self.images)
         self.observer.told(f"frechet distance ({self.config.cadence.score_features}) {distance:.2f}")
-        if self.best is None or distance < self.best:
-            self.best = distance
-            checkpoint.keep_as_best(self.save())
+        is_best = self.best is None or distance < self.best
+        self.best = distance if is_best else self.best
+        return is_best
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
