@@ -93,28 +93,27 @@ def resume(
 
     `config` may differ from the run's own in length and cadences; anything else is refused with all differences.
     """
-    refuse_changes(folder, config)
+    newest: Path | None = None
+    complaints: list[str] = []
+    if checkpoint.numbered(folder / "checkpoints"):
+        newest, complaints = checkpoint.newest(folder / "checkpoints")
+    refuse_changes(checkpoint.read_header(newest).config if newest else read_config(folder), config)
     check_names(config)
     fabric = make_fabric(config.precision, device)
     check_world(config, fabric.world_size)
     trainer = Trainer(config, _load_on_all(fabric, config, progress), folder, fabric, observer)
-    if checkpoint.numbered(folder / "checkpoints"):
-        path, complaints = checkpoint.newest(folder / "checkpoints")
-        for complaint in complaints:
-            observer.told(f"skipped: {complaint}")
-        trainer.restore(path)
-        observer.told(f"resumed from {path}")
+    for complaint in complaints:
+        observer.told(f"skipped: {complaint}")
+    if newest is not None:
+        trainer.restore(newest)
+        observer.told(f"resumed from {newest}")
     if fabric.is_global_zero and read_config(folder) != config:
         write_config(folder, config, read_preset(folder))
     return trainer
 
 
-def refuse_changes(folder: Path, config: RunConfig[Any]) -> None:
+def refuse_changes(trained: RunConfig[Any], config: RunConfig[Any]) -> None:
     """Compare with what the newest checkpoint was trained with, or with the run's own file before the first one."""
-    saved = checkpoint.numbered(folder / "checkpoints")
-    trained = (
-        checkpoint.read_header(checkpoint.newest(folder / "checkpoints")[0]).config if saved else read_config(folder)
-    )
     changed = [d for d in differences(trained, config) if not d[0].startswith(may_change_on_resume(trained))]
     if changed:
         told = "\n".join(f"  {path}: {before!r} -> {after!r}" for path, before, after in changed)
