@@ -40,7 +40,7 @@ def make_train_step(
         channels_last: memory layout of activations.
         device: "cpu" or "cuda".
     """
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     changes = {"network.width": width, "batch": batch, "d_steps": 2, "precision": precision, "data.source": "digits"}
     where = torch.device(device)
     config = runs.resolve(override(presets.get(preset), changes), preset, 10, where)

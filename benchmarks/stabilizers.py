@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=get_args(Stabilizer), default=get_args(Stabilizer))
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     device = runtime.pick_device()
     names = ["none", *(name for name in options.only if name != "none")]
     cases = [

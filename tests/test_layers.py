@@ -17,8 +17,8 @@ FLOORS = {
     "networks": 2,
     **dict.fromkeys(("data", "metrics", "sampling", "stability"), 3),
     **dict.fromkeys(("training", "interop"), 4),
-    **dict.fromkeys(("model", "presets", "runs", "api"), 5),
-    **dict.fromkeys(("reports", "web", "commands", "cli", "__main__"), 6),
+    **dict.fromkeys(("model", "presets", "runs", "api", "studies"), 5),
+    **dict.fromkeys(("reports", "plots", "web", "commands", "cli", "__main__"), 6),
 }
 MAY_PRINT = {"reports", "commands", "cli"}
 

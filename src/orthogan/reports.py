@@ -63,6 +63,60 @@ class TrainingView(Observer):
         console.print(text, markup=False)
 
 
+class StudyView:
+    """One bar for a whole study, weighted by the cost of its runs, with a line of the runs that are going on."""
+
+    def __init__(self, left: dict[str, tuple[int, float]], total_runs: int, jobs: int):
+        """`left` maps the name of every run to do to its images and its share of the work."""
+        self.left, self.total_runs = left, total_runs
+        self.done_runs = total_runs - len(left)
+        self.shown: dict[str, int] = {}
+        self.finished = 0.0
+        self.began = self.last_line = time.monotonic()
+        self.work = sum(work for _, work in left.values())
+        console.print(f"{len(left)} of {total_runs} runs to do, {jobs} at a time", markup=False)
+        self.bar = Progress(
+            TextColumn("{task.fields[runs]} runs"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %  left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[now]}", style="dim"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("study", total=self.work, runs=f"{self.done_runs}/{total_runs}", now="")
+
+    def __enter__(self) -> "StudyView":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def stepped(self, name: str, images: int) -> None:
+        self.shown[name] = images
+        self._show()
+
+    def ended(self, name: str, done: bool) -> None:
+        self.shown.pop(name, None)
+        if done:
+            self.done_runs += 1
+            self.finished += self.left[name][1]
+        self._show()
+
+    def _show(self) -> None:
+        shares = {name: shown / self.left[name][0] for name, shown in self.shown.items()}
+        done = self.finished + sum(share * self.left[name][1] for name, share in shares.items())
+        runs = f"{self.done_runs}/{self.total_runs}"
+        now = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        self.bar.update(self.task, completed=done, runs=runs, now=now)
+        since = time.monotonic()
+        if not console.is_terminal and since - self.last_line > QUIET_SECONDS and done:
+            self.last_line = since
+            minutes = (since - self.began) * (self.work - done) / done / 60
+            console.print(f"{runs} runs  {done / self.work:.0%}  {minutes:.0f} min left  {now}", markup=False)
+
+
 @contextmanager
 def counting(what: str) -> Iterator[Any]:
     """A bar for (done, total) callbacks, shown from the first call on."""

@@ -96,12 +96,12 @@ def load(name: str, path: Path | None = None, device: torch.device | str = "cpu"
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite of timm over whole images: resized to its training resolution, nothing cropped."""
+    """EfficientNet-Lite of timm over whole images: resized to its training resolution or another, nothing cropped."""
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, body: Any, size: int | None = None) -> None:
         super().__init__()
         self.body = body.to(memory_format=torch.channels_last)
-        _, self.size, _ = body.pretrained_cfg["input_size"]
+        self.size = size or body.pretrained_cfg["input_size"][-1]
         (self.mean,), (self.std,) = set(body.pretrained_cfg["mean"]), set(body.pretrained_cfg["std"])
 
     @property
@@ -140,10 +140,10 @@ def read_state(path: Path) -> State:
 Built = tuple[nn.Module, str, int]
 
 
-def _efficientnet_lite(architecture: str, path: Path) -> Built:
+def _efficientnet_lite(architecture: str, path: Path, size: int | None = None) -> Built:
     body = extras.need("timm").create_model(architecture, pretrained=False)
     body.load_state_dict(by_position(read_state(path), body.state_dict(), str(path)))
-    module = EfficientNetLite(body)
+    module = EfficientNetLite(body, size)
     return module, module.resize, body.num_features
 
 
@@ -162,6 +162,8 @@ def _inception(path: Path) -> Built:
 _BUILD: dict[str, Callable[[Path], Built]] = {
     "inception": _inception,
     "efficientnet-lite0": partial(_efficientnet_lite, "tf_efficientnet_lite0"),
+    # Eight times as fast on a processor: for comparing many runs on small images.
+    "efficientnet-lite0-96": partial(_efficientnet_lite, "tf_efficientnet_lite0", size=96),
     "efficientnet-lite1": partial(_efficientnet_lite, "tf_efficientnet_lite1"),
     "efficientnet-lite2": partial(_efficientnet_lite, "tf_efficientnet_lite2"),
 }

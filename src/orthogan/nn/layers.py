@@ -120,6 +120,22 @@ def baked(network: nn.Module) -> Iterator[None]:
             layer._kernel = None
 
 
+@torch.no_grad()
+def singular_values(network: nn.Module) -> dict[str, Tensor]:
+    """All singular values, falling, of the weight in use of every linear layer and convolution, by layer name.
+
+    A convolution is the matrix (outputs, inputs x height x width). Layers with one output or input have no spectrum
+    and are left out, and so are embeddings. On the CPU, in float32.
+    """
+    found = {}
+    for name, layer in network.named_modules():
+        if isinstance(layer, Linear | Conv2d):
+            matrix = layer.weight_in_use().flatten(1).float().cpu()
+            if min(matrix.shape) > 1:
+                found[name] = torch.linalg.svdvals(matrix)
+    return found
+
+
 def _in_autocast_type(kernel: Tensor) -> Tensor:
     """Convolutions alone: linear layers are small, and heads may run them outside autocast."""
     if kernel.ndim != 4:

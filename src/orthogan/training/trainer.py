@@ -54,7 +54,7 @@ def processes() -> tuple[int, int]:
 
 def make_fabric(precision: str, device: torch.device) -> Fabric:
     """One process, or all that torchrun or srun has started, on this kind of device."""
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces the precision on every start
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision on every start
     local, world = processes()
     if world > 1 and device.index is not None:
         raise UserError(f"device={str(device)!r}: with several processes each takes its own; leave the number out")

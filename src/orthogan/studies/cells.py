@@ -1,0 +1,92 @@
+"""What a study trains: cells, each a whole configuration in a row and a column of the study's table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from orthogan.config import CadenceConfig, DataConfig, RunConfig, check_choices, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """What every study is asked for. Studies derive from it."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    out: Path | None = None
+    """Folder of the study; studies/NAME if left out. The same command with the same folder goes on."""
+    budget: float | None = None
+    """Minutes that this machine may take for all trainings and scores; they decide the images of each run."""
+    images: int | None = None
+    """Real images shown in each run, instead of a budget; with --equal updates those of the smallest step."""
+    equal: Literal["images", "updates"] = "images"
+    """What all runs have the same number of: real images shown, or updates of G, as in the papers."""
+    seeds: int = 2
+    """Runs of each cell, from seed 0."""
+    samples: int = 1_000
+    """Generated images that score a run."""
+    features: str = "efficientnet-lite0-96"
+    """Feature network of the scores."""
+    jobs: int | None = None
+    """Runs at the same time; one a GPU, or one a processor core with one thread each, if left out."""
+    device: str | None = None
+    """cpu or cuda; the GPU if there is one."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Arithmetic of the networks; auto is bf16 where the processor is fast at it."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        require(bool(self.data.source), "data.source", self.data.source, "give --data a folder, a zip, or digits")
+        require(self.budget is None or self.budget > 0, "budget", self.budget, "must be positive minutes")
+        given = "give --budget MINUTES or --images N, one of them"
+        require((self.budget is None) != (self.images is None), "budget", self.budget, given)
+        for name in ("images", "seeds", "samples", "jobs"):
+            value = getattr(self, name)
+            require(value is None or value > 0, name, value, "must be positive")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: where it stands in the table, and its configuration but for its length."""
+
+    row: str
+    column: str
+    config: RunConfig[Any]
+    preset: str
+
+    @property
+    def name(self) -> str:
+        """Folder of the run."""
+        words = (self.row, self.column, f"seed{self.config.seed}")
+        return "-".join(w.replace("+ ", "").replace(" ", "_") for w in words if w)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study of a paper: its options, its cells, and what its table is called."""
+
+    title: str
+    options: type[StudyOptions]
+    cells: Callable[[Any], list[Cell]]
+    columns: str
+    """What the columns of its table are; empty if there is one."""
+
+
+def common(options: StudyOptions, seed: int) -> dict[str, Any]:
+    """The settings that all cells of a study take from its options, by path."""
+    return {"seed": seed, "precision": options.precision} | {
+        f"data.{name}": value for name, value in vars(options.data).items()
+    }
+
+
+def cadence(options: StudyOptions, images: int) -> CadenceConfig:
+    """A run of a study is logged twenty times, and drawn, scored and saved at its end."""
+    return CadenceConfig(
+        log_images=max(1, images // 20),
+        sheet_images=images,
+        checkpoint_images=images,
+        keep_last=1,
+        score_images=images,
+        score_features=options.features,
+        score_samples=options.samples,
+    )
