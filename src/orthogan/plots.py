@@ -50,10 +50,14 @@ def scores(found: Sequence[Found], title: str, columns: str, path: Path) -> None
         panel.set_xticks(range(len(names)), names)
         panel.set_xlabel(columns)
         panel.set_ylabel(f"{LABELS[score]} (lower is better)")
-        panel.set_yscale("log")
-        panel.grid(axis="y", alpha=0.3)
+        if all(value > 0 for cell in found for value in cell.scores(score)) and any(c.scores(score) for c in found):
+            panel.set_yscale("log")
+            for formatter in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+                formatter("{x:g}")
+        panel.grid(axis="y", which="both", alpha=0.3)
     panels[1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     figure.suptitle(title)
+    figure.subplots_adjust(wspace=0.28)
     _save(figure, path)
 
 

@@ -51,7 +51,8 @@ def test_packaged_networks_recognise_a_palace(name: str):
     pytest.importorskip("timm")
     pytest.importorskip(weights.NETWORKS[name].package or "")
     _, logits = features.load(name)(photograph("china.jpg"))
-    assert logits.argmax() == PALACE
+    # At 96 px it takes the palace for a bell cote, a monastery or a ship first.
+    assert PALACE in logits[0].topk(5 if name.endswith("-96") else 1).indices
 
 
 def test_lite0_shapes_and_identity(lite0: FeatureNet):
@@ -83,7 +84,7 @@ def test_features_do_not_depend_on_a_surrounding_autocast(lite0: FeatureNet):
 def test_packaged_weights_map_by_position(name: str):
     timm = pytest.importorskip("timm")
     pytest.importorskip(weights.NETWORKS[name].package or "")
-    own = timm.create_model(f"tf_{name.replace('-', '_')}", pretrained=False).state_dict()
+    own = timm.create_model(f"tf_{name.removesuffix('-96').replace('-', '_')}", pretrained=False).state_dict()
     foreign = features.read_state(weights.locate(name))
     mapped = features.by_position(foreign, own, name)
     assert mapped.keys() == own.keys()

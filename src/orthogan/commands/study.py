@@ -14,7 +14,8 @@ from orthogan.studies import plan as planning
 from orthogan.studies.cells import Cell, Study, StudyOptions
 from orthogan.studies.plan import Planned, run_folder
 from orthogan.studies.pool import Pool, measuring, places
-from orthogan.studies.work import ERROR, STOPPED, Place
+from orthogan.studies.work import ERROR, Place
+from orthogan.training.trainer import processes
 
 USAGE = "usage: orthogan study {} --data SOURCE --budget MINUTES [options]\n"
 
@@ -44,6 +45,8 @@ def main(argv: list[str]) -> int:
     study = STUDIES[name]
     options: StudyOptions = parse(study.options, expand(words), f"study {name}", f"Study: {study.title}.")
     folder = options.out or Path("studies") / name
+    if processes()[1] > 1:
+        raise UserError("a study starts its own processes: run it without torchrun or srun, on one machine")
     plots.check_installed()
     runs.check_writable(folder)
     device = runtime.pick_device(options.device)
@@ -62,28 +65,29 @@ def make_plan(name: str, study: Study, options: StudyOptions, folder: Path, wher
     if (folder / planning.PLAN).exists():
         return planning.read_plan(folder, name, options)
     device = runtime.pick_device(options.device)
-    cells = prepare(study.cells(options), options)
+    cells = prepare(study, options)
     speeds: planning.Speeds = {}
     if options.budget is None:
         units = planning.given_units(cells, options)
     else:
         console.print("measuring the speed of each kind of run", markup=False)
         with measuring(where) as workers:
-            kinds = {planning.speed_kind(cell.config) for cell in cells}
-            timed = {kind: workers.submit(planning.seconds_per_image, kind, device) for kind in kinds}
-            resolution = cells[0].config.network.resolution
-            scoring = workers.submit(planning.scoring_seconds, options, resolution, device)
-            speeds = {kind: future.result() for kind, future in timed.items()}
-            units = planning.plan(cells, options, speeds, scoring.result(), len(where))
+            speeds, scoring = planning.measure(cells, options, device, workers)
+        units = planning.fit_budget(cells, options, speeds, scoring, len(where))
     cells = [planning.lengthen(cell, options, units) for cell in cells]
     return planning.write_plan(folder, name, options, cells, speeds)
 
 
-def prepare(cells: list[Cell], options: StudyOptions) -> list[Cell]:
+def prepare(study: Study, options: StudyOptions) -> list[Cell]:
     """Look at the data, have the real features in the cache, and fill in what depends on data and machine."""
-    device = runtime.pick_device(options.device)
+    cells, device = study.cells(options), runtime.pick_device(options.device)
     with counting("reading images") as progress:
         cache = runs.load_data(cells[0].config, progress)
+    if study.needs_classes and not cache.n_classes:
+        raise UserError(
+            f"data.source={options.data.source!r}: this study needs classes, and the data has none; "
+            "give images in a folder for each class, or leave --data.unconditional out"
+        )
     console.print(f"features of {len(cache.images)} real images", markup=False)
     Scorer(options.features, cache.images, cache.fingerprint, device)
     return [replace(cell, config=runs.resolve(cell.config, cell.preset, cache.n_classes, device)) for cell in cells]
@@ -100,7 +104,7 @@ def train(planned: list[Planned], folder: Path, where: list[Place]) -> int:
 
     def ended(name: str, status: int) -> None:
         view.ended(name, status == 0)
-        if status not in (0, STOPPED) and status > 0:
+        if status and not pool.stopped_by:
             failed.append(name)
 
     pool = Pool(where, view.stepped, ended)
@@ -113,10 +117,14 @@ def train(planned: list[Planned], folder: Path, where: list[Place]) -> int:
 
 def failure(folder: Path, failed: list[str]) -> str:
     place = run_folder(folder, failed[0]) / ERROR
-    why = place.read_text().strip().splitlines()[-1] if place.exists() else "its process was killed"
+    if place.exists():
+        why = f"{place.read_text().strip().splitlines()[-1]} ({place} has the whole of it)"
+    else:
+        why = "its process was killed; if memory was short, --jobs 1 needs the least"
+    names = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
     return (
-        f"{len(failed)} of the runs failed ({', '.join(failed[:5])}{', ...' if len(failed) > 5 else ''}): {why}. "
-        f"{place} has the whole of it; the results of the others stand, and the same command tries these again"
+        f"{len(failed)} of the runs failed ({names}). The first: {why}. The results of the others stand, and the same "
+        "command tries these again"
     )
 
 

@@ -16,6 +16,8 @@ STUDIES = {
         sngan.width,
         "last feature dimension of D",
     ),
-    "table1": Study("the rows of BigGAN's Table 1, in small", biggan.Table1Options, biggan.table1, ""),
+    "table1": Study(
+        "the rows of BigGAN's Table 1, in small", biggan.Table1Options, biggan.table1, "", needs_classes=True
+    ),
 }
 """Every study by name."""

@@ -70,6 +70,8 @@ class Study:
     cells: Callable[[Any], list[Cell]]
     columns: str
     """What the columns of its table are; empty if there is one."""
+    needs_classes: bool = False
+    """Whether some of its rows mean nothing on images without labels."""
 
 
 def common(options: StudyOptions, seed: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,15 @@ def unit(cell: Cell, options: StudyOptions) -> int:
     return cell.config.images_per_step if options.equal == "updates" else 1
 
 
-def plan(cells: list[Cell], options: StudyOptions, speeds: Speeds, scoring: float, jobs: int) -> int:
+def measure(cells: list[Cell], options: StudyOptions, device: torch.device, workers: Executor) -> tuple[Speeds, float]:
+    """How fast each kind of run trains, and how long the images of one take to score, on processes like its own."""
+    kinds = {speed_kind(cell.config) for cell in cells}
+    speeds = {kind: workers.submit(seconds_per_image, kind, device) for kind in kinds}
+    scoring = workers.submit(scoring_seconds, options, cells[0].config.network.resolution, device)
+    return {kind: future.result() for kind, future in speeds.items()}, scoring.result()
+
+
+def fit_budget(cells: list[Cell], options: StudyOptions, speeds: Speeds, scoring: float, jobs: int) -> int:
     """Units of every run that fit the budget. Raises `UserError` for a budget in which nothing can be trained."""
     assert options.budget is not None
     least = whole_steps(cells, options)

@@ -37,6 +37,8 @@ class Place:
 
 def prepare(place: Place) -> torch.device:
     """Set up this process before its first tensor."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # Ctrl-C reaches the parent alone, which decides and sends SIGTERM
     torch.set_num_threads(place.threads)
     return torch.device(place.device)
 
@@ -68,8 +70,6 @@ class Reporter(Observer):
 
 def main(folder: Path, place: Place, told: "Queue[tuple[str, int]]") -> None:
     """Body of the process. Ends with 0, with STOPPED, or with 1 and the reason in `error.txt`."""
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C reaches the parent alone, which decides and sends SIGTERM
     told.cancel_join_thread()  # never wait for a pipe whose other writers may have been killed
     signal.signal(signal.SIGTERM, lambda *_: os._exit(STOPPED))  # the trainer has its own while it runs
     (folder / ERROR).unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""The cells of every study against the tables of the papers."""
+
+import itertools
+
+import pytest
+
+from orthogan.config import DataConfig, differences
+from orthogan.errors import UserError
+from orthogan.networks import build_discriminator
+from orthogan.studies import STUDIES, biggan, sngan
+from orthogan.studies.cells import StudyOptions
+
+DATA = DataConfig(source="somewhere")
+
+
+def options(name: str, **changes: object) -> StudyOptions:
+    return STUDIES[name].options(**({"data": DATA, "images": 1} | changes))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_cells_have_names_of_their_own_and_differ_from_each_other(name: str) -> None:
+    cells = STUDIES[name].cells(options(name))
+    assert len({cell.name for cell in cells}) == len({cell.config for cell in cells}) == len(cells)
+    assert all(" " not in cell.name and "/" not in cell.name for cell in cells)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_seeds_differ_in_nothing_else(name: str) -> None:
+    one, two = STUDIES[name].cells(options(name, seeds=1)), STUDIES[name].cells(options(name, seeds=2))
+    assert len(two) == 2 * len(one)
+    for a, b in zip(two[: len(one)], two[len(one) :], strict=True):
+        assert [path for path, *_ in differences(a.config, b.config)] == ["seed"]
+
+
+@pytest.mark.parametrize(
+    ("column", "lr", "beta1", "beta2", "d_steps"),
+    [
+        ("A", 0.0001, 0.5, 0.9, 5),
+        ("B", 0.0001, 0.5, 0.999, 1),
+        ("C", 0.0002, 0.5, 0.999, 1),
+        ("D", 0.001, 0.5, 0.9, 5),
+        ("E", 0.001, 0.5, 0.999, 5),
+        ("F", 0.001, 0.9, 0.999, 5),
+    ],
+)
+def test_settings_are_table_1_of_sn_gan(column: str, lr: float, beta1: float, beta2: float, d_steps: int) -> None:
+    cells = sngan.stabilizers(options("stabilizers"))  # type: ignore[arg-type]
+    found = [cell.config for cell in cells if cell.column == column]
+    assert len(found) == 2 * 9
+    for config in found:
+        o = config.optimizer
+        assert (o.g_lr, o.d_lr, o.beta1, o.beta2, config.d_steps) == (lr, lr, beta1, beta2, d_steps)
+
+
+def test_stabilizers_train_the_paper_s_loss_and_wgan_gp_its_own() -> None:
+    cells = sngan.stabilizers(options("stabilizers", seeds=1, settings=("C",)))  # type: ignore[arg-type]
+    losses = {cell.row: cell.config.loss for cell in cells}
+    assert losses.pop("wgan-gp") == "wasserstein"
+    assert set(losses.values()) == {"non-saturating"}
+    assert all(cell.config.network.stabilizer == cell.row for cell in cells)
+
+
+def test_width_changes_the_last_feature_map_alone() -> None:
+    cells = sngan.width(options("width", seeds=1, width=4))  # type: ignore[arg-type]
+    found = {cell.column: cell.config for cell in cells if cell.row == "orthonormal"}
+    features = {column: build_discriminator(config.network).linear.in_features for column, config in found.items()}
+    assert features == {"x0.5": 256, "x1": 512, "x2": 1024, "x4": 2048}  # 4 x 4 pixels of 8 x 4 channels at x1
+    for config in found.values():
+        assert {path for path, *_ in differences(found["x1"], config)} <= {"network.d_channels"}
+
+
+def test_table_1_adds_one_thing_a_row() -> None:
+    cells = biggan.table1(options("table1", seeds=1))  # type: ignore[arg-type]
+    changes = [{path: now for path, _, now in differences(a.config, b.config)} for a, b in itertools.pairwise(cells)]
+    assert changes == [
+        {"batch": 32},
+        {"batch": 64},
+        {"batch": 128},
+        {"network.width": 12},
+        {"network.shared_embedding": True},
+        {"network.skip_z": True},
+        {"regularizers.g_ortho": 1e-4},
+        {"network.width": 8},
+    ]
+    first = cells[0].config
+    assert (first.batch, first.network.width, first.network.shared_embedding, first.network.skip_z) == (
+        16, 8, False, False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "told"),
+    [
+        ("stabilizers", {"data": DataConfig()}, "data.source"),
+        ("stabilizers", {"images": None}, "--budget MINUTES or --images N"),
+        ("stabilizers", {"budget": 3.0}, "--budget MINUTES or --images N"),
+        ("stabilizers", {"images": None, "budget": -1.0}, "positive minutes"),
+        ("stabilizers", {"seeds": 0}, "seeds=0"),
+        ("stabilizers", {"stabilizers": ("spectral",)}, "stabilizers="),
+        ("stabilizers", {"settings": ()}, "settings="),
+        ("stabilizers", {"preset": "sngan-cnn-33"}, "did you mean"),
+        ("table1", {"preset": "sngan-32"}, "BigGAN family"),
+        ("table1", {"width": 7}, "must be even"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(name: str, changes: dict[str, object], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        STUDIES[name].cells(options(name, **changes))
