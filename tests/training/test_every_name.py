@@ -10,7 +10,7 @@ import torch
 from tiny import tiny_run
 
 from orthogan import model, runs
-from orthogan.config import override
+from orthogan.config import RegularizerConfig, override
 from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
 from orthogan.networks import FAMILIES
@@ -69,6 +69,17 @@ def test_every_stabilizer_on_every_discriminator(tmp_path: Path, arrays: Path, f
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss(tmp_path: Path, arrays: Path, loss: str) -> None:
     check(tmp_path / "run", train(tmp_path / "run", arrays, "sngan-cnn", loss=loss, g_batches=2))
+
+
+STRENGTHS = [f.name for f in dataclasses.fields(RegularizerConfig) if f.default == 0.0]
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_every_strength_of_a_regularizer_changes_the_run(tmp_path: Path, arrays: Path, strength: str) -> None:
+    without = train(tmp_path / "without", arrays, "biggan")
+    found = train(tmp_path / "run", arrays, "biggan", **{f"regularizers__{strength}": 0.1})
+    check(tmp_path / "run", found)
+    assert found[1] != without[1]
 
 
 @pytest.mark.parametrize("prior", PRIORS)
