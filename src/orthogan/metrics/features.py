@@ -162,7 +162,7 @@ def _inception(path: Path) -> Built:
 _BUILD: dict[str, Callable[[Path], Built]] = {
     "inception": _inception,
     "efficientnet-lite0": partial(_efficientnet_lite, "tf_efficientnet_lite0"),
-    # Eight times as fast on a processor: for comparing many runs on small images.
+    # A fifth of the arithmetic: for comparing many runs on small images.
     "efficientnet-lite0-96": partial(_efficientnet_lite, "tf_efficientnet_lite0", size=96),
     "efficientnet-lite1": partial(_efficientnet_lite, "tf_efficientnet_lite1"),
     "efficientnet-lite2": partial(_efficientnet_lite, "tf_efficientnet_lite2"),

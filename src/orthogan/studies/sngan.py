@@ -37,6 +37,8 @@ class SNGANOptions(StudyOptions):
     """Channels of G's last map and of D's first; 64 in the paper."""
     batch: int = 64
     """Batch, of the paper if left out; a smaller one makes more updates of the same images."""
+    ema: float = 0.0
+    """Share of the average of G kept at each update; the paper scored G itself, which varies from update to update."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,8 @@ def width(options: WidthOptions) -> list[Cell]:
 def _cell(
     options: SNGANOptions, stabilizer: Stabilizer, column: str, name: Setting, seed: int, **changes: object
 ) -> Cell:
-    network = {"network.width": options.width, "network.stabilizer": stabilizer, "batch": options.batch}
+    network = {"network.width": options.width, "network.stabilizer": stabilizer}
     loss = {"loss": "wasserstein"} if stabilizer == "wgan-gp" else {}
-    settings = {**common(options, seed), **network, **setting(name), **loss, **changes}
+    training = {"batch": options.batch, "ema.decay": options.ema}
+    settings = {**common(options, seed), **network, **training, **setting(name), **loss, **changes}
     return Cell(stabilizer, column, override(presets.get(options.preset), settings), options.preset)
