@@ -9,12 +9,13 @@ import torch
 from lightning_fabric import Fabric
 
 from orthogan import presets, runtime
-from orthogan.config import RunConfig, differences, may_change_on_resume, override
+from orthogan.config import RunConfig, differences, may_change_on_resume, override, require
 from orthogan.data import ImageCache, pack
 from orthogan.errors import UserError, unknown
 from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
 from orthogan.metrics import weights
+from orthogan.metrics.scores import MIN_IMAGES
 from orthogan.training import checkpoint
 from orthogan.training.logs import read_config, read_preset, write_config
 from orthogan.training.trainer import Observer, Trainer, check_world, make_fabric
@@ -28,8 +29,12 @@ def check_names(config: RunConfig[Any]) -> None:
         raise unknown("loss", config.loss, LOSSES)
     if config.network.latent not in PRIORS:
         raise unknown("latent", config.network.latent, PRIORS)
-    if config.cadence.score_images and config.cadence.score_features not in weights.NETWORKS:
-        raise unknown("cadence.score_features", config.cadence.score_features, weights.NETWORKS)
+    cadence = config.cadence
+    if cadence.score_images and cadence.score_features not in weights.NETWORKS:
+        raise unknown("cadence.score_features", cadence.score_features, weights.NETWORKS)
+    rule = f"scores need at least {MIN_IMAGES} images"
+    enough = not cadence.score_images or cadence.score_samples >= MIN_IMAGES
+    require(enough, "cadence.score_samples", cadence.score_samples, rule)
 
 
 def resolve(config: RunConfig[Any], preset: str, n_classes: int, device: torch.device) -> RunConfig[Any]:

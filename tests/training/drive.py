@@ -79,7 +79,7 @@ else:
         "accumulate": options.accumulate,
         "cadence.score_images": every,
         "cadence.sheet_images": every,
-        "cadence.score_samples": 4,
+        "cadence.score_samples": 10,
     }
     config = override(tiny_run(options.data, network=network, loss=loss), changes)
     trainer = runs.start(config, "digits", options.folder, Steps(), cpu, lambda done, total: None)

@@ -34,7 +34,7 @@ class Options:
     against: Annotated[str, tyro.conf.arg(metavar="DATA")]
     """The real images: anything that --data of `orthogan train` takes."""
     features: Annotated[str, tyro.conf.arg(metavar="NAME")] = "efficientnet-lite0"
-    """Feature network: inception (the usual FID), efficientnet-lite0, efficientnet-lite0-96 (a fifth of its arithmetic),
+    """Feature network: inception (the usual FID), efficientnet-lite0, efficientnet-lite0-96 (a fifth of the work),
     efficientnet-lite1 or efficientnet-lite2."""
     samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"], metavar="N")] = None
     """Generated images to score. By default 5,000 of a generator, or all images of a folder."""

@@ -4,8 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orthogan import plots, runs, runtime
+import torch
+from filelock import FileLock, Timeout
+
+from orthogan import plots, runs
 from orthogan.commands.options import expand, parse
+from orthogan.config import require
 from orthogan.errors import UserError, unknown
 from orthogan.metrics.evaluate import Scorer
 from orthogan.reports import StudyView, console, counting, table
@@ -17,14 +21,13 @@ from orthogan.studies.pool import Pool, measuring, places
 from orthogan.studies.work import ERROR, Place
 from orthogan.training.trainer import processes
 
-USAGE = "usage: orthogan study {} --data SOURCE --budget MINUTES [options]\n"
-
 
 def usage() -> str:
     lines = [f"  {name:<12} {study.title}" for name, study in STUDIES.items()]
     return "\n".join(
         [
-            USAGE.format("NAME"),
+            "usage: orthogan study NAME --data SOURCE --budget MINUTES [options]",
+            "",
             "Trains every cell of a paper's comparison on your images with equal budgets, scores them alike, and",
             "writes tables and figures. The same command goes on with a study that was stopped.",
             "",
@@ -49,111 +52,114 @@ def main(argv: list[str]) -> int:
         raise UserError("a study starts its own processes: run it without torchrun or srun, on one machine")
     plots.check_installed()
     runs.check_writable(folder)
-    device = runtime.pick_device(options.device)
-    where = places(device, options.jobs)
-    planned = make_plan(name, study, options, folder, where)
-    stopped_by = train(planned, folder, where)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            return run(name, study, options, folder)
+    except Timeout as error:
+        raise UserError(f"out={str(folder)!r}: another process works on this study; wait, or choose another") from error
+
+
+def run(name: str, study: Study, options: StudyOptions, folder: Path) -> int:
+    """Plan or take up, train what is left, and report what there is, whole or not."""
+    cells = study.cells(options)
+    where = places(options.device, options.jobs, len(cells))
+    cells, fingerprint = prepare(study, cells, options, torch.device(where[0].device))
+    asked = planning.what_decides(name, options, torch.device(where[0].device), fingerprint)
+    planned = make_plan(asked, cells, options, folder, where)
+    stopped_by, failed = train(planned, folder, where)
+    left = sum(not summary.is_done(folder, run) for run in planned)
+    report(study, options, folder, planned)
+    if failed:
+        console.print(failure(folder, failed), markup=False)
+    if left:
+        told = f"{left} of {len(planned)} runs are still to be done; the same command goes on"
+        console.print(f"stopped: {told}" if stopped_by else told, markup=False)
     if stopped_by:
-        left = sum(not summary.is_done(folder, run) for run in planned)
-        console.print(f"stopped with {left} of {len(planned)} runs to go; the same command goes on", markup=False)
         return 128 + stopped_by
-    return report(study, folder, planned)
+    return 2 if failed else 0
 
 
-def make_plan(name: str, study: Study, options: StudyOptions, folder: Path, where: list[Place]) -> list[Planned]:
+def prepare(study: Study, cells: list[Cell], options: StudyOptions, device: torch.device) -> tuple[list[Cell], str]:
+    """The cells with what depends on data and machine, and the data's fingerprint; real features are then cached."""
+    with counting("reading images") as progress:
+        cache = runs.load_data(cells[0].config, progress)
+    rule = "this study needs classes, and the data has none; give images in a folder for each class"
+    require(bool(cache.n_classes) or not study.needs_classes, "data.source", options.data.source, rule)
+    console.print(f"features of {len(cache.images)} real images", markup=False)
+    Scorer(options.features, cache.images, cache.fingerprint, device)
+    resolved = [replace(cell, config=runs.resolve(cell.config, cell.preset, cache.n_classes, device)) for cell in cells]
+    return resolved, cache.fingerprint
+
+
+def make_plan(
+    asked: planning.Asked, cells: list[Cell], options: StudyOptions, folder: Path, where: list[Place]
+) -> list[Planned]:
     """Take up the plan of this folder, or measure and write one."""
     if (folder / planning.PLAN).exists():
-        return planning.read_plan(folder, name, options)
-    device = runtime.pick_device(options.device)
-    cells = prepare(study, options)
+        return planning.read_plan(folder, asked)
     speeds: planning.Speeds = {}
     if options.budget is None:
         units = planning.given_units(cells, options)
     else:
         console.print("measuring the speed of each kind of run", markup=False)
         with measuring(where) as workers:
-            speeds, scoring = planning.measure(cells, options, device, workers)
+            speeds, scoring = planning.measure(cells, options, workers, len(where))
         units = planning.fit_budget(cells, options, speeds, scoring, len(where))
     cells = [planning.lengthen(cell, options, units) for cell in cells]
-    return planning.write_plan(folder, name, options, cells, speeds)
+    return planning.write_plan(folder, asked, cells, speeds)
 
 
-def prepare(study: Study, options: StudyOptions) -> list[Cell]:
-    """Look at the data, have the real features in the cache, and fill in what depends on data and machine."""
-    cells, device = study.cells(options), runtime.pick_device(options.device)
-    with counting("reading images") as progress:
-        cache = runs.load_data(cells[0].config, progress)
-    if study.needs_classes and not cache.n_classes:
-        raise UserError(
-            f"data.source={options.data.source!r}: this study needs classes, and the data has none; "
-            "give images in a folder for each class, or leave --data.unconditional out"
-        )
-    console.print(f"features of {len(cache.images)} real images", markup=False)
-    Scorer(options.features, cache.images, cache.fingerprint, device)
-    return [replace(cell, config=runs.resolve(cell.config, cell.preset, cache.n_classes, device)) for cell in cells]
-
-
-def train(planned: list[Planned], folder: Path, where: list[Place]) -> int:
-    """Run what has no result yet, the longest first; the signal that stopped it, or 0."""
-    left = [run for run in planned if not summary.is_done(folder, run)]
+def train(planned: list[Planned], folder: Path, where: list[Place]) -> tuple[int, list[str]]:
+    """Run what has no result yet, the longest first; the signal that stopped it, or 0, and the runs that failed."""
+    left = sorted((run for run in planned if not summary.is_done(folder, run)), key=lambda run: -run.work)
     if not left:
-        return 0
-    left.sort(key=lambda run: -run.work)
+        return 0, []
     view = StudyView({run.name: (run.images, run.work) for run in left}, len(planned), len(where))
     failed: list[str] = []
 
     def ended(name: str, status: int) -> None:
         view.ended(name, status == 0)
-        if status and not pool.stopped_by:
+        if status and (not pool.stopped_by or (run_folder(folder, name) / ERROR).exists()):
             failed.append(name)
 
     pool = Pool(where, view.stepped, ended)
     with view:
         pool.run([run_folder(folder, run.name) for run in left])
-    if failed:
-        raise UserError(failure(folder, failed))
-    return pool.stopped_by or 0
+    return pool.stopped_by or 0, failed
 
 
 def failure(folder: Path, failed: list[str]) -> str:
-    place = run_folder(folder, failed[0]) / ERROR
-    if place.exists():
-        why = f"{place.read_text().strip().splitlines()[-1]} ({place} has the whole of it)"
-    else:
-        why = "its process was killed; if memory was short, --jobs 1 needs the least"
-    names = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
-    return (
-        f"{len(failed)} of the runs failed ({names}). The first: {why}. The results of the others stand, and the same "
-        "command tries these again"
-    )
+    """What became of the runs that failed."""
+    lines = [f"{len(failed)} runs failed, and are tried again by the same command:"]
+    for name in failed[:5]:
+        place = run_folder(folder, name) / ERROR
+        why = place.read_text().splitlines()[0] if place.exists() else "its process was killed; try --jobs 1"
+        lines.append(f"  {name}: {why}")
+    return "\n".join(lines + ([f"  and {len(failed) - 5} more"] if len(failed) > 5 else []))
 
 
-def report(study: Study, folder: Path, planned: list[Planned]) -> int:
+def report(study: Study, options: StudyOptions, folder: Path, planned: list[Planned]) -> None:
     """Tables and figures of what is done."""
     found = summary.collect(folder, planned)
-    images = sorted({run.images for run in planned})
-    lengths = f"{images[0]:,}" if len(images) == 1 else f"{images[0]:,} to {images[-1]:,}"
-    title = f"{study.title}: {lengths} images a run"
-    tables: dict[str, Any] = {
-        "kernel distance (lower is better)" if study.columns else "scores": summary.main_table(found),
-        "stable rank of D's weights / full rank, mean over layers": summary.spectra_table(found),
-        "training time": summary.times_table(found),
-    }
+    if not found:
+        return
+    title, conditions = f"{study.title}", summary.conditions(options, planned, found)
+    tables = summary.tables(found, options.features)
     for heading, (heads, rows) in tables.items():
         table(heading, heads, rows)
         console.print()
-    text = f"# {title}\n" + "".join(
-        f"\n{heading}\n\n{summary.markdown(heads, rows)}" for heading, (heads, rows) in tables.items()
-    )
-    (folder / "table.md").write_text(text, encoding="utf-8")
-    if study.columns:
-        plots.scores(found, title, study.columns, folder / "scores.png")
-    else:
-        plots.bars(found, title, folder / "scores.png")
-    plots.spectra(found, "squared singular values of D's layers, largest = 1", folder / "spectra.png")
-    plots.times(found, study.title, folder / "times.png")
+    text = "".join(f"\n{heading}\n\n{summary.markdown(*content)}" for heading, content in tables.items())
+    (folder / "table.md").write_text(f"# {title}\n\n{conditions}\n{text}", encoding="utf-8")
+    figures: dict[str, Any] = {
+        "scores.png": plots.scores(found, title, study.columns) if study.columns else plots.bars(found, title),
+        "spectra.png": plots.spectra(found, "squared singular values of D's layers, largest = 1"),
+        "times.png": plots.times(found, title),
+    }
+    for file, figure in figures.items():
+        plots.save(figure, folder / file)
     console.print(
-        f"the study is in {folder}\n"
+        f"{conditions}\n\nthe study is in {folder}\n"
         f"  {folder}/table.md     tables\n"
         f"  {folder}/scores.png   scores, a dot a seed\n"
         f"  {folder}/spectra.png  singular values of D\n"
@@ -161,4 +167,3 @@ def report(study: Study, folder: Path, planned: list[Planned]) -> int:
         f"  {folder}/runs/        every run, with samples in sheets/ and its scores' protocol in scores.jsonl",
         markup=False,
     )
-    return 0

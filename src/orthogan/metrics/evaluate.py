@@ -114,8 +114,9 @@ class Scorer:
         """Compute, or take from the cache, the features of real images uint8 (N, H, W, 3), perhaps memory-mapped.
 
         `fingerprint` must change whenever the pixels do; `source` adds plain values to the protocol's `real`.
-        Raises UserError for unknown networks, missing packages and missing weights.
+        Raises UserError for unknown networks, missing packages and missing weights, and for too few images.
         """
+        scores.check_count("real", len(real_images))
         self.net = features.load(features_name, weights, device)
         chosen = choose(len(real_images), max_real)
         source = {"fingerprint": fingerprint, "of": len(real_images)} | dict(source or {})

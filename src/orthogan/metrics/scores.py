@@ -39,15 +39,20 @@ class Settings:
 
         Raises UserError below MIN_IMAGES images on either side.
         """
-        for side, n in (("real", n_real), ("generated", n_fake)):
-            if n < MIN_IMAGES:
-                raise UserError(f"scores need at least {MIN_IMAGES} {side} images, got {n}")
+        check_count("real", n_real)
+        check_count("generated", n_fake)
         subset = min(1000, n_real, n_fake)
         return cls(
             kernel_subset_size=subset,
             kernel_subsets=1 if subset == max(n_real, n_fake) else 100,
             classifier_splits=min(10, max(1, n_fake // 5000)),
         )
+
+
+def check_count(side: str, n: int) -> None:
+    """Raises UserError for too few images of a side, real or generated."""
+    if n < MIN_IMAGES:
+        raise UserError(f"scores need at least {MIN_IMAGES} {side} images, got {n}")
 
 
 def statistics(features_nd: Tensor) -> Statistics:

@@ -5,6 +5,8 @@ from typing import Any
 
 from orthogan import presets
 from orthogan.config import override, require
+from orthogan.errors import UserError
+from orthogan.networks.biggan import BigGANConfig
 from orthogan.studies.cells import Cell, StudyOptions, common
 
 
@@ -20,7 +22,8 @@ class Table1Options(StudyOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         family = presets.get(self.preset).network
-        require(hasattr(family, "skip_z"), "preset", self.preset, "must be one of the BigGAN family, such as digits")
+        rule = "must be one of the BigGAN family, such as digits"
+        require(isinstance(family, BigGANConfig), "preset", self.preset, rule)
         require(self.width % 2 == 0, "width", self.width, "must be even, for half as much again")
 
 
@@ -46,12 +49,16 @@ def table1(options: Table1Options) -> list[Cell]:
     # Without the average: runs of unequal numbers of updates would be averaged over unequal parts of themselves.
     plain |= {"batch": options.batch, "ema.decay": 0.0, "regularizers.g_ortho": 0.0}
     return [
-        Cell(
-            row,
-            "",
-            override(presets.get(options.preset), {**common(options, seed), **plain, **changes}),
-            options.preset,
-        )
+        _cell(options, row, {**common(options, seed), **plain, **changes})
         for seed in range(options.seeds)
         for row, changes in rows.items()
     ]
+
+
+def _cell(options: Table1Options, row: str, settings: dict[str, Any]) -> Cell:
+    try:
+        return Cell(row, "", override(presets.get(options.preset), settings), options.preset)
+    except UserError as error:
+        raise UserError(
+            f"preset={options.preset!r} at width={options.width} has no row {row!r} ({error}); try another"
+        ) from error

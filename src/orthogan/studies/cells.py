@@ -1,11 +1,13 @@
 """What a study trains: cells, each a whole configuration in a row and a column of the study's table."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from orthogan.config import CadenceConfig, DataConfig, RunConfig, check_choices, require
+from orthogan.metrics.scores import MIN_IMAGES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +39,14 @@ class StudyOptions:
     def __post_init__(self) -> None:
         check_choices(self)
         require(bool(self.data.source), "data.source", self.data.source, "give --data a folder, a zip, or digits")
-        require(self.budget is None or self.budget > 0, "budget", self.budget, "must be positive minutes")
+        finite = self.budget is None or (self.budget > 0 and math.isfinite(self.budget))
+        require(finite, "budget", self.budget, "must be positive minutes")
         given = "give --budget MINUTES or --images N, one of them"
         require((self.budget is None) != (self.images is None), "budget", self.budget, given)
-        for name in ("images", "seeds", "samples", "jobs"):
+        for name in ("images", "seeds", "jobs"):
             value = getattr(self, name)
             require(value is None or value > 0, name, value, "must be positive")
+        require(self.samples >= MIN_IMAGES, "samples", self.samples, f"scores need at least {MIN_IMAGES} images")
 
 
 @dataclass(frozen=True)

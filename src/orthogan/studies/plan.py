@@ -1,11 +1,14 @@
 """From a budget of minutes to a number of images for every run, written down before the first one starts."""
 
+import bisect
+import heapq
 import json
 import math
 import time
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -14,17 +17,22 @@ from orthogan import runs, runtime
 from orthogan.config import CadenceConfig, OptimizerConfig, RunConfig
 from orthogan.errors import UserError
 from orthogan.files import write_whole
-from orthogan.metrics import features
+from orthogan.metrics.evaluate import Scorer
+from orthogan.randomness import draw
 from orthogan.studies.cells import Cell, StudyOptions, cadence
+from orthogan.studies.work import Here
 from orthogan.training.logs import write_config
 from orthogan.training.trainer import Observer, Trainer, make_fabric
 
 PLAN = "study.json"
 MEASURED_SECONDS = 1.0
 """Training time after which a run's speed is taken as known."""
-START_SECONDS = 7.0
-"""What a run takes besides training and looking at its images: networks, feature network, distances."""
+START_SECONDS = 8.0
+"""What a run takes besides training and scoring: the start of its process, standing statistics, samples."""
+MOST_UNITS = 10**12
 
+Asked = dict[str, Any]
+"""What `study.json` says of how a study was begun."""
 Speeds = dict[RunConfig[Any], float]
 """Seconds of training an image, by `speed_kind`."""
 
@@ -51,9 +59,10 @@ def speed_kind(config: RunConfig[Any]) -> RunConfig[Any]:
     return replace(config, seed=0, images=1_000_000, optimizer=OptimizerConfig(), cadence=CadenceConfig())
 
 
-def seconds_per_image(config: RunConfig[Any], device: torch.device) -> float:
-    """Train for a moment, in this process, and forget it."""
-    trainer = Trainer(config, runs.load_data(config), Path(), make_fabric(config.precision, device), Observer())
+def seconds_per_image(config: RunConfig[Any]) -> float:
+    """Train for a moment, in this process and on its device, and forget it."""
+    fabric = make_fabric(config.precision, Here.device)
+    trainer = Trainer(config, runs.load_data(config), Path(), fabric, Observer())
     trainer.step()
     began, before = time.perf_counter(), trainer.images
     while time.perf_counter() - began < MEASURED_SECONDS:
@@ -61,14 +70,27 @@ def seconds_per_image(config: RunConfig[Any], device: torch.device) -> float:
     return (time.perf_counter() - began) / (trainer.images - before)
 
 
-def scoring_seconds(options: StudyOptions, resolution: int, device: torch.device) -> float:
-    """Time to look at the generated images of one run."""
-    net = features.load(options.features, device=device)
-    images = torch.zeros(features.CHUNK, resolution, resolution, 3, dtype=torch.uint8)
-    net(images)
+def scoring_seconds(config: RunConfig[Any], options: StudyOptions) -> float:
+    """Time to score the images of one run, here noise."""
     began = time.perf_counter()
-    net(images)
-    return (time.perf_counter() - began) * options.samples / len(images)
+    cache = runs.load_data(config)
+    scorer = Scorer(options.features, cache.images, cache.fingerprint, Here.device)
+    side = config.network.resolution
+    noise = torch.randint(256, (options.samples, side, side, 3), dtype=torch.uint8, generator=draw(0, "noise", 0))
+    scorer.score([noise], seed=0)
+    return time.perf_counter() - began
+
+
+def measure(cells: list[Cell], options: StudyOptions, workers: Executor, jobs: int) -> tuple[Speeds, float]:
+    """How fast each kind of run trains, and how long one takes to score, while all processes are busy."""
+    kinds = sorted({speed_kind(cell.config) for cell in cells}, key=str)
+    times = -(-jobs // len(kinds))
+    futures = [(kind, workers.submit(seconds_per_image, kind)) for kind in kinds * times]
+    scoring = [workers.submit(scoring_seconds, cells[0].config, options) for _ in range(jobs)]
+    speeds: dict[RunConfig[Any], list[float]] = {}
+    for kind, future in futures:
+        speeds.setdefault(kind, []).append(future.result())
+    return {kind: mean(found) for kind, found in speeds.items()}, mean(future.result() for future in scoring)
 
 
 def unit(cell: Cell, options: StudyOptions) -> int:
@@ -76,28 +98,32 @@ def unit(cell: Cell, options: StudyOptions) -> int:
     return cell.config.images_per_step if options.equal == "updates" else 1
 
 
-def measure(cells: list[Cell], options: StudyOptions, device: torch.device, workers: Executor) -> tuple[Speeds, float]:
-    """How fast each kind of run trains, and how long the images of one take to score, on processes like its own."""
-    kinds = {speed_kind(cell.config) for cell in cells}
-    speeds = {kind: workers.submit(seconds_per_image, kind, device) for kind in kinds}
-    scoring = workers.submit(scoring_seconds, options, cells[0].config.network.resolution, device)
-    return {kind: future.result() for kind, future in speeds.items()}, scoring.result()
-
-
 def fit_budget(cells: list[Cell], options: StudyOptions, speeds: Speeds, scoring: float, jobs: int) -> int:
     """Units of every run that fit the budget. Raises `UserError` for a budget in which nothing can be trained."""
     assert options.budget is not None
     least = whole_steps(cells, options)
-    overhead = len(cells) * (START_SECONDS + scoring)
-    per_unit = sum(unit(cell, options) * speeds[speed_kind(cell.config)] for cell in cells)
-    units = int((options.budget * 60 * jobs - overhead) / per_unit) // least * least
-    if units < least:
-        needed = (overhead + least * per_unit) / jobs / 60
+
+    def seconds(k: int) -> float:
+        """Of the whole study with k times the fewest units."""
+        units = k * least
+        training = [units * unit(cell, options) * speeds[speed_kind(cell.config)] for cell in cells]
+        return makespan([START_SECONDS + scoring + cost for cost in training], jobs)
+
+    k = bisect.bisect_right(range(MOST_UNITS // least), options.budget * 60, key=seconds) - 1
+    if k < 1:
         raise UserError(
-            f"budget={options.budget:g}: {len(cells)} runs need {needed:.1f} minutes here for a single step each; "
-            "give more minutes, or fewer rows, columns, seeds or samples"
+            f"budget={options.budget:g}: {len(cells)} runs need {seconds(1) / 60:.1f} minutes here for a single step "
+            "each; give more minutes, or fewer rows, columns, seeds or samples"
         )
-    return units
+    return k * least
+
+
+def makespan(costs: list[float], jobs: int) -> float:
+    """When the last of the jobs is done that take the costs one after the other, the highest first."""
+    busy = [0.0] * jobs
+    for cost in sorted(costs, reverse=True):
+        heapq.heapreplace(busy, busy[0] + cost)
+    return max(busy)
 
 
 def whole_steps(cells: list[Cell], options: StudyOptions) -> int:
@@ -119,7 +145,7 @@ def lengthen(cell: Cell, options: StudyOptions, units: int) -> Cell:
     return replace(cell, config=replace(cell.config, images=images, cadence=cadence(options, images)))
 
 
-def write_plan(folder: Path, study: str, options: StudyOptions, cells: list[Cell], speeds: Speeds) -> list[Planned]:
+def write_plan(folder: Path, asked: Asked, cells: list[Cell], speeds: Speeds) -> list[Planned]:
     """The folders of all runs, and last `study.json`, whose presence says that the plan is whole."""
     planned = [
         Planned(cell.row, cell.column, cell.name, cell.config.images, speeds.get(speed_kind(cell.config)))
@@ -130,15 +156,15 @@ def write_plan(folder: Path, study: str, options: StudyOptions, cells: list[Cell
         place.mkdir(parents=True, exist_ok=True)
         write_config(place, cell.config, cell.preset)
     stamp = {"versions": runtime.versions(), "git_commit": runtime.git_commit()}
-    written = {**asked(study, options), "runs": [asdict(p) for p in planned], **stamp}
+    written = {**asked, "runs": [asdict(p) for p in planned], **stamp}
     write_whole(folder / PLAN, json.dumps(written, indent=2) + "\n")
     return planned
 
 
-def read_plan(folder: Path, study: str, options: StudyOptions) -> list[Planned]:
+def read_plan(folder: Path, asked: Asked) -> list[Planned]:
     """The plan of a study that was begun. Raises `UserError` if it was begun with other options."""
     written = json.loads((folder / PLAN).read_text())
-    changed = [(k, written.get(k), v) for k, v in asked(study, options).items() if written.get(k) != v]
+    changed = [(k, written.get(k), v) for k, v in asked.items() if written.get(k) != v]
     if changed:
         told = "\n".join(f"  {name}: {before!r} -> {now!r}" for name, before, now in changed)
         raise UserError(
@@ -147,10 +173,11 @@ def read_plan(folder: Path, study: str, options: StudyOptions) -> list[Planned]:
     return [Planned(**row) for row in written["runs"]]
 
 
-def asked(study: str, options: StudyOptions) -> dict[str, Any]:
-    """What decides the runs of a study: the options but for where and on how many processes. Plain JSON types."""
+def what_decides(study: str, options: StudyOptions, device: torch.device, fingerprint: str) -> Asked:
+    """What decides the runs of a study, in plain JSON types: not where it is, and on how many processes."""
     plain = json.loads(json.dumps(asdict(options), default=str))
-    return {"study": study, **{k: v for k, v in plain.items() if k not in ("out", "jobs", "device")}}
+    kept = {name: value for name, value in plain.items() if name not in ("out", "jobs")}
+    return {"study": study, **kept, "device": device.type, "fingerprint": fingerprint}
 
 
 def run_folder(study: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,41 +17,57 @@ from typing import Any
 
 import torch
 
+from orthogan import runtime
 from orthogan.studies import work
 from orthogan.studies.work import Place
 
-# Imported once by the server that all runs are forked from: a run then starts without importing PyTorch again.
-PRELOADED = ["orthogan.studies.work", "timm", "torch_fidelity", "torch.utils.tensorboard"]
+# Not a fork server: a signal to the whole group, as schedulers send, would end it before the runs have saved.
+SPAWN = multiprocessing.get_context("spawn")
 POLL_SECONDS = 0.2
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Read by PyTorch, NumPy and SciPy when a process imports them."""
 
 
-def context() -> Any:
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    chosen = multiprocessing.get_context(method)
-    if method == "forkserver":
-        chosen.set_forkserver_preload(PRELOADED)
-    return chosen
-
-
-def places(device: torch.device, jobs: int | None) -> list[Place]:
-    """Where runs go at the same time: each GPU, or each processor core that this program may use."""
+def places(device: str | None, jobs: int | None, runs: int) -> list[Place]:
+    """Where runs go at the same time: each GPU, or each core that this program may use, not more than runs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if device.type == "cuda" and device.index is None:
-        names = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    else:
-        names = [str(device)]
-    jobs = jobs or (cores if device.type == "cpu" else len(names))
+    picked = runtime.pick_device(device)
+    all_gpus = picked.type == "cuda" and device in (None, "cuda")
+    names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if all_gpus else [str(picked)]
+    jobs = min(jobs or (cores if picked.type == "cpu" else len(names)), runs)
     return [Place(names[i % len(names)], max(1, cores // jobs)) for i in range(jobs)]
 
 
 @contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Processes that are started inside compute with so many threads."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
 def measuring(where: list[Place]) -> Iterator[ProcessPoolExecutor]:
-    """Processes like those that will train, as many at the same time."""
-    with ProcessPoolExecutor(len(where), context(), initializer=work.prepare, initargs=(where[0],)) as pool:
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
+    """Processes in the places of those that will train, as many at the same time."""
+    devices = SPAWN.Queue()
+    for place in where:
+        devices.put(place.device)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with limited(where[0].threads), ProcessPoolExecutor(len(where), SPAWN, work.take_place, (devices,)) as pool:
+            try:
+                yield pool
+            finally:
+                pool.shutdown(cancel_futures=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass
@@ -65,21 +82,32 @@ class Pool:
 
     def run(self, folders: list[Path]) -> None:
         """All of them, in this order; returns early, with every run saved, when a signal came."""
-        chosen = context()
-        news = chosen.Queue()
+        news = SPAWN.Queue()
         waiting, free = deque(folders), list(self.places)
         with self._signals():
-            while self._running or (waiting and not self.stopped_by):
-                while waiting and free and not self.stopped_by:
-                    self._start(chosen, news, waiting.popleft(), free.pop())
-                wait([process.sentinel for process in self._running], POLL_SECONDS)
-                self._hear(news)
-                free += self._bury()
+            try:
+                while self._running or (waiting and not self.stopped_by):
+                    while waiting and free and not self.stopped_by:
+                        self._start(news, waiting.popleft(), free.pop())
+                    wait([process.sentinel for process in self._running], POLL_SECONDS)
+                    self._hear(news)
+                    free += self._bury()
+            finally:
+                self._stop()
+                for process in self._running:
+                    process.join()
 
-    def _start(self, chosen: Any, news: Any, folder: Path, place: Place) -> None:
-        process = chosen.Process(target=work.main, args=(folder, place, news), name=folder.name)
-        process.start()
+    def _start(self, news: Any, folder: Path, place: Place) -> None:
+        process = SPAWN.Process(target=work.main, args=(folder, place.device, news), name=folder.name)
+        with limited(place.threads):
+            process.start()
         self._running[process] = (folder, place)
+        if self.stopped_by:  # the signal came while it was being started
+            self._stop()
+
+    def _stop(self) -> None:
+        for process in self._running:
+            process.terminate()
 
     def _hear(self, news: Any) -> None:
         try:
@@ -100,14 +128,17 @@ class Pool:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM let every run finish its step and save; a second Ctrl-C kills them."""
+        """Ctrl-C, SIGTERM and a closed terminal let every run finish its step and save; a second Ctrl-C kills them."""
 
         def stop(number: int, frame: object) -> None:
-            for process in self._running:
-                process.kill() if self.stopped_by else process.terminate()
+            if self.stopped_by and number == signal.SIGINT:
+                for process in self._running:
+                    process.kill()
             self.stopped_by = signal.Signals(number)
+            self._stop()
 
-        before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+        before = {s: signal.signal(s, stop) for s in numbers}
         try:
             yield
         finally:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from orthogan import presets
-from orthogan.config import DataConfig, check_choices, override, require
+from orthogan.config import DataConfig, override, require
+from orthogan.networks.sngan import SNGANCNNConfig, SNGANConfig
 from orthogan.nn.stabilizers import Stabilizer
 from orthogan.studies.cells import Cell, StudyOptions, common
 
@@ -33,6 +34,8 @@ class SNGANOptions(StudyOptions):
     data: DataConfig = field(default_factory=lambda: DataConfig(unconditional=True))
     preset: str = "sngan-cnn-32"
     """Networks and loss; a preset of the SN-GAN family."""
+    stabilizers: tuple[Stabilizer, ...] = get_args(Stabilizer)
+    """Rows of the table."""
     width: int = 16
     """Channels of G's last map and of D's first; 64 in the paper."""
     batch: int = 64
@@ -40,19 +43,28 @@ class SNGANOptions(StudyOptions):
     ema: float = 0.0
     """Share of the average of G kept at each update; the paper scored G itself, which varies from update to update."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        family = presets.get(self.preset).network
+        rule = "must be one of the SN-GAN family, such as sngan-cnn-32"
+        require(isinstance(family, SNGANConfig | SNGANCNNConfig), "preset", self.preset, rule)
+        check_list("stabilizers", self.stabilizers, get_args(Stabilizer))
+
+
+def check_list(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Refuse a list that is empty, repeats itself, or has a name that does not exist."""
+    fine = bool(values) and set(values) <= set(known) and len(set(values)) == len(values)
+    require(fine, name, values, f"must be some of {', '.join(known)}, each once")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StabilizersOptions(SNGANOptions):
-    stabilizers: tuple[Stabilizer, ...] = get_args(Stabilizer)
-    """Rows of the table."""
     settings: tuple[Setting, ...] = get_args(Setting)
     """Columns of the table: learning rate, betas and D steps of the paper's table 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, known in (("stabilizers", get_args(Stabilizer)), ("settings", get_args(Setting))):
-            value = getattr(self, name)
-            require(bool(value) and set(value) <= set(known), name, value, f"must be among {', '.join(known)}")
+        check_list("settings", self.settings, get_args(Setting))
 
 
 def stabilizers(options: StabilizersOptions) -> list[Cell]:
@@ -77,7 +89,6 @@ class WidthOptions(SNGANOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choices(self)
         channels = presets.get(self.preset).network.d_channels
         require(channels[-1] % 2 == 0, "preset", self.preset, "its D must end in an even multiple of the width")
 
@@ -98,6 +109,6 @@ def _cell(
 ) -> Cell:
     network = {"network.width": options.width, "network.stabilizer": stabilizer}
     loss = {"loss": "wasserstein"} if stabilizer == "wgan-gp" else {}
-    training = {"batch": options.batch, "ema.decay": options.ema}
+    training = {"batch": options.batch, "ema.decay": options.ema, "optimizer.decay_from_images": None}
     settings = {**common(options, seed), **network, **training, **setting(name), **loss, **changes}
     return Cell(stabilizer, column, override(presets.get(options.preset), settings), options.preset)

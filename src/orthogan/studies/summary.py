@@ -1,20 +1,26 @@
 """What a study found, from the `result.json` of its runs: one entry a cell, over its seeds."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import fmean, pvariance, variance
 from typing import Any
 
 import numpy as np
 
+from orthogan.metrics.scores import title
+from orthogan.studies.cells import StudyOptions
 from orthogan.studies.plan import Planned, run_folder
 from orthogan.studies.work import RESULT
 
-SCORES = ("kernel_distance", "frechet_distance", "classifier_score", "precision", "recall")
 MAIN = "kernel_distance"
 """The score that tables are made of: the only one whose mean does not depend on the number of images."""
+SCORES = (MAIN, "frechet_distance", "precision", "recall")
+
+Table = tuple[list[str], list[list[str]]]
+"""Heads and rows."""
 
 
 @dataclass(frozen=True)
@@ -30,33 +36,33 @@ class Found:
     def diverged(self) -> int:
         return sum(result["diverged"] is not None for result in self.results)
 
+    def whole(self) -> list[dict[str, Any]]:
+        """The results of seeds that did not diverge: the only ones that are compared."""
+        return [result for result in self.results if result["diverged"] is None]
+
     def scores(self, name: str = MAIN) -> list[float]:
-        """Of each seed that did not diverge."""
-        return [result["scores"][name] for result in self.results if "scores" in result]
+        return [result["scores"][name] for result in self.whole()]
 
     def seconds_per_image(self) -> float | None:
-        times = [result["seconds_per_image"] for result in self.results if result["seconds_per_image"]]
-        return mean(times) if times else None
+        times = [result["seconds_per_image"] for result in self.whole() if result["seconds_per_image"]]
+        return fmean(times) if times else None
 
     def spectra(self) -> dict[str, np.ndarray]:
-        """Mean over seeds of each layer's singular values, each divided by its largest."""
-        tables = [result["singular_values"] for result in self.results if "singular_values" in result]
-        return {layer: np.mean([_relative(table[layer]) for table in tables], axis=0) for layer in _layers(tables)}
+        """Squared singular values of each layer, the largest as 1; the mean over seeds."""
+        tables = [result["singular_values"] for result in self.whole() if "singular_values" in result]
+        layers = list(tables[0]) if tables else []
+        return {layer: np.mean([_squared(table[layer]) for table in tables], axis=0) for layer in layers}
 
 
-def _layers(tables: Sequence[dict[str, list[float]]]) -> list[str]:
-    return list(tables[0]) if tables else []
-
-
-def _relative(values: Sequence[float]) -> np.ndarray:
+def _squared(values: Sequence[float]) -> np.ndarray:
     array = np.asarray(values)
-    return array / max(float(array[0]), np.finfo(float).tiny)
+    return np.square(array / max(float(array[0]), np.finfo(float).tiny))
 
 
-def stable_rank_share(found: Found) -> float | None:
+def stable_rank_share(found: Found) -> float:
     """Mean over layers of |W|_F^2 / sigma_0^2 over full rank: 1 for a flat spectrum, near 0 for one direction."""
     spectra = found.spectra()
-    return float(np.mean([np.square(s).sum() / len(s) for s in spectra.values()])) if spectra else None
+    return float(np.mean([squares.sum() / len(squares) for squares in spectra.values()])) if spectra else math.nan
 
 
 def collect(folder: Path, planned: Sequence[Planned]) -> list[Found]:
@@ -78,74 +84,96 @@ def rows(found: Sequence[Found]) -> list[str]:
 
 
 def columns(found: Sequence[Found]) -> list[str]:
-    return list(dict.fromkeys(cell.column for cell in found))
+    return sorted(dict.fromkeys(cell.column for cell in found))
+
+
+def grid(found: Sequence[Found]) -> dict[tuple[str, str], Found]:
+    return {(cell.row, cell.column): cell for cell in found}
 
 
 def times(found: Sequence[Found]) -> dict[str, float]:
     """Seconds of training an image of every row, relative to the first row's at the same column, averaged."""
-    by_place = {(cell.row, cell.column): cell.seconds_per_image() for cell in found}
+    seconds = {place: cell.seconds_per_image() for place, cell in grid(found).items()}
     first = rows(found)[0]
     ratios: dict[str, list[float]] = {}
-    for (row, column), seconds in by_place.items():
-        base = by_place.get((first, column))
-        if seconds and base:
-            ratios.setdefault(row, []).append(seconds / base)
-    return {row: mean(values) for row, values in ratios.items()}
+    for (row, column), own in seconds.items():
+        base = seconds.get((first, column))
+        if own and base:
+            ratios.setdefault(row, []).append(own / base)
+    return {row: fmean(values) for row, values in ratios.items()}
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    """`mean ±half the range`."""
+def noise(found: Sequence[Found], score: str = MAIN) -> tuple[float, float] | None:
+    """Standard deviations of a score: between seeds of one cell (pooled), and between the means of the cells."""
+    cells = [cell.scores(score) for cell in found if len(cell.scores(score)) > 1]
+    if len(cells) < 2:
+        return None
+    within = fmean(variance(values) for values in cells)
+    between = pvariance([fmean(values) for values in cells])
+    return math.sqrt(within), math.sqrt(between)
+
+
+def conditions(options: StudyOptions, planned: Sequence[Planned], found: Sequence[Found]) -> str:
+    """What the numbers depend on, and how far to trust them."""
+    lengths = sorted({run.images for run in planned})
+    images = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"
+    ended = sum(len(cell.results) for cell in found)
+    text = (
+        f"{ended} of {len(planned)} runs on {options.data.source}, {images} images each, {options.seeds} seeds; scores "
+        f"of {options.samples:,} samples over {options.features}: mean, ± half the range over seeds."
+    )
+    spread_ = noise(found)
+    if spread_ is None:
+        return text
+    within, between = spread_
+    return (
+        f"{text} The {title(MAIN, options.features)} has a standard deviation of {within:.3g} between seeds of one "
+        f"cell, and of {between:.3g} between the means of the cells."
+    )
+
+
+def spread(values: Sequence[float]) -> str:
+    """`mean ±half the range`, to three digits."""
     if not values:
         return "–"
-    half = f" ±{(max(values) - min(values)) / 2:.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):.{digits}f}{half}"
+    half = f" ±{(max(values) - min(values)) / 2:.2g}" if len(values) > 1 else ""
+    return f"{fmean(values):.3g}{half}"
 
 
-def entry(cell: Found | None) -> str:
-    """A cell of the main table: the score, and how many seeds diverged."""
+def entry(cell: Found | None, score: str = MAIN) -> str:
+    """A score and how many seeds diverged."""
     if cell is None:
         return ""
-    told = spread(cell.scores(), 2)
+    told = spread(cell.scores(score))
     return f"{told} ({cell.diverged} diverged)" if cell.diverged else told
 
 
-def main_table(found: Sequence[Found]) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows: the main score by row and column; of a study with one column, every score by row."""
-    if len(columns(found)) == 1:
-        heads = ["", "kernel distance", "Fréchet distance", "precision", "recall", "diverged"]
-        return heads, [
-            [
-                cell.row,
-                spread(cell.scores("kernel_distance"), 3),
-                spread(cell.scores("frechet_distance"), 0),
-                spread(cell.scores("precision"), 3),
-                spread(cell.scores("recall"), 3),
-                str(cell.diverged),
-            ]
-            for cell in found
-        ]
-    by_place = {(cell.row, cell.column): cell for cell in found}
-    table = [[row, *(entry(by_place.get((row, column))) for column in columns(found))] for row in rows(found)]
-    return ["", *columns(found)], table
+def by_place(found: Sequence[Found], tell: Any) -> Table:
+    """A table of rows and columns with what is to be told of each cell."""
+    cells = grid(found)
+    body = [[row, *(tell(cells.get((row, column))) for column in columns(found))] for row in rows(found)]
+    return ["", *columns(found)], body
 
 
-def spectra_table(found: Sequence[Found]) -> tuple[list[str], list[list[str]]]:
-    """Stable rank of D's layers by row and column, as a share of full rank."""
-    by_place = {(cell.row, cell.column): cell for cell in found}
+def tables(found: Sequence[Found], network: str) -> dict[str, Table]:
+    """Every table of a study by its heading."""
 
-    def told(cell: Found | None) -> str:
-        share = stable_rank_share(cell) if cell else None
-        return "–" if share is None else f"{share:.2f}"
+    def stable_rank(cell: Found | None) -> str:
+        share = stable_rank_share(cell) if cell else math.nan
+        return "–" if math.isnan(share) else f"{share:.2f}"
 
-    table = [[row, *(told(by_place.get((row, column))) for column in columns(found))] for row in rows(found)]
-    return ["", *(column or "stable rank / full rank" for column in columns(found))], table
+    clock = {row: [row, f"{ratio:.2f}"] for row, ratio in times(found).items()}
+    training = {"training time of an image": (["", f"against {rows(found)[0]}"], list(clock.values()))} if clock else {}
+    if len(columns(found)) > 1:
+        return {
+            f"{title(MAIN, network)}, lower is better": by_place(found, entry),
+            "stable rank of D's weights / full rank, mean over layers": by_place(found, stable_rank),
+        } | training
+    heads = ["", *(title(score, network) for score in SCORES), "stable rank of D / full rank"]
+    body = [[cell.row, *(entry(cell, score) for score in SCORES), stable_rank(cell)] for cell in found]
+    return {"scores": (heads, body)} | training
 
 
-def times_table(found: Sequence[Found]) -> tuple[list[str], list[list[str]]]:
-    ratios = times(found)
-    return ["", f"time of an image / that of {rows(found)[0]}"], [[row, f"{r:.2f}"] for row, r in ratios.items()]
-
-
-def markdown(heads: list[str], table: list[list[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *table]
+def markdown(heads: list[str], body: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *body]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

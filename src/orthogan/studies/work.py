@@ -1,12 +1,16 @@
 """One run of a study in a process of its own: train or go on, score, take D's spectra, write `result.json`."""
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -35,19 +39,37 @@ class Place:
     threads: int
 
 
-def prepare(place: Place) -> torch.device:
-    """Set up this process before its first tensor."""
+class Here:
+    """The device of this process, once it has a place."""
+
+    device = torch.device("cpu")
+
+
+def follow_parent() -> None:
+    """End like the parent: not by its Ctrl-C, which it passes on as SIGTERM, but when it is gone."""
     if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C reaches the parent alone, which decides and sends SIGTERM
-    torch.set_num_threads(place.threads)
-    return torch.device(place.device)
+        os.setpgrp()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def take_place(devices: "Queue[str]") -> None:
+    """Begin a process that measures."""
+    follow_parent()
+    Here.device = torch.device(devices.get())
 
 
 class Reporter(Observer):
     """Tells the parent how far the run is, and keeps the time that training took."""
 
-    def __init__(self, folder: Path, told: "Queue[tuple[str, int]]", clock: Any):
-        self.folder, self._told, self._clock = folder, told, clock
+    def __init__(self, folder: Path, news: "Queue[tuple[str, int]]", clock: Callable[[], float]):
+        self.folder, self._news, self._clock = folder, news, clock
         self._last = 0.0
         self._first: tuple[int, float] | None = None
         self._now = (0, 0.0)
@@ -58,7 +80,11 @@ class Reporter(Observer):
         self._first = self._first or self._now
         if time.monotonic() - self._last > TOLD_SECONDS:
             self._last = time.monotonic()
-            self._told.put((self.folder.name, images))
+            self._news.put((self.folder.name, images))
+
+    def told(self, text: str) -> None:
+        if text.startswith("training without scores"):  # which in a study would be for nothing
+            raise UserError(text)
 
     def keep_time(self) -> None:
         """Append how many images took how many seconds since the run was begun or taken up again."""
@@ -68,27 +94,27 @@ class Reporter(Observer):
                 file.write(json.dumps(line) + "\n")
 
 
-def main(folder: Path, place: Place, told: "Queue[tuple[str, int]]") -> None:
+def main(folder: Path, device: str, news: "Queue[tuple[str, int]]") -> None:
     """Body of the process. Ends with 0, with STOPPED, or with 1 and the reason in `error.txt`."""
-    told.cancel_join_thread()  # never wait for a pipe whose other writers may have been killed
     signal.signal(signal.SIGTERM, lambda *_: os._exit(STOPPED))  # the trainer has its own while it runs
+    follow_parent()
+    news.cancel_join_thread()  # never wait for a pipe whose other writers may have been killed
     (folder / ERROR).unlink(missing_ok=True)
     try:
-        finished = work(folder, prepare(place), told)
-    except UserError as error:
-        write_whole(folder / ERROR, f"{error}\n")
-        sys.exit(1)
-    except Exception:
-        write_whole(folder / ERROR, traceback.format_exc())
+        finished = work(folder, torch.device(device), news)
+    except Exception as error:
+        # Its first line is what the parent tells.
+        what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        write_whole(folder / ERROR, f"{what}\n\n{traceback.format_exc()}")
         sys.exit(1)
     sys.exit(0 if finished else STOPPED)
 
 
-def work(folder: Path, device: torch.device, told: "Queue[tuple[str, int]]") -> bool:
+def work(folder: Path, device: torch.device, news: "Queue[tuple[str, int]]") -> bool:
     """Whether the run came to its end; a run that diverges has come to its end too."""
     # The time of this process alone where it computes on the processor, which other programs do not lengthen.
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    reporter = Reporter(folder, told, clock)
+    reporter = Reporter(folder, news, clock)
     trainer = runs.resume(folder, read_config(folder), reporter, device, lambda done, total: None)
     found: dict[str, Any] = {"diverged": None}
     try:
@@ -104,9 +130,9 @@ def work(folder: Path, device: torch.device, told: "Queue[tuple[str, int]]") -> 
 def judge(trainer: Trainer) -> dict[str, Any]:
     """Scores of the end, D's singular values, and the time of training."""
     found: dict[str, Any] = {"images": trainer.images, "seconds_per_image": _seconds(trainer.folder)}
-    d = trainer.game.d.network
-    if all(torch.isfinite(p).all() for p in d.parameters()):
-        found["singular_values"] = {name: values.tolist() for name, values in singular_values(d).items()}
+    spectra = singular_values(trainer.game.d.network)
+    if all(torch.isfinite(values).all() for values in spectra.values()):
+        found["singular_values"] = {name: values.tolist() for name, values in spectra.items()}
     lines = trainer.folder / "scores.jsonl"
     scored = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
     return found | next((line for line in reversed(scored) if line["images"] == trainer.images), {})
