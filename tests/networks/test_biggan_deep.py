@@ -72,6 +72,18 @@ def test_the_whole_z_and_the_class_reach_the_first_layer_and_every_norm() -> Non
     assert gains == [10] * 16
 
 
+def test_the_class_comes_before_z_as_in_biggan_pytorch_s_checkpoints() -> None:
+    g = BigGANDeepGenerator(small())
+    seen: list[torch.Tensor] = []
+    for layer in (g.linear, g.blocks[0].norms[0].gain):
+        layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    z, y = torch.randn(2, 6), torch.tensor([2, 0])
+    g(z, y)
+    for condition in seen:
+        torch.testing.assert_close(condition, torch.cat([g.embedding.weight[y], z], 1))
+    assert len(seen) == 2
+
+
 def test_attention_is_at_the_end_of_its_stage() -> None:
     g = BigGANDeepGenerator(small(g_attention=8, d_attention=8))
     d = BigGANDeepDiscriminator(small(g_attention=8, d_attention=8))

@@ -1,10 +1,13 @@
 """What holds for every family of networks: each test runs over the table."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from orthogan.networks import FAMILIES, build_discriminator, build_generator, family_of
 from orthogan.nn.classes import ClassTable
+from orthogan.nn.norm import BatchNorm2d
 from orthogan.nn.spectral import advance
 
 TINY = {
@@ -103,6 +106,25 @@ def test_the_class_and_the_latent_both_matter(name):
     assert not torch.allclose(images, g(z, (y + 1) % 3))
     assert not torch.allclose(images, g(z.flip(0), y))
     assert not torch.allclose(d(images, y), d(images, (y + 1) % 3))
+
+
+NORMS_OF_D = {
+    "biggan": 2 * 3 - 1,  # two a block, but none on the image
+    "biggan-deep": 4 * 2 * 3,  # four a block, two blocks a stage, behind a first convolution
+    "sngan": 2 * 4 - 1,
+    "sngan-cnn": 7 - 1,
+}
+
+
+@pytest.mark.parametrize(("stabilizer", "kind"), [("batch-norm", BatchNorm2d), ("layer-norm", torch.nn.GroupNorm)])
+@each_family
+def test_a_normalised_discriminator_has_a_norm_before_each_activation_but_the_image_s(name, stabilizer, kind):
+    d = build_discriminator(dataclasses.replace(tiny(name), stabilizer=stabilizer))
+    seen = []
+    for norm in (m for m in d.modules() if isinstance(m, kind)):
+        norm.register_forward_hook(lambda module, inputs, output: seen.append(module))
+    d(torch.randn(2, 3, 16, 16), labels(3, 2))
+    assert len(seen) == len(set(seen)) == NORMS_OF_D[name]
 
 
 @each_family
