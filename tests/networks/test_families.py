@@ -110,7 +110,7 @@ def test_the_class_and_the_latent_both_matter(name):
 
 NORMS_OF_D = {
     "biggan": 2 * 3 - 1,  # two a block, but none on the image
-    "biggan-deep": 4 * 2 * 3,  # four a block, two blocks a stage, behind a first convolution
+    "biggan-deep": 4 * 2 * 2,  # four a block, two blocks a stage, behind a first convolution
     "sngan": 2 * 4 - 1,
     "sngan-cnn": 7 - 1,
 }
