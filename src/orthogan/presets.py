@@ -222,6 +222,19 @@ def biggan_deep_64() -> Run:
     )
 
 
+def biggan_deep_32() -> Run:
+    """BigGAN-deep at 32 px, G of 4 ch and D of 2 ch throughout as in compare_gan (which has half a stage more)."""
+    return override(
+        biggan_deep_64(),
+        {
+            "network.resolution": 32,
+            "network.n_classes": 10,
+            "network.g_channels": (4, 4, 4, 4),
+            "network.d_channels": (2, 2, 2, 2),
+        },
+    )
+
+
 def sagan_128() -> Run:
     """SAGAN (Zhang et al. 2019): ch 64, per-class tables, attention at 32 px as released; the paper also has 64."""
     return RunConfig(
@@ -388,6 +401,7 @@ PRESETS: dict[str, Callable[[], Run]] = {
     "biggan-256": biggan_256,
     "biggan-512": biggan_512,
     "biggan-512-released": biggan_512_released,
+    "biggan-deep-32": biggan_deep_32,
     "biggan-deep-64": biggan_deep_64,
     "biggan-deep-128": biggan_deep_128,
     "biggan-deep-256": biggan_deep_256,

@@ -7,8 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from orthogan.config import override
 from orthogan.errors import UserError
-from orthogan.networks.sngan import SNGANConfig, SNGANDiscriminator, SNGANGenerator
+from orthogan.networks.sngan import (
+    SNGANCNNConfig,
+    SNGANCNNDiscriminator,
+    SNGANConfig,
+    SNGANDiscriminator,
+    SNGANGenerator,
+)
 from orthogan.nn.layers import baked
 from orthogan.nn.spectral import normalized_layers
 from orthogan.presets import get
@@ -67,6 +74,19 @@ def test_concat_joins_an_embedding_before_the_fourth_block_and_projects_nothing(
         small(d_labels="concat", d_channels=(1, 2))
 
 
+@pytest.mark.parametrize("config", [SNGANConfig, SNGANCNNConfig])
+def test_settings_that_nothing_reads_are_refused(config: type) -> None:
+    name = {SNGANConfig: "sngan-32", SNGANCNNConfig: "sngan-cnn-32"}[config]
+    with pytest.raises(UserError, match=r"network\.sn_eps"):
+        override(get(name), {"network.stabilizer": "none", "network.sn_eps": 1e-4})
+    override(get(name), {"network.sn_eps": 1e-4})
+
+
+def test_concat_without_classes_is_refused() -> None:
+    with pytest.raises(UserError, match="needs classes"):
+        small(d_labels="concat", n_classes=0)
+
+
 def reference_cnn(d: torch.nn.Module, x: Tensor) -> Tensor:
     """The paper's table 3, layer by layer."""
     strides = [1, 2, 1, 2, 1, 2, 1]
@@ -76,8 +96,6 @@ def reference_cnn(d: torch.nn.Module, x: Tensor) -> Tensor:
 
 
 def test_the_plain_discriminator_is_the_paper_s_table_3() -> None:
-    from orthogan.networks.sngan import SNGANCNNConfig, SNGANCNNDiscriminator
-
     torch.manual_seed(0)
     d = SNGANCNNDiscriminator(SNGANCNNConfig(resolution=16, width=4))
     x = torch.randn(2, 3, 16, 16)

@@ -26,6 +26,9 @@ def run_type(config: RunConfig[Any]) -> Any:
 SHORT = {"--data": "--data.source", "--stabilizer": "--network.stabilizer", "--latent": "--network.latent"}
 
 
+SHORTENED = "Short: " + ", ".join(f"{short} for {whole}" for short, whole in SHORT.items()) + "."
+
+
 def expand(argv: list[str]) -> list[str]:
     """`--data X` is short for `--data.source X`, and so on; the stabiliser wgan-gp brings its loss along."""
     pairs = [given.split("=", 1) if given.startswith("--") else [given] for given in argv]

@@ -46,7 +46,9 @@ def main(argv: list[str]) -> int:
     if name not in STUDIES:
         raise unknown("study", name, STUDIES)
     study = STUDIES[name]
-    options: StudyOptions = parse(study.options, expand(words), f"study {name}", f"Study: {study.title}.")
+    options: StudyOptions = parse(
+        study.options, expand(words), f"study {name}", f"Study: {study.title}. --data is short for --data.source."
+    )
     folder = options.out or Path("studies") / name
     if processes()[1] > 1:
         raise UserError("a study starts its own processes: run it without torchrun or srun, on one machine")

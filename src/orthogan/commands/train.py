@@ -8,7 +8,7 @@ import torch
 import tyro
 
 from orthogan import presets, runs, runtime
-from orthogan.commands.options import expand, parse, run_type
+from orthogan.commands.options import SHORTENED, expand, parse, run_type
 from orthogan.commands.presets import show
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     name, *words = argv
     config = presets.get(name)
     cls = options_of(config)
-    options = parse(cls, expand(words), f"train {name}", presets.describe(name), cls(run=config))
+    options = parse(cls, expand(words), f"train {name}", f"{presets.describe(name)}\n{SHORTENED}", cls(run=config))
     device = runtime.pick_device(options.device)
     folder = options.out or Path("runs") / name
     if options.dry_run:

@@ -27,6 +27,13 @@ LEAK = 0.1
 """Slope of the plain networks' leaky ReLU."""
 
 
+def check_sn_eps(config: "SNGANConfig | SNGANCNNConfig") -> None:
+    """Only D can have spectral norm here: without it its eps is read by nobody."""
+    unused = config.stabilizer != "spectral-norm" and config.sn_eps != type(config).sn_eps
+    rule = f"only network.stabilizer spectral-norm reads it, not {config.stabilizer}; leave it out"
+    require(not unused, "network.sn_eps", config.sn_eps, rule)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SNGANConfig(NetworkConfig):
     width: int = 64
@@ -52,9 +59,12 @@ class SNGANConfig(NetworkConfig):
         check_choices(self, "network.")
         check_positive(self, "resolution", "width", "g_channels", "d_channels", "dim_z", "bn_eps", "sn_eps")
         require(self.n_classes >= 0, "network.n_classes", self.n_classes, "must not be negative")
+        check_sn_eps(self)
         blocks = len(self.d_channels)
         rule = f"must be at most the {blocks} blocks of network.d_channels"
         require(0 <= self.d_downs <= blocks, "network.d_downs", self.d_downs, rule)
+        labelled = self.d_labels == "projection" or self.n_classes > 0
+        require(labelled, "network.d_labels", self.d_labels, "needs classes: images in a folder for each class")
         joinable = self.d_labels == "projection" or blocks > JOIN_AFTER
         require(joinable, "network.d_labels", self.d_labels, f"needs more than {JOIN_AFTER} blocks in D")
         check_resolution(self.resolution, 2 ** max(len(self.g_channels) - 1, self.d_downs))
@@ -180,6 +190,7 @@ class SNGANCNNConfig(NetworkConfig):
         check_choices(self, "network.")
         check_positive(self, "resolution", "width", "d_channels", "dim_z", "bn_eps", "sn_eps")
         require(self.n_classes >= 0, "network.n_classes", self.n_classes, "must not be negative")
+        check_sn_eps(self)
         check_resolution(self.resolution, 2 ** max(3, len(self.d_channels) - 1))
 
     @property
