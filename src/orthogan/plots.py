@@ -127,6 +127,7 @@ def times(found: Sequence[Found], title: str) -> Any:
     panel.invert_yaxis()
     for i, ratio in enumerate(ratios.values()):
         panel.text(ratio, i, f" {ratio:.2f}", va="center")
+    panel.margins(x=0.12)
     panel.set_xlabel(f"training time of an image / that of {summary.rows(found)[0]}")
     panel.set_title(title)
     return figure

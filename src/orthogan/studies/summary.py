@@ -132,12 +132,17 @@ def conditions(options: StudyOptions, planned: Sequence[Planned], found: Sequenc
     )
 
 
+def number(value: float, digits: int) -> str:
+    """So many digits, or all before the point."""
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
 def spread(values: Sequence[float]) -> str:
-    """`mean ±half the range`, to three digits."""
+    """`mean ±half the range`."""
     if not values:
         return "–"
-    half = f" ±{(max(values) - min(values)) / 2:.2g}" if len(values) > 1 else ""
-    return f"{fmean(values):.3g}{half}"
+    half = f" ±{number((max(values) - min(values)) / 2, 2)}" if len(values) > 1 else ""
+    return f"{number(fmean(values), 3)}{half}"
 
 
 def entry(cell: Found | None, score: str = MAIN) -> str:
