@@ -108,7 +108,7 @@ class StudyView:
         shares = {name: shown / self.left[name][0] for name, shown in self.shown.items()}
         done = self.finished + sum(share * self.left[name][1] for name, share in shares.items())
         runs = f"{self.done_runs}/{self.total_runs}"
-        now = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        now = ", ".join(f"{name} {share:.0%}" if share < 1 else f"{name} scoring" for name, share in shares.items())
         self.bar.update(self.task, completed=done, runs=runs, now=now)
         since = time.monotonic()
         if not console.is_terminal and since - self.last_line > QUIET_SECONDS and done:

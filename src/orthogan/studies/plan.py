@@ -51,7 +51,9 @@ class Planned:
     @property
     def work(self) -> float:
         """Its share of the whole, in seconds or, unmeasured, in images."""
-        return self.images * (self.seconds_per_image or 1.0)
+        if self.seconds_per_image is None:
+            return self.images
+        return START_SECONDS + self.images * self.seconds_per_image
 
 
 def speed_kind(config: RunConfig[Any]) -> RunConfig[Any]:

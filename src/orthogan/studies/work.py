@@ -68,8 +68,8 @@ def take_place(devices: "Queue[str]") -> None:
 class Reporter(Observer):
     """Tells the parent how far the run is, and keeps the time that training took."""
 
-    def __init__(self, folder: Path, news: "Queue[tuple[str, int]]", clock: Callable[[], float]):
-        self.folder, self._news, self._clock = folder, news, clock
+    def __init__(self, folder: Path, images: int, news: "Queue[tuple[str, int]]", clock: Callable[[], float]):
+        self.folder, self.images, self._news, self._clock = folder, images, news, clock
         self._last = 0.0
         self._first: tuple[int, float] | None = None
         self._now = (0, 0.0)
@@ -78,7 +78,7 @@ class Reporter(Observer):
         self._now = (images, self._clock())
         # From the end of the first step, which is slower than the rest.
         self._first = self._first or self._now
-        if time.monotonic() - self._last > TOLD_SECONDS:
+        if images >= self.images or time.monotonic() - self._last > TOLD_SECONDS:
             self._last = time.monotonic()
             self._news.put((self.folder.name, images))
 
@@ -114,8 +114,9 @@ def work(folder: Path, device: torch.device, news: "Queue[tuple[str, int]]") -> 
     """Whether the run came to its end; a run that diverges has come to its end too."""
     # The time of this process alone where it computes on the processor, which other programs do not lengthen.
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    reporter = Reporter(folder, news, clock)
-    trainer = runs.resume(folder, read_config(folder), reporter, device, lambda done, total: None)
+    config = read_config(folder)
+    reporter = Reporter(folder, config.images, news, clock)
+    trainer = runs.resume(folder, config, reporter, device, lambda done, total: None)
     found: dict[str, Any] = {"diverged": None}
     try:
         finished = trainer.run()
