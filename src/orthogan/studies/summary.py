@@ -119,8 +119,8 @@ def conditions(options: StudyOptions, planned: Sequence[Planned], found: Sequenc
     images = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"
     ended = sum(len(cell.results) for cell in found)
     text = (
-        f"{ended} of {len(planned)} runs on {options.data.source}, {options.seeds} a cell, {images} images each; scores "
-        f"of {options.samples:,} samples over {options.features}: mean, ± half the range over seeds."
+        f"{ended} of {len(planned)} runs on {options.data.source}, {options.seeds} a cell, {images} images each; "
+        f"scores of {options.samples:,} samples over {options.features}: mean, ± half the range over seeds."
     )
     spread_ = noise(found)
     if spread_ is None:
