@@ -23,3 +23,10 @@ def test_singular_values_are_those_after_normalisation() -> None:
         layer.weight.copy_(torch.tensor([[0.0, 3.0], [12.0, 0.0]]))
     advance(layer, 50)
     torch.testing.assert_close(singular_values(nn.Sequential(layer))["0"], torch.tensor([1.0, 0.25]))
+
+
+def test_a_weight_that_is_not_finite_has_no_singular_values_but_raises_nothing() -> None:
+    layer = Linear(3, 2)
+    with torch.no_grad():
+        layer.weight[0, 0] = torch.inf
+    assert singular_values(nn.Sequential(layer))["0"].isnan().tolist() == [True, True]
