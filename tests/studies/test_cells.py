@@ -25,6 +25,15 @@ def test_cells_have_names_of_their_own_and_differ_from_each_other(name: str) -> 
 
 
 @pytest.mark.parametrize("name", STUDIES)
+def test_options_of_every_study_reach_its_runs(name: str) -> None:
+    data = DataConfig(source="there", mirror=True)
+    cells = STUDIES[name].cells(options(name, data=data, ema=0.5, precision="bf16", width=32, batch=24))
+    first = cells[0].config
+    assert (first.data, first.ema.decay, first.precision, first.network.width) == (data, 0.5, "bf16", 32)
+    assert first.batch == 24
+
+
+@pytest.mark.parametrize("name", STUDIES)
 def test_seeds_differ_in_nothing_else(name: str) -> None:
     one, two = STUDIES[name].cells(options(name, seeds=1)), STUDIES[name].cells(options(name, seeds=2))
     assert len(two) == 2 * len(one)

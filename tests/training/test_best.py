@@ -16,7 +16,7 @@ from orthogan.training import checkpoint, trainer
 from orthogan.training.trainer import Observer
 
 CADENCE = CadenceConfig(
-    log_images=16, sheet_images=0, checkpoint_images=16, keep_last=1, score_images=16, score_samples=7
+    log_images=16, sheet_images=0, checkpoint_images=16, keep_last=1, score_images=16, score_samples=10
 )
 
 
@@ -42,7 +42,7 @@ def test_the_best_checkpoint_stays_beside_the_last(
         def __init__(self, *args: object, **named: object) -> None: ...
 
         def score(self, images: Iterable[torch.Tensor], seed: int, **stamp: object) -> dict[str, Any]:
-            assert sum(len(chunk) for chunk in images) == 7
+            assert sum(len(chunk) for chunk in images) == 10
             return {"scores": {"frechet_distance": next(distances)}, "protocol": stamp}
 
     run(tmp_path / "run", arrays, monkeypatch, Fake)

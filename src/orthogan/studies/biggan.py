@@ -46,8 +46,7 @@ def table1(options: Table1Options) -> list[Cell]:
         "all, width x1": {**ortho, "network.width": options.width},
     }
     plain: dict[str, Any] = {"network.width": options.width, "network.shared_embedding": False, "network.skip_z": False}
-    # Without the average: runs of unequal numbers of updates would be averaged over unequal parts of themselves.
-    plain |= {"batch": options.batch, "ema.decay": 0.0, "regularizers.g_ortho": 0.0}
+    plain |= {"batch": options.batch, "regularizers.g_ortho": 0.0}
     return [
         _cell(options, row, {**common(options, seed), **plain, **changes})
         for seed in range(options.seeds)

@@ -25,6 +25,8 @@ class StudyOptions:
     """What all runs have the same number of: real images shown, or updates of G, as in the papers."""
     seeds: int = 2
     """Runs of each cell, from seed 0."""
+    ema: float = 0.0
+    """Share of the average of G kept at each update; 0 scores G itself, which varies much from update to update."""
     samples: int = 1_000
     """Generated images that score a run."""
     features: str = "efficientnet-lite0-96"
@@ -80,7 +82,7 @@ class Study:
 
 def common(options: StudyOptions, seed: int) -> dict[str, Any]:
     """The settings that all cells of a study take from its options, by path."""
-    return {"seed": seed, "precision": options.precision} | {
+    return {"seed": seed, "precision": options.precision, "ema.decay": options.ema} | {
         f"data.{name}": value for name, value in vars(options.data).items()
     }
 

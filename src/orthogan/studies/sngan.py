@@ -40,8 +40,6 @@ class SNGANOptions(StudyOptions):
     """Channels of G's last map and of D's first; 64 in the paper."""
     batch: int = 64
     """Batch, of the paper if left out; a smaller one makes more updates of the same images."""
-    ema: float = 0.0
-    """Share of the average of G kept at each update; the paper scored G itself, which varies from update to update."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,6 +107,6 @@ def _cell(
 ) -> Cell:
     network = {"network.width": options.width, "network.stabilizer": stabilizer}
     loss = {"loss": "wasserstein"} if stabilizer == "wgan-gp" else {}
-    training = {"batch": options.batch, "ema.decay": options.ema, "optimizer.decay_from_images": None}
+    training = {"batch": options.batch, "optimizer.decay_from_images": None}
     settings = {**common(options, seed), **network, **training, **setting(name), **loss, **changes}
     return Cell(stabilizer, column, override(presets.get(options.preset), settings), options.preset)
