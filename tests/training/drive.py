@@ -84,4 +84,5 @@ else:
     config = override(tiny_run(options.data, network=network, loss=loss), changes)
     trainer = runs.start(config, "digits", options.folder, Steps(), cpu, lambda done, total: None)
 finished = trainer.run()
+trainer_module.leave_together()
 print("finished" if finished else "stopped", flush=True)

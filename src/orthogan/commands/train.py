@@ -15,7 +15,7 @@ from orthogan.errors import UserError
 from orthogan.reports import TrainingView, amount, console, counting, table
 from orthogan.training.estimate import estimate
 from orthogan.training.steps import NonFiniteError
-from orthogan.training.trainer import Trainer
+from orthogan.training.trainer import Trainer, leave_together
 
 USAGE = """usage: orthogan train PRESET --data SOURCE [options]
 
@@ -74,6 +74,7 @@ def train(trainer: Trainer, view: TrainingView) -> int:
             f"training stopped at {trainer.images} images: {error}. The last checkpoint is untouched; lower "
             f"optimizer.g_lr or d_lr in a new run, or go on from it by `orthogan resume {folder}`"
         ) from error
+    leave_together()
     if not trainer.fabric.is_global_zero:
         return 0
     if not finished:

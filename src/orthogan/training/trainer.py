@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -68,6 +69,13 @@ def make_fabric(precision: str, device: torch.device) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def leave_together() -> None:
+    """End the work of several processes: the first that just exits would break the connections of the others."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def build_networks(config: RunConfig[Any]) -> tuple[nn.Module, nn.Module]:
