@@ -1,5 +1,6 @@
 """The update of D and the update of G."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from orthogan.game.losses import LOSSES
 from orthogan.networks import build_discriminator, build_generator
-from orthogan.nn.spectral import normalized_layers
+from orthogan.nn.spectral import advance, normalized_layers
 from orthogan.training.steps import Batch, Game, NonFiniteError, Player
 
 
@@ -61,6 +62,22 @@ def test_d_s_update_is_the_gradient_of_the_hinge_loss() -> None:
     for name, p in hand.named_parameters():
         if p.grad is not None:
             torch.testing.assert_close(g.d.network.get_parameter(name), before[name] - 0.1 * p.grad)
+
+
+def test_an_update_iterates_once_on_the_spectral_vectors_of_its_network_with_the_weights_before_it() -> None:
+    g = game()
+    for player, update in (
+        (g.d, lambda: g.update_discriminator([batch(4, latents=False)], [batch(4, latents=True)])),
+        (g.g, lambda: g.update_generator([batch(4, latents=True)])),
+    ):
+        by_hand = copy.deepcopy(player.network)
+        advance(by_hand)
+        update()
+        for (name, own), (_, expected) in zip(
+            normalized_layers(player.network), normalized_layers(by_hand), strict=True
+        ):
+            assert torch.equal(own.u, expected.u), name
+            assert torch.equal(own.v, expected.v), name
 
 
 def test_each_update_leaves_the_other_network_alone() -> None:
