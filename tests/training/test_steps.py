@@ -80,6 +80,21 @@ def test_an_update_iterates_once_on_the_spectral_vectors_of_its_network_with_the
             assert torch.equal(own.v, expected.v), name
 
 
+def test_a_pairing_loss_sets_each_micro_batch_of_g_against_its_own_real_images() -> None:
+    g = game()
+    g.loss = LOSSES["relativistic"]
+    real, latents = in_micros(batch(4, latents=False), 2), in_micros(batch(4, latents=True), 2)
+    by_hand = copy.deepcopy(g.g.network)
+    advance(by_hand)
+    with torch.no_grad():
+        terms = [
+            nn.functional.softplus(g.d.network(*x) - g.d.network(by_hand(*z), z[1])).mean()
+            for x, z in zip(real, latents, strict=True)
+        ]
+    stats = g.update_generator(latents, real)
+    assert stats["g_loss"].item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-5)
+
+
 def test_each_update_leaves_the_other_network_alone() -> None:
     g = game()
     g_before = weights(g.g.network) | dict(g.g.network.named_buffers())
