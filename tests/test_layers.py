@@ -12,7 +12,7 @@ import orthogan
 SOURCE = Path(orthogan.__file__).parent
 
 FLOORS = {
-    **dict.fromkeys(("config", "errors", "files", "randomness", "runtime"), 0),
+    **dict.fromkeys(("config", "errors", "files", "randomness", "runtime", "tensorfile"), 0),
     **dict.fromkeys(("nn", "game"), 1),
     "networks": 2,
     **dict.fromkeys(("data", "metrics", "sampling", "stability"), 3),

@@ -5,7 +5,7 @@ import os
 import sys
 
 import orthogan
-from orthogan.errors import UserError, unknown
+from orthogan.errors import UserError, is_out_of_memory, unknown
 
 COMMANDS = {
     "train": "train a preset on your images",
@@ -57,7 +57,12 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.filename is None:
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {where}{error.strerror or error}; check the path and the disk", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
-        print(f"error: {error.filename}: {error.strerror}; check the path, or choose another", file=sys.stderr)
+        why = " ".join(str(error).split())[:200] or "MemoryError"
+        print(f"error: not enough memory ({why}); ask for less at once, or end other programs", file=sys.stderr)
         return 2

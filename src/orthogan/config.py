@@ -5,6 +5,7 @@ beside the network it describes; everything else is here. Field docstrings are t
 """
 
 import dataclasses
+import math
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -200,6 +201,9 @@ class RunConfig(Generic[Network]):
 
     def __post_init__(self) -> None:
         check_choices(self)
+        for path, value in flatten(self).items():
+            finite = not isinstance(value, float) or math.isfinite(value)
+            require(finite, path, value, "must be a finite number")
         for name in ("images", "batch", "accumulate", "d_steps", "g_batches"):
             require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
         require(

@@ -14,3 +14,11 @@ def unknown(what: str, value: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(value, known, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return UserError(f"unknown {what} {value!r}; {hint}known: {', '.join(known)}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch (on a processor or a GPU) or NumPy could not get memory; told without importing either."""
+    told = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in told or "allocate memory" in told)
+    )

@@ -1,7 +1,64 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and one line where one cannot be written."""
 
 import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+from orthogan.errors import UserError
+
+ASIDE = ".writing-"
+"""Marks the folders in which files are written before they take their names."""
+
+
+class CannotWrite(UserError):
+    """The disk is full, read-only or broken: the message names the file and the reason."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Any failure to write inside becomes `CannotWrite` for this path."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+        raise CannotWrite(f"{path} cannot be written: {reason}") from error
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A path to write to; what is there takes the name `path` when the block ends, and is then on disk.
+
+    It lies in a folder of its own, because libraries put temporary files beside the one that they are told to write.
+    Nothing is left of a block that fails; `remove_asides` clears what killed processes leave.
+    """
+    folder = path.parent / f"{ASIDE}{uuid.uuid4().hex[:12]}"
+    with writing(path):
+        folder.mkdir(parents=True)
+        try:
+            partial = folder / path.name
+            yield partial
+            flush(partial)
+            os.replace(partial, path)
+            flush(path.parent)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_asides(folder: Path, idle_seconds: float = 0.0) -> None:
+    """Clear what killed writers left in a folder; where others may be writing, only what was idle for so long."""
+    for left in folder.glob(f"{ASIDE}*"):
+        try:
+            newest = max(place.stat().st_mtime for place in (left, *left.iterdir()))
+        except OSError:  # its writer has just finished
+            continue
+        if time.time() - newest >= idle_seconds:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def flush(path: Path) -> None:
@@ -14,7 +71,6 @@ def flush(path: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file aside and rename it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    """Write a text file that readers find whole or not at all. Raises `CannotWrite`."""
+    with aside(path) as partial:
+        partial.write_text(text, encoding="utf-8")

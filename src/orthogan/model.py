@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from orthogan import runtime
+from orthogan import runtime, tensorfile
 from orthogan.errors import UserError
+from orthogan.files import CannotWrite, remove_asides
 from orthogan.networks import build_generator
 from orthogan.nn.norm import norm_layers
 from orthogan.sampling import STANDING_BATCHES, Sampler
@@ -27,14 +26,16 @@ class Model:
     checkpoint, so that the next request at the same truncation starts at once.
     """
 
-    def __init__(self, path: Path, device: str | None = None, precision: str = "auto"):
-        self.path = path
-        self.header, tensors = checkpoint.load(path, "ema.")
-        network = self.header.config.network
-        with torch.device("meta"):
-            generator = build_generator(network)
-        generator.to_empty(device="cpu")
-        generator.load_state_dict(tensors)
+    def __init__(self, found: checkpoint.Loaded, device: str | None = None, precision: str = "auto"):
+        self.path, self.header = found.path, found.header
+        try:
+            with torch.device("meta"):
+                generator = build_generator(self.header.config.network)
+        except RuntimeError as error:
+            why = str(error).splitlines()[0]
+            raise checkpoint.BadCheckpoint(f"{self.path} is damaged: its network cannot be built ({why})") from error
+        # Assigned, not copied: a configuration that the tensors do not fit costs no memory.
+        generator.load_state_dict(found.require_fit("ema", generator), assign=True)
         self.sampler = Sampler(generator, precision, runtime.pick_device(device))
         self._standing: tuple[Any, ...] | None = None
 
@@ -80,13 +81,13 @@ class Model:
         names = [f"{i}.{name}" for i in range(len(layers)) for name in ("mean", "var")]
         buffers = [getattr(layers[int(n.split(".")[0])], n.split(".")[1]) for n in names]
         kept = self._standing_file(wanted)
-        stored = self._read(kept, names)
+        stored = _read_standing(kept, dict(zip(names, buffers, strict=True)))
         if stored is not None:
             for name, buffer in zip(names, buffers, strict=True):
                 buffer.copy_(stored[name])
         else:
             self.sampler.collect(truncation, form, batches)
-            self._keep(kept, {name: b.cpu() for name, b in zip(names, buffers, strict=True)})
+            self._keep(kept, dict(zip(names, buffers, strict=True)))
         self._standing = wanted
 
     def _standing_file(self, wanted: tuple[Any, ...]) -> Path:
@@ -95,25 +96,15 @@ class Model:
         digest = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
         return self.path.parent / "standing" / f"{self.path.stem}-{digest}.safetensors"
 
-    @staticmethod
-    def _read(path: Path, names: list[str]) -> dict[str, Tensor] | None:
-        """What was kept; None if there is nothing, or if a power cut tore it."""
+    def _keep(self, path: Path, tensors: dict[str, Tensor]) -> None:
+        """Best effort: a folder that cannot be written costs the next sampling a few seconds, no more."""
         try:
-            stored = load_file(path)
-        except (OSError, SafetensorError):
-            return None
-        return stored if stored.keys() == set(names) else None
-
-    @staticmethod
-    def _keep(path: Path, tensors: dict[str, Tensor]) -> None:
-        try:
-            path.parent.mkdir(exist_ok=True)
-            partial = path.with_suffix(".partial")
-            save_file(tensors, partial)
-            partial.replace(path)
-        except OSError:
-            # A folder that cannot be written costs the next sampling a few seconds, no more.
+            tensorfile.write(path, tensors, {})
+        except CannotWrite:
             return
+        remove_asides(path.parent, STALE_SECONDS)
+        if not self.path.exists():  # pruned while it was sampled
+            path.unlink(missing_ok=True)
 
     @property
     def weights_id(self) -> str:
@@ -134,7 +125,21 @@ class Model:
         }
 
 
-def find_checkpoint(path: Path) -> Path:
+STALE_SECONDS = 3600
+"""Several programs may sample one checkpoint; what was being written for so long has lost its writer."""
+
+
+def _read_standing(path: Path, buffers: dict[str, Tensor]) -> dict[str, Tensor] | None:
+    """Kept statistics for these buffers; None if there are none, or if they are damaged in any way."""
+    try:
+        stored = tensorfile.read(path).tensors
+    except (tensorfile.Damaged, FileNotFoundError):
+        return None
+    fits = stored.keys() == buffers.keys() and all(stored[name].shape == buffers[name].shape for name in stored)
+    return stored if fits and all(bool(torch.isfinite(t).all()) for t in stored.values()) else None
+
+
+def find_checkpoint(path: Path) -> checkpoint.Loaded:
     """A checkpoint file itself, or the newest whole checkpoint of a run folder."""
     if path.is_dir():
         newest, complaints = checkpoint.newest(path / "checkpoints")
@@ -143,7 +148,7 @@ def find_checkpoint(path: Path) -> Path:
         return newest
     if not path.exists():
         raise UserError(f"{path} does not exist; give a run folder or a checkpoint file")
-    return path
+    return checkpoint.load(path)
 
 
 def load(path: str | Path, device: str | None = None, precision: str = "auto") -> Model:

@@ -1,26 +1,33 @@
 """Beginning and continuing a run: configuration, data and folder come together here."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import BaseFileLock, FileLock, Timeout
 from lightning_fabric import Fabric
 
 from orthogan import presets, runtime
 from orthogan.config import RunConfig, differences, may_change_on_resume, override, require
 from orthogan.data import ImageCache, pack
 from orthogan.errors import UserError, unknown
+from orthogan.files import writing
 from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
 from orthogan.metrics import weights
 from orthogan.metrics.scores import MIN_IMAGES
 from orthogan.training import checkpoint
-from orthogan.training.logs import read_config, read_preset, write_config
-from orthogan.training.trainer import Observer, Trainer, check_world, make_fabric
+from orthogan.training.launch import make_fabric, of_first, together
+from orthogan.training.logs import is_whole, read_config, read_preset, write_config
+from orthogan.training.trainer import Observer, Trainer, check_world
 
 Progress = Callable[[int, int], None]
+
+LOCK = "lock"
+"""File in a run's folder that the process which trains it holds."""
 
 
 def check_names(config: RunConfig[Any]) -> None:
@@ -60,7 +67,8 @@ def load_data(config: RunConfig[Any], progress: Progress | None = None) -> Image
 
 
 def refuse_existing(folder: Path) -> None:
-    if (folder / "config.json").exists():
+    """Raises `UserError` if a run was begun in the folder."""
+    if (folder / "config.json").exists() or checkpoint.numbered(folder / "checkpoints"):
         raise UserError(
             f"{folder} already holds a run: go on with it by `orthogan resume {folder}`, or choose another --out"
         )
@@ -76,18 +84,20 @@ def check_writable(folder: Path) -> None:
 def start(
     config: RunConfig[Any], preset: str, folder: Path, observer: Observer, device: torch.device, progress: Progress
 ) -> Trainer:
-    """A trainer at step 0 in a new folder."""
-    refuse_existing(folder)
+    """A trainer at step 0 in a new folder.
+
+    Raises `UserError` if the folder holds a run, or another process begins one in it.
+    """
     check_names(config)
     check_writable(folder)
     fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
-    cache = _load_on_all(fabric, config, progress)
-    config = resolve(config, preset, cache.n_classes, device)
-    check_world(config, fabric.world_size)
-    trainer = Trainer(config, cache, folder, fabric, observer)
-    if fabric.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_config(folder, config, preset)
+    with _locked(fabric, folder) as lock:
+        of_first(fabric, lambda: refuse_existing(folder))
+        cache = _load_on_all(fabric, config, progress)
+        config = resolve(config, preset, cache.n_classes, device)
+        check_world(config, fabric.world_size)
+        trainer = Trainer(config, cache, folder, fabric, observer, preset, lock)
+        of_first(fabric, lambda: write_config(folder, config, preset))
     return trainer
 
 
@@ -97,24 +107,83 @@ def resume(
     """A trainer where the newest whole checkpoint stands, or at step 0 if the run was stopped before its first one.
 
     `config` may differ from the run's own in length and cadences; anything else is refused with all differences.
+    Raises `UserError` for that, for changed data, and while another process trains the run.
     """
-    newest: Path | None = None
-    complaints: list[str] = []
-    if checkpoint.numbered(folder / "checkpoints"):
-        newest, complaints = checkpoint.newest(folder / "checkpoints")
-    refuse_changes(checkpoint.read_header(newest).config if newest else read_config(folder), config)
     check_names(config)
     fabric = make_fabric(config.precision, device)
     check_world(config, fabric.world_size)
-    trainer = Trainer(config, _load_on_all(fabric, config, progress), folder, fabric, observer)
-    for complaint in complaints:
-        observer.told(f"skipped: {complaint}")
-    if newest is not None:
-        trainer.restore(newest)
-        observer.told(f"resumed from {newest}")
-    if fabric.is_global_zero and read_config(folder) != config:
-        write_config(folder, config, read_preset(folder))
+    with _locked(fabric, folder) as lock:
+        newest, complaints = of_first(fabric, lambda: _where_to_go_on(folder, config))
+        preset = of_first(fabric, lambda: read_preset(folder))
+        trainer = Trainer(config, _load_on_all(fabric, config, progress), folder, fabric, observer, preset, lock)
+        for complaint in complaints if fabric.is_global_zero else ():
+            observer.told(f"skipped: {complaint}")
+        if newest is not None:
+            together(fabric, lambda: trainer.restore(checkpoint.load(newest)))
+            if fabric.is_global_zero:
+                observer.told(f"resumed from {newest}")
+        of_first(fabric, lambda: _mend(trainer))
     return trainer
+
+
+def _where_to_go_on(folder: Path, config: RunConfig[Any]) -> tuple[Path | None, list[str]]:
+    """The newest whole checkpoint of a run, and complaints about newer ones; refuses another configuration."""
+    newest: checkpoint.Loaded | None = None
+    complaints: list[str] = []
+    if checkpoint.numbered(folder / "checkpoints"):
+        newest, complaints = checkpoint.newest(folder / "checkpoints")
+    refuse_changes(newest.header.config if newest else read_config(folder), config)
+    return newest.path if newest else None, complaints
+
+
+def _mend(trainer: Trainer) -> None:
+    """Make up for what a kill left undone, and write down what may have changed."""
+    folder, checkpoints = trainer.folder, trainer.checkpoints
+    checkpoint.clear_leftovers(folder)
+    checkpoint.clear_leftovers(checkpoints)
+    checkpoint.repair_best(checkpoints, trainer.best_images)
+    if not is_whole(folder) or read_config(folder) != trainer.config:
+        write_config(folder, trainer.config, trainer.preset)
+
+
+@contextmanager
+def _locked(fabric: Fabric, folder: Path) -> Iterator[BaseFileLock | None]:
+    """Hold a run's folder for this run, whose trainer gives it back; a failure inside gives it back at once.
+
+    The lock is the first process's; the others have None.
+    """
+    lock = together(fabric, lambda: _lock(folder), here=fabric.is_global_zero)
+    try:
+        yield lock
+    except BaseException:
+        if lock is not None:
+            _unlock(lock, folder)
+        raise
+
+
+def _lock(folder: Path) -> BaseFileLock:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+    try:
+        with writing(folder / LOCK):
+            lock.acquire()
+    except Timeout as error:
+        raise UserError(
+            f"another process trains or begins a run in {folder}; wait until it ends, or choose another --out"
+        ) from error
+    return lock
+
+
+def _unlock(lock: BaseFileLock, folder: Path) -> None:
+    """Give a lock back, and leave no folder that holds nothing else."""
+    if [path.name for path in folder.iterdir()] == [LOCK]:
+        (folder / LOCK).unlink()
+        lock.release()
+        with suppress(OSError):
+            folder.rmdir()
+    else:
+        lock.release()
 
 
 def refuse_changes(trained: RunConfig[Any], config: RunConfig[Any]) -> None:
@@ -131,5 +200,8 @@ def refuse_changes(trained: RunConfig[Any], config: RunConfig[Any]) -> None:
 
 def _load_on_all(fabric: Fabric, config: RunConfig[Any], progress: Progress) -> ImageCache:
     """Let one process of each machine pack; the others then find the cache."""
-    with fabric.rank_zero_first(local=True):
-        return load_data(config, progress)
+    packed = together(fabric, lambda: load_data(config, progress), here=fabric.local_rank == 0)
+    found = together(fabric, lambda: load_data(config, progress), here=packed is None)
+    cache = found if packed is None else packed
+    assert cache is not None
+    return cache

@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tiny import tiny_network, tiny_run
 
-from orthogan import runs
+from orthogan import files, runs
 from orthogan.config import override
-from orthogan.training import checkpoint
 from orthogan.training import trainer as trainer_module
+from orthogan.training.launch import leave_together
 from orthogan.training.logs import read_config
 from orthogan.training.trainer import Observer
 
@@ -38,11 +38,11 @@ options = parser.parse_args()
 torch.set_num_threads(1)
 
 writes = itertools.count(1)
-whole_flush = checkpoint.flush
+whole_flush = files.flush
 
 
 def flush_and_die(path: Path) -> None:
-    if path.suffix == ".partial" and next(writes) == options.die_in_write:
+    if path.name.startswith("images-") and next(writes) == options.die_in_write:
         with open(path, "r+b") as file:
             file.truncate(path.stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -64,7 +64,7 @@ class Scorer:
         return {"scores": {"frechet_distance": next(self.distances)}}
 
 
-checkpoint.flush = flush_and_die
+files.flush = flush_and_die
 trainer_module.Scorer = Scorer
 cpu = torch.device("cpu")
 if (options.folder / "config.json").exists():
@@ -84,5 +84,5 @@ else:
     config = override(tiny_run(options.data, network=network, loss=loss), changes)
     trainer = runs.start(config, "digits", options.folder, Steps(), cpu, lambda done, total: None)
 finished = trainer.run()
-trainer_module.leave_together()
+leave_together()
 print("finished" if finished else "stopped", flush=True)

@@ -17,7 +17,8 @@ def write(path: Path, images: int = 0) -> Path:
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    header, tensors = checkpoint.load(write(tmp_path / "x.safetensors", 7), "ema.")
+    found = checkpoint.load(write(tmp_path / "x.safetensors", 7))
+    header, tensors = found.header, found.part("ema")
     assert (header.images, header.steps, header.extra) == (7, 1, {"class_names": ["cat", "dog"]})
     assert header.config == tiny_run()
     assert torch.equal(tensors["a"], torch.arange(6.0).view(2, 3))
@@ -55,8 +56,8 @@ def test_the_newest_whole_one_is_found_by_number_not_by_name(tmp_path: Path) -> 
         write(tmp_path / checkpoint.file_name(images), images)
     torn = tmp_path / checkpoint.file_name(99_999)
     torn.write_bytes(b"")
-    path, complaints = checkpoint.newest(tmp_path)
-    assert checkpoint.images_of(path) == 1200
+    found, complaints = checkpoint.newest(tmp_path)
+    assert checkpoint.images_of(found.path) == found.header.images == 1200
     assert len(complaints) == 1
     assert torn.name in complaints[0]
 
@@ -72,7 +73,6 @@ def test_pruning_keeps_the_last_and_the_best(tmp_path: Path) -> None:
         write(tmp_path / checkpoint.file_name(images), images)
         if images == 2:
             checkpoint.keep_as_best(tmp_path / checkpoint.file_name(images))
-    (tmp_path / "images-000000000009.partial").write_bytes(b"half")
     checkpoint.prune(tmp_path, keep=2)
     left = sorted(p.name for p in tmp_path.iterdir())
     assert left == ["best.safetensors", checkpoint.file_name(3), checkpoint.file_name(4)]

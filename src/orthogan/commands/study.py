@@ -19,7 +19,7 @@ from orthogan.studies.cells import Cell, Study, StudyOptions
 from orthogan.studies.plan import Planned, run_folder
 from orthogan.studies.pool import Pool, measuring, places
 from orthogan.studies.work import ERROR, Place
-from orthogan.training.trainer import processes
+from orthogan.training.launch import processes
 
 
 def usage() -> str:

@@ -8,14 +8,17 @@ import torch
 import tyro
 
 from orthogan import presets, runs, runtime
+from orthogan.commands import stopped
 from orthogan.commands.options import SHORTENED, expand, parse, run_type
 from orthogan.commands.presets import show
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
+from orthogan.files import CannotWrite
 from orthogan.reports import TrainingView, amount, console, counting, table
 from orthogan.training.estimate import estimate
+from orthogan.training.launch import leave_together
 from orthogan.training.steps import NonFiniteError
-from orthogan.training.trainer import Trainer, leave_together
+from orthogan.training.trainer import Trainer
 
 USAGE = """usage: orthogan train PRESET --data SOURCE [options]
 
@@ -69,11 +72,11 @@ def train(trainer: Trainer, view: TrainingView) -> int:
     try:
         with view:
             finished = trainer.run()
-    except NonFiniteError as error:
-        raise UserError(
-            f"training stopped at {trainer.images} images: {error}. The last checkpoint is untouched; lower "
-            f"optimizer.g_lr or d_lr in a new run, or go on from it by `orthogan resume {folder}`"
-        ) from error
+    except (NonFiniteError, CannotWrite, MemoryError, RuntimeError) as error:
+        told = stopped.why(trainer, error)
+        if told is None:
+            raise
+        raise UserError(told) from error
     leave_together()
     if not trainer.fabric.is_global_zero:
         return 0

@@ -21,8 +21,9 @@ from orthogan.metrics.evaluate import Scorer
 from orthogan.randomness import draw
 from orthogan.studies.cells import Cell, StudyOptions, cadence
 from orthogan.studies.work import Here
+from orthogan.training.launch import make_fabric
 from orthogan.training.logs import write_config
-from orthogan.training.trainer import Observer, Trainer, make_fabric
+from orthogan.training.trainer import Observer, Trainer
 
 PLAN = "study.json"
 MEASURED_SECONDS = 1.0

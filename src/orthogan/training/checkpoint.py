@@ -1,33 +1,39 @@
 """A checkpoint is one safetensors file whose header holds the whole configuration; loading it runs no code.
 
-Files are written aside, flushed and renamed, so a reader sees a whole file or none. The header carries a checksum of
-the tensors, so that a file torn by a power cut, or of another program, is recognised and skipped.
+Files are written aside, flushed and renamed, so a reader sees a whole file or none. Header and tensors carry
+checksums, so that a file torn by a power cut, or of another program, is recognised and skipped.
 """
 
-import json
 import os
 import re
 import shutil
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from orthogan import tensorfile
 from orthogan.config import RunConfig, from_dict, to_dict
 from orthogan.errors import UserError
-from orthogan.files import flush
+from orthogan.files import aside, remove_asides
 from orthogan.networks import FAMILIES, family_of
 
-FORMAT = "orthogan-checkpoint-1"
+FORMAT = "orthogan-checkpoint-2"
+FORMAT_1 = "orthogan-checkpoint-1"
+"""Its checksum stands among the facts, and covers the contents of the tensors alone."""
+
+BEST = "best.safetensors"
 
 
 class BadCheckpoint(UserError):
     """A file that is torn, or not an orthogan checkpoint."""
+
+
+class Gone(BadCheckpoint):
+    """There is no such file, or not any more."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,36 @@ class Header:
     images: int
     steps: int
     extra: dict[str, Any]
-    """Class names, fingerprint of the data, sums of the running log window, best score."""
+    """Preset, class names, fingerprint of the data, sums of the running log window, best score and whose it is."""
     checksum: str = ""
     """CRC-32 of the tensors; filled in by reading."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint that was read whole."""
+
+    path: Path
+    header: Header
+    tensors: dict[str, Tensor]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one part, such as `ema`, without its name."""
+        return {k.removeprefix(f"{name}."): v for k, v in self.tensors.items() if k.startswith(f"{name}.")}
+
+    def require_fit(self, name: str, module: nn.Module) -> dict[str, Tensor]:
+        """The tensors of a part, which are exactly those of a network. Raises `BadCheckpoint` otherwise."""
+        found, wanted = self.part(name), module.state_dict()
+        if found.keys() != wanted.keys():
+            odd = sorted(found.keys() ^ wanted.keys())
+            raise BadCheckpoint(f"{self.path} does not fit its configuration: {name}.{odd[0]} is missing or unknown")
+        for key, tensor in found.items():
+            if (tensor.shape, tensor.dtype) != (wanted[key].shape, wanted[key].dtype):
+                raise BadCheckpoint(
+                    f"{self.path} does not fit its configuration: {name}.{key} is {tuple(tensor.shape)} "
+                    f"{tensor.dtype}, not {tuple(wanted[key].shape)} {wanted[key].dtype}"
+                )
+        return found
 
 
 def config_to_json(config: RunConfig[Any]) -> dict[str, Any]:
@@ -56,69 +89,70 @@ def config_from_json(values: dict[str, Any]) -> RunConfig[Any]:
 
 
 def save(path: Path, tensors: dict[str, Tensor], header: Header) -> None:
-    """Write a checkpoint so that no reader ever sees half of it, on disk before this returns."""
-    tensors = {name: t.detach().contiguous().cpu() for name, t in tensors.items()}
-    meta = {
+    """Write a checkpoint so that no reader ever sees half of it, on disk before this returns. Raises `CannotWrite`."""
+    facts = {
         "format": FORMAT,
         "config": config_to_json(header.config),
         "images": header.images,
         "steps": header.steps,
         "extra": header.extra,
-        "crc32": _checksum(tensors),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"orthogan": json.dumps(meta)})
-    # The library writes for the owner alone; others may read it as they may read any file of the run.
-    os.chmod(partial, 0o666 & ~_umask())
-    flush(partial)
-    os.replace(partial, path)
-    flush(path.parent)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _checksum(tensors: dict[str, Tensor]) -> str:
-    crc = 0
-    for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy().data, crc)
-    return f"{crc:08x}"
+    tensorfile.write(path, tensors, facts)
 
 
 def read_header(path: Path) -> Header:
     """The header alone. Raises `BadCheckpoint` if the file's length or kind is wrong."""
-    return _parse(path, _metadata(path))
+    return _parsed(path, lambda: _parse(path, tensorfile.read(path, unsigned=True, with_tensors=False)))
 
 
-def _metadata(path: Path) -> dict[str, Any]:
+def load(path: Path) -> Loaded:
+    """The header and all tensors, verified. Raises `BadCheckpoint`."""
+
+    def read() -> Loaded:
+        file = tensorfile.read(path, unsigned=True)
+        header = _parse(path, file)
+        if file.facts["format"] == FORMAT_1 and _checksum_1(file.tensors) != header.checksum:
+            raise BadCheckpoint(f"{path} is damaged: its tensors do not match its checksum")
+        return Loaded(path, header, file.tensors)
+
+    return _parsed(path, read)
+
+
+Result = TypeVar("Result")
+
+
+def _parsed(path: Path, read: Callable[[], Result]) -> Result:
+    """Whatever is wrong with what the file says of itself is a `BadCheckpoint` that names it."""
     try:
-        with safe_open(path, "pt") as file:
-            raw = (file.metadata() or {}).get("orthogan")
-        meta = json.loads(raw) if raw else {}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise BadCheckpoint(f"{path} is torn or is not a safetensors file ({error})") from error
-    if meta.get("format") != FORMAT:
+        return read()
+    except BadCheckpoint:
+        raise
+    except tensorfile.Damaged as error:
+        raise BadCheckpoint(str(error)) from error
+    except FileNotFoundError as error:
+        raise Gone(f"{path} does not exist") from error
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        what = f"{type(error).__name__} {error}" if not isinstance(error, UserError) else str(error)
+        raise BadCheckpoint(f"{path} is damaged, or of another version: its header cannot be read ({what})") from error
+
+
+def _parse(path: Path, file: tensorfile.TensorFile) -> Header:
+    facts, checksum = file.facts, file.checksum
+    if facts.get("format") == FORMAT_1:
+        checksum = str(facts["crc32"])
+    elif facts.get("format") != FORMAT or not checksum:
         raise BadCheckpoint(f"{path} is a safetensors file, but not a checkpoint of orthogan")
-    assert isinstance(meta, dict)
-    return meta
+    images, steps, extra = facts["images"], facts["steps"], facts["extra"]
+    if not (isinstance(images, int) and isinstance(steps, int) and isinstance(extra, dict)):
+        raise TypeError("images, steps or extra is of the wrong type")
+    return Header(config_from_json(facts["config"]), images, steps, extra, checksum)
 
 
-def _parse(path: Path, meta: dict[str, Any]) -> Header:
-    return Header(config_from_json(meta["config"]), meta["images"], meta["steps"], meta["extra"], meta["crc32"])
-
-
-def load(path: Path, prefix: str = "") -> tuple[Header, dict[str, Tensor]]:
-    """The header, and the tensors whose names begin with `prefix`, which is cut off. All of them are verified."""
-    meta = _metadata(path)
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if _checksum(tensors) != meta["crc32"]:
-        raise BadCheckpoint(f"{path} is damaged: its tensors do not match its checksum")
-    return _parse(path, meta), {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+def _checksum_1(tensors: dict[str, Tensor]) -> str:
+    crc = 0
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensorfile.contents(tensors[name]), crc)
+    return f"{crc:08x}"
 
 
 def file_name(images: int) -> str:
@@ -135,33 +169,63 @@ def images_of(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def newest(folder: Path) -> tuple[Path, list[str]]:
+LISTINGS = 20
+"""How often a folder is listed again, whose checkpoints are pruned between listing and opening."""
+
+
+def newest(folder: Path) -> tuple[Loaded, list[str]]:
     """The newest whole checkpoint, and a complaint for each newer one that had to be skipped."""
-    complaints: list[str] = []
-    for path in numbered(folder):
+    for _ in range(LISTINGS):
+        complaints: list[str] = []
         try:
-            load(path)
-            return path, complaints
-        except BadCheckpoint as error:
-            complaints.append(str(error))
-    told = "; ".join(complaints)
-    raise UserError(f"no whole checkpoint in {folder}" + (f": {told}" if told else ""))
+            for path in numbered(folder):
+                try:
+                    return load(path), complaints
+                except Gone:
+                    raise
+                except BadCheckpoint as error:
+                    complaints.append(str(error))
+        except Gone:  # a training run has pruned it
+            continue
+        told = "; ".join(complaints)
+        raise UserError(f"no whole checkpoint in {folder}" + (f": {told}" if told else ""))
+    raise UserError(f"the checkpoints in {folder} change faster than they can be read; give one of its files")
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest checkpoints, and what a killed write left behind. `best.safetensors` stays."""
-    for path in [*numbered(folder)[keep:], *folder.glob("*.partial")]:
-        path.unlink()
-        for statistics in (folder / "standing").glob(f"{path.stem}-*"):
-            statistics.unlink()
+    """Remove all but the newest checkpoints, and the standing statistics of those that are gone. The best stays."""
+    for path in numbered(folder)[keep:]:
+        path.unlink(missing_ok=True)
+    there = {path.stem for path in folder.glob("*.safetensors")}
+    for statistics in (folder / "standing").glob("*.safetensors"):
+        # Whoever sampled a checkpoint may have written them after it was pruned.
+        if statistics.stem.rpartition("-")[0] not in there:
+            statistics.unlink(missing_ok=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed write left behind; only for the one process that writes checkpoints there."""
+    remove_asides(folder)
 
 
 def keep_as_best(path: Path) -> None:
-    """Give a checkpoint its second name, under which `prune` leaves it."""
-    aside = path.with_name("best.partial")
-    aside.unlink(missing_ok=True)
+    """Give a checkpoint its second name, under which `prune` leaves it. Raises `CannotWrite`."""
+    with aside(path.with_name(BEST)) as second:
+        try:
+            os.link(path, second)
+        except OSError:  # exFAT and some network mounts have no second names
+            shutil.copyfile(path, second)
+    for statistics in (path.parent / "standing").glob("best-*.safetensors"):
+        statistics.unlink(missing_ok=True)
+
+
+def repair_best(folder: Path, best_images: int | None) -> None:
+    """Make up for a kill between the writing of the best checkpoint and its second name."""
+    if best_images is None or not (folder / file_name(best_images)).exists():
+        return
     try:
-        os.link(path, aside)
-    except OSError:  # exFAT and some network mounts have no second names
-        shutil.copyfile(path, aside)
-    os.replace(aside, path.with_name("best.safetensors"))
+        kept = read_header(folder / BEST).images
+    except BadCheckpoint:
+        kept = None
+    if kept != best_images:
+        keep_as_best(folder / file_name(best_images))

@@ -12,7 +12,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from orthogan import runtime
 from orthogan.config import RunConfig
-from orthogan.files import write_whole
+from orthogan.errors import UserError
+from orthogan.files import write_whole, writing
+from orthogan.training import checkpoint
 from orthogan.training.checkpoint import config_from_json, config_to_json
 
 
@@ -23,40 +25,85 @@ def write_config(folder: Path, config: RunConfig[Any], preset: str) -> None:
 
 
 def read_config(folder: Path) -> RunConfig[Any]:
-    return config_from_json(json.loads((folder / "config.json").read_text()))
+    """The configuration of a run: from `config.json`, or, where that is damaged, from the newest whole checkpoint.
+
+    Raises `UserError` that names the file where neither can be read.
+    """
+    return _read(folder)[0]
 
 
 def read_preset(folder: Path) -> str:
     """The preset that a run began from."""
-    return str(json.loads((folder / "config.json").read_text())["preset"])
+    return _read(folder)[1]
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether `config.json` itself can be read."""
+    try:
+        _parse(folder / "config.json")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+    return True
+
+
+def _read(folder: Path) -> tuple[RunConfig[Any], str]:
+    path = folder / "config.json"
+    try:
+        return _parse(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if checkpoint.numbered(folder / "checkpoints"):
+            header = checkpoint.newest(folder / "checkpoints")[0].header
+            return header.config, str(header.extra.get("preset", ""))
+        why = " ".join(str(error).split())
+        raise UserError(
+            f"{path} cannot be read ({why}), and there is no checkpoint to take the configuration from; "
+            "begin the run anew with `orthogan train` in another folder"
+        ) from error
+
+
+def _parse(path: Path) -> tuple[RunConfig[Any], str]:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return config_from_json(values), str(values["preset"])
 
 
 class RunLog:
-    """Appends lines and curves; begins by dropping what lies beyond the images that a resumed run starts from."""
+    """Appends lines and curves; begins by dropping what lies beyond the images that a resumed run starts from.
+
+    Every method raises `CannotWrite` where the disk refuses.
+    """
 
     def __init__(self, folder: Path, images: int):
         self.folder = folder
         for name in ("log.jsonl", "scores.jsonl"):
             _cut(folder / name, images)
-        self._curves = SummaryWriter(str(folder / "curves"), purge_step=images or None)
+        self._curves_folder = folder / "curves"
+        with writing(self._curves_folder):
+            self._curves = SummaryWriter(str(self._curves_folder), purge_step=images or None)
 
     def line(self, values: dict[str, Any], name: str = "log.jsonl") -> None:
-        with (self.folder / name).open("a") as file:
+        path = self.folder / name
+        with writing(path), path.open("a") as file:
             file.write(json.dumps(values) + "\n")
 
     def curves(self, values: dict[str, float], images: int) -> None:
-        for tag, value in values.items():
-            self._curves.add_scalar(tag, value, images)
+        with writing(self._curves_folder):
+            for tag, value in values.items():
+                self._curves.add_scalar(tag, value, images)
 
     def close(self) -> None:
-        self._curves.close()
+        with writing(self._curves_folder):
+            self._curves.close()
 
 
 def _cut(path: Path, images: int) -> None:
-    """Keep the whole lines up to `images`; a line that a kill tore has no end."""
-    if not path.exists():
-        return
-    whole = [
-        line for line in path.read_text().splitlines(keepends=True) if line.startswith("{") and line.endswith("}\n")
-    ]
-    write_whole(path, "".join(line for line in whole if json.loads(line)["images"] <= images))
+    """Keep the whole lines up to `images`; a line that a kill tore or a disk damaged is left out."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        write_whole(path, "".join(f"{line}\n" for line in lines if _is_of_run(line, images)))
+
+
+def _is_of_run(line: str, images: int) -> bool:
+    try:
+        return bool(json.loads(line)["images"] <= images)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False

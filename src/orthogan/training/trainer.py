@@ -1,7 +1,5 @@
 """The loop of a run: batches in, updates, and what is due at which number of images."""
 
-import logging
-import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
+from filelock import BaseFileLock
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from orthogan.config import RunConfig
 from orthogan.data import BatchStream, ImageCache
 from orthogan.errors import UserError
+from orthogan.files import aside
 from orthogan.game import regularizers
 from orthogan.game.latents import sample_latents, uniform_classes
 from orthogan.game.losses import LOSSES
@@ -28,7 +26,7 @@ from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
 from orthogan.training import checkpoint
 from orthogan.training.ema import Ema
 from orthogan.training.logs import RunLog
-from orthogan.training.steps import Batch, Game, Player
+from orthogan.training.steps import Batch, Game, NonFiniteError, Player
 
 
 class Observer:
@@ -41,43 +39,6 @@ class Observer:
         """Something worth a line: a checkpoint, a sheet, a score, a warning."""
 
 
-def processes() -> tuple[int, int]:
-    """Processes on this machine and on all of them, as torchrun or srun has set them."""
-    env = os.environ
-    if "WORLD_SIZE" in env:
-        return int(env.get("LOCAL_WORLD_SIZE", "1")), int(env["WORLD_SIZE"])
-    # An interactive shell in an allocation has the number of tasks too, but is not one of them.
-    if env.get("SLURM_JOB_NAME") in ("bash", "interactive") or "SLURM_PROCID" not in env:
-        return 1, 1
-    world = int(env.get("SLURM_NTASKS", "1"))
-    return world // int(env.get("SLURM_NNODES", "1")), world
-
-
-def make_fabric(precision: str, device: torch.device) -> Fabric:
-    """One process, or all that torchrun or srun has started, on this kind of device."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision on every start
-    local, world = processes()
-    if world > 1 and device.index is not None:
-        raise UserError(f"device={str(device)!r}: with several processes each takes its own; leave the number out")
-    fabric = Fabric(
-        accelerator=device.type,
-        devices=[device.index] if device.type == "cuda" and device.index is not None else local,
-        num_nodes=world // local,
-        # The spectral vectors are equal in all processes by construction; sending them would only cost time.
-        strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
-        precision={"bf16": "bf16-mixed", "float32": "32-true"}[precision],  # type: ignore[arg-type]
-    )
-    fabric.launch()
-    return fabric
-
-
-def leave_together() -> None:
-    """End the work of several processes: the first that just exits would break the connections of the others."""
-    if dist.is_initialized():
-        dist.barrier()
-        dist.destroy_process_group()
-
-
 def build_networks(config: RunConfig[Any]) -> tuple[nn.Module, nn.Module]:
     """G and D with the initial weights of the seed, the same in every process, drawn on the CPU."""
     with torch.random.fork_rng(devices=[]):
@@ -88,13 +49,27 @@ def build_networks(config: RunConfig[Any]) -> tuple[nn.Module, nn.Module]:
 class Trainer:
     """A run in a folder: built from its configuration, continued from its newest checkpoint if there is one."""
 
-    def __init__(self, config: RunConfig[Any], cache: ImageCache, folder: Path, fabric: Fabric, observer: Observer):
+    def __init__(
+        self,
+        config: RunConfig[Any],
+        cache: ImageCache,
+        folder: Path,
+        fabric: Fabric,
+        observer: Observer,
+        preset: str = "",
+        lock: BaseFileLock | None = None,
+    ):
+        """`preset` is the name that the run began from; `lock`, the folder's, is given back when the run ends."""
         self.config, self.cache, self.folder = config, cache, folder
         self.fabric, self.observer = fabric, observer
+        self.preset, self._lock = preset, lock
         self.images = self.steps = 0
+        self.saved_images: int | None = None
+        """Where the newest checkpoint of this run stands; None before the first."""
         self.window: dict[str, float] = {}
         self.window_steps = 0
         self.best: float | None = None
+        self.best_images: int | None = None
         self.stopped_by: signal.Signals | None = None
         if fabric.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
@@ -134,12 +109,14 @@ class Trainer:
                     before = self.images
                     stats = self.step()
                     self._follow_up(before, stats, log, scorer)
+                if self.saved_images != self.images:
+                    self.save()
         finally:
             self._reader.shutdown()
             if log is not None:
                 log.close()
-        if checkpoint.file_name(self.images) not in {p.name for p in checkpoint.numbered(self.checkpoints)}:
-            self.save()
+            if self._lock is not None:
+                self._lock.release()
         return self.images >= self.config.images
 
     def step(self) -> dict[str, float]:
@@ -281,8 +258,9 @@ class Trainer:
     def _sheet(self) -> None:
         if self.fabric.is_global_zero:
             path = self.folder / "sheets" / f"images-{self.images:012d}.png"
-            path.parent.mkdir(exist_ok=True)
-            class_sheet(snapshot(self.ema.module, self.config.precision), self.config.seed).save(path)
+            sheet = class_sheet(snapshot(self.ema.module, self.config.precision), self.config.seed)
+            with aside(path) as partial:
+                sheet.save(partial)
             self.observer.told(f"sheet {path}")
         self.fabric.barrier()
 
@@ -312,7 +290,8 @@ class Trainer:
         log.curves({"frechet_distance": distance}, self.images)
         self.observer.told(f"frechet distance ({self.config.cadence.score_features}) {distance:.2f}")
         is_best = self.best is None or distance < self.best
-        self.best = distance if is_best else self.best
+        if is_best:
+            self.best, self.best_images = distance, self.images
         return is_best
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
@@ -328,18 +307,30 @@ class Trainer:
         return {"g_optimizer": self.game.g.optimizer, "d_optimizer": self.game.d.optimizer}
 
     def save(self) -> Path:
-        """Write everything the next step depends on."""
+        """Write everything the next step depends on.
+
+        Raises `NonFiniteError` instead of writing a number that is none, and `CannotWrite`; older checkpoints then
+        stay as they are.
+        """
         path = self.checkpoints / checkpoint.file_name(self.images)
         if self.fabric.is_global_zero:
-            tensors = {f"{p}.{k}": v for p, module in self._parts().items() for k, v in module.state_dict().items()}
-            for name, optimizer in self._optimizers().items():
-                for index, state in optimizer.state_dict()["state"].items():
-                    tensors |= {f"{name}.{index}.{key}": value for key, value in state.items()}
+            tensors = self._tensors()
+            for name, tensor in tensors.items():
+                if not torch.isfinite(tensor).all():
+                    raise NonFiniteError(f"{name} is not finite")
             checkpoint.save(path, tensors, checkpoint.Header(self.config, self.images, self.steps, self._extra()))
             checkpoint.prune(self.checkpoints, self.config.cadence.keep_last)
             self.observer.told(f"checkpoint {path}")
+        self.saved_images = self.images
         self.fabric.barrier()
         return path
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"{p}.{k}": v for p, module in self._parts().items() for k, v in module.state_dict().items()}
+        for name, optimizer in self._optimizers().items():
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"{name}.{index}.{key}": value for key, value in state.items()}
+        return tensors
 
     def _extra(self) -> dict[str, Any]:
         return {
@@ -348,31 +339,43 @@ class Trainer:
             "window": self.window,
             "window_steps": self.window_steps,
             "best": self.best,
+            "best_images": self.best_images,
+            "preset": self.preset,
         }
 
-    def restore(self, path: Path) -> None:
+    def restore(self, found: checkpoint.Loaded) -> None:
         """Take up a run where a checkpoint of it stands. Raises `UserError` if the data has changed since."""
-        header, tensors = checkpoint.load(path)
+        header = found.header
         if header.extra["data"] != self.cache.fingerprint:
             raise UserError(
-                f"the data at {self.config.data.source!r} has changed since {path.name} was written; "
+                f"the data at {self.config.data.source!r} has changed since {found.path.name} was written; "
                 "restore it, or start a new run with `orthogan train`"
             )
         for name, module in self._parts().items():
-            module.load_state_dict(_under(tensors, name))
+            module.load_state_dict(found.require_fit(name, module))
         for name, optimizer in self._optimizers().items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in _under(tensors, name).items():
-                index, entry = key.split(".")
-                state.setdefault(int(index), {})[entry] = value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            _restore_optimizer(optimizer, found, name)
         self.images, self.steps = header.images, header.steps
+        self.saved_images = header.images
         extra = header.extra
         self.window, self.window_steps, self.best = dict(extra["window"]), extra["window_steps"], extra["best"]
+        self.best_images = extra.get("best_images")  # files of format 1 have none
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+def _restore_optimizer(optimizer: torch.optim.Optimizer, found: checkpoint.Loaded, name: str) -> None:
+    """Take up Adam's moments of every parameter. Raises `BadCheckpoint` where, after the first step, one is missing."""
+    stored = found.part(name)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for index, parameter in enumerate(parameters if found.header.steps else []):
+        shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        state[index] = {key: stored[f"{index}.{key}"] for key in shapes if f"{index}.{key}" in stored}
+        if {key: value.shape for key, value in state[index].items()} != shapes:
+            raise checkpoint.BadCheckpoint(
+                f"{found.path} lacks {name}'s state of parameter {index}: it can be sampled, but training cannot go on "
+                "from it"
+            )
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def check_world(config: RunConfig[Any], world_size: int) -> None:
