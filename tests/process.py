@@ -6,6 +6,7 @@ What an interpreter does at its very end, or before the imports, needs `subproce
 
 import multiprocessing
 import os
+import resource
 import sys
 import tempfile
 import traceback
@@ -39,7 +40,14 @@ class Finished:
 class Running:
     """A command that has been started, and may be sent signals by its `process.pid`."""
 
-    def __init__(self, *words: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None):
+    def __init__(
+        self,
+        *words: str | Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        limits: Mapping[int, int] | None = None,
+    ):
+        """`limits` are of `resource`: RLIMIT_FSIZE in bytes of a file; RLIMIT_AS in bytes beyond those in use."""
         self._texts = tempfile.TemporaryDirectory()
         folder = Path(self._texts.name)
         self.out, self.err = folder / "out", folder / "err"
@@ -47,7 +55,9 @@ class Running:
         # The server keeps the environment that it was started with.
         whole = {**os.environ, **(env or {})}
         place = str(cwd or Path.cwd())
-        self.process: BaseProcess = SERVER.Process(target=_be_the_command, args=(argv, whole, place, folder))
+        self.process: BaseProcess = SERVER.Process(
+            target=_be_the_command, args=(argv, whole, place, folder, limits or {})
+        )
         self.process.start()
 
     def wait(self, timeout: float = 120) -> Finished:
@@ -60,13 +70,17 @@ class Running:
 
 
 def orthogan(
-    *words: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = 120
+    *words: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    limits: Mapping[int, int] | None = None,
+    timeout: float = 120,
 ) -> Finished:
     """Run `orthogan WORDS` to its end."""
-    return Running(*words, env=env, cwd=cwd).wait(timeout)
+    return Running(*words, env=env, cwd=cwd, limits=limits).wait(timeout)
 
 
-def _be_the_command(argv: list[str], env: dict[str, str], place: str, folder: Path) -> None:
+def _be_the_command(argv: list[str], env: dict[str, str], place: str, folder: Path, limits: dict[int, int]) -> None:
     os.environ.clear()
     os.environ.update(env)
     os.chdir(place)
@@ -78,6 +92,10 @@ def _be_the_command(argv: list[str], env: dict[str, str], place: str, folder: Pa
     torch.set_num_threads(1)
     from orthogan.cli import main
 
+    for limit, number in limits.items():
+        in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        number += in_use if limit == resource.RLIMIT_AS else 0
+        resource.setrlimit(limit, (number, number))
     try:
         status = main(argv)
     except SystemExit as left:

@@ -13,6 +13,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from orthogan.errors import UserError, unknown
 
+MOST = 1_000_000
+"""Bound of batches and of steps in one update, hundreds of times what anybody has trained with."""
+
 Crop = Literal["center", "stretch", "pad", "top"]
 Resize = Literal["area", "bilinear", "bicubic", "lanczos"]
 
@@ -206,6 +209,8 @@ class RunConfig(Generic[Network]):
             require(finite, path, value, "must be a finite number")
         for name in ("images", "batch", "accumulate", "d_steps", "g_batches"):
             require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
+        for name in ("batch", "accumulate", "d_steps", "g_batches"):
+            require(getattr(self, name) <= MOST, name, getattr(self, name), f"must be at most {MOST:,}")
         require(
             self.batch % self.accumulate == 0,
             "accumulate",

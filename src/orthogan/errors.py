@@ -16,9 +16,12 @@ def unknown(what: str, value: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {what} {value!r}; {hint}known: {', '.join(known)}")
 
 
+_NO_MEMORY = ("out of memory", "allocate memory", "size calculation overflow")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether PyTorch (on a processor or a GPU) or NumPy could not get memory; told without importing either."""
     told = str(error).lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in told or "allocate memory" in told)
+        isinstance(error, RuntimeError) and any(word in told for word in _NO_MEMORY)
     )

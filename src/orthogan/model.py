@@ -31,8 +31,8 @@ class Model:
         try:
             with torch.device("meta"):
                 generator = build_generator(self.header.config.network)
-        except RuntimeError as error:
-            why = str(error).splitlines()[0]
+        except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+            why = str(error).splitlines()[0][:100]
             raise checkpoint.BadCheckpoint(f"{self.path} is damaged: its network cannot be built ({why})") from error
         # Assigned, not copied: a configuration that the tensors do not fit costs no memory.
         generator.load_state_dict(found.require_fit("ema", generator), assign=True)

@@ -66,9 +66,14 @@ def load_data(config: RunConfig[Any], progress: Progress | None = None) -> Image
     return pack(config.data, config.network.resolution, progress)
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a run was begun in the folder."""
+    return (folder / "config.json").exists() or bool(checkpoint.numbered(folder / "checkpoints"))
+
+
 def refuse_existing(folder: Path) -> None:
     """Raises `UserError` if a run was begun in the folder."""
-    if (folder / "config.json").exists() or checkpoint.numbered(folder / "checkpoints"):
+    if is_run(folder):
         raise UserError(
             f"{folder} already holds a run: go on with it by `orthogan resume {folder}`, or choose another --out"
         )
@@ -165,13 +170,13 @@ def _lock(folder: Path) -> BaseFileLock:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
-    try:
-        with writing(folder / LOCK):
+    with writing(folder / LOCK):
+        try:
             lock.acquire()
-    except Timeout as error:
-        raise UserError(
-            f"another process trains or begins a run in {folder}; wait until it ends, or choose another --out"
-        ) from error
+        except Timeout as error:
+            raise UserError(
+                f"another process trains or begins a run in {folder}; wait until it ends, or choose another --out"
+            ) from error
     return lock
 
 

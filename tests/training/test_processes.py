@@ -1,8 +1,11 @@
 """Two processes (gloo, CPU) compute what one does on the same global batch."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,3 +57,53 @@ def test_sheets_and_scores_of_the_first_process_hold_up_no_other(tmp_path: Path,
     assert len((tmp_path / "run" / "scores.jsonl").read_text().splitlines()) == 3
     best = checkpoint.read_header(tmp_path / "run" / "checkpoints" / "best.safetensors")
     assert (best.images, best.extra["best"]) == (48, 7)
+
+
+def test_where_one_process_is_killed_the_others_say_so_in_one_line(tmp_path: Path, arrays: Path) -> None:
+    """And name the line that resumes; whoever is first to be told by the launcher may also save and leave."""
+    run = tmp_path / "run"
+    words = ["train", "digits", "--data", str(arrays), "--out", str(run), "--images", "100000000", "--device", "cpu"]
+    small = ["--network.width", "4", "--batch", "8", "--precision", "float32", "--cadence.checkpoint-images", "8"]
+    logs = ["--log-dir", str(tmp_path / "logs"), "--redirects", "3"]
+    command = [sys.executable, *TORCHRUN, *logs, "-m", "orthogan", *words, *small]
+    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL) as launcher:
+        try:
+            wait_for(lambda: checkpoint.numbered(run / "checkpoints"))
+            second = next(pid for pid in children(launcher.pid) if environment(pid)["RANK"] == "1")
+            os.kill(second, signal.SIGKILL)
+            launcher.wait(timeout=120)
+        finally:
+            launcher.kill()
+    (told,) = [path.read_text() for path in (tmp_path / "logs").rglob("0/stderr.log")]
+    assert "Traceback" not in told
+    (line,) = [line for line in told.splitlines() if line.startswith("error: ")]
+    assert "another process of this run has ended" in line
+    assert f"orthogan resume {run}" in line
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def environment(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
+def test_what_the_first_process_refuses_all_refuse(tmp_path: Path) -> None:
+    """Nobody waits for a process that has left."""
+    words = ["train", "digits", "--data", str(tmp_path / "nothing.zip"), "--out", str(tmp_path / "run")]
+    command = [sys.executable, *TORCHRUN, "-m", "orthogan", *words, "--device", "cpu"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr.count("nothing.zip': no such file") >= 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert not (tmp_path / "run").exists()

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
         console.print(USAGE, markup=False)
         return 0
     folder, words = Path(argv[0]), argv[1:]
-    if not (folder / "config.json").exists():
+    if not runs.is_run(folder):
         raise UserError(f"{folder} is not the folder of a run: it has no config.json; start one with `orthogan train`")
     config = read_config(folder)
     cls = options_of(config)

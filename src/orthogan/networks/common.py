@@ -10,6 +10,9 @@ from orthogan.nn.initializers import Init, initialize
 from orthogan.nn.spectral import advance
 from orthogan.nn.weight_norm import WeightNorm
 
+MOST = 2**31
+"""No size of a network reaches this: PyTorch could not count the elements."""
+
 
 def check_positive(config: NetworkConfig, *names: str) -> None:
     """Each of these settings is a positive number, or a tuple of some."""
@@ -17,6 +20,8 @@ def check_positive(config: NetworkConfig, *names: str) -> None:
         value = getattr(config, name)
         least = min(value, default=0) if isinstance(value, tuple) else value
         require(least > 0, f"network.{name}", value, "must be positive")
+        most = max(value) if isinstance(value, tuple) else value
+        require(most < MOST, f"network.{name}", value, f"must be below {MOST}")
 
 
 def check_resolution(resolution: int, step: int) -> None:

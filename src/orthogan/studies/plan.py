@@ -166,7 +166,7 @@ def write_plan(folder: Path, asked: Asked, cells: list[Cell], speeds: Speeds) ->
 
 def read_plan(folder: Path, asked: Asked) -> list[Planned]:
     """The plan of a study that was begun. Raises `UserError` if it was begun with other options."""
-    written = json.loads((folder / PLAN).read_text())
+    written = _plan_file(folder / PLAN)
     changed = [(k, written.get(k), v) for k, v in asked.items() if written.get(k) != v]
     if changed:
         told = "\n".join(f"  {name}: {before!r} -> {now!r}" for name, before, now in changed)
@@ -174,6 +174,20 @@ def read_plan(folder: Path, asked: Asked) -> list[Planned]:
             f"{folder} holds a study that was begun with other options:\n{told}\nput them back, or choose another --out"
         )
     return [Planned(**row) for row in written["runs"]]
+
+
+def _plan_file(path: Path) -> dict[str, Any]:
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        for row in written["runs"]:
+            Planned(**row)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{path} is damaged ({' '.join(str(error).split())}): the lengths of the study's runs are lost. Restore "
+            "it, or begin the study anew with another --out; what has been trained stays in runs/"
+        ) from error
+    assert isinstance(written, dict)
+    return written
 
 
 def what_decides(study: str, options: StudyOptions, device: torch.device, fingerprint: str) -> Asked:

@@ -81,8 +81,8 @@ def of_first(fabric: Fabric, work: Callable[[], Result]) -> Result:
 def is_lost_process(error: BaseException) -> bool:
     """Whether a collective operation failed because another process has ended."""
     told = str(error).lower()
-    lost = ("connection closed by peer", "connection reset by peer", "connect", "timed out", "socket", "peer", "gloo")
-    return dist.is_initialized() and isinstance(error, RuntimeError) and any(word in told for word in lost)
+    network = any(word in told for word in ("gloo", "nccl", "peer", "connection", "timed out"))
+    return network and isinstance(error, RuntimeError) and dist.is_initialized()
 
 
 def leave_together() -> None:
