@@ -33,7 +33,7 @@ PLAYERS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "biggan",
         {"g_channels": (2, 2, 1), "d_channels": (1, 2, 2), "d_downs": 2, "g_attention": 8, "d_attention": 8}
         | {"width": 8, "dim_z": 12, "shared_dim": 8},
-        {"regularizers.g_ortho": 1e-2},
+        {"regularizers.g_ortho": 0.3},
     ),
     "biggan-deep": (
         "biggan-deep",
@@ -97,7 +97,12 @@ def begin(players: str, game: str, images: Path, folder: Path) -> Trainer:
     network = FAMILIES[family].config(resolution=16, n_classes=10, **shape)  # 10: as many as the data has
     changes = {"images": STEPS * 16, "batch": 8, "d_steps": 1, **SLOW, **settings, **GAMES[game]}
     config = override(tiny_run(images, network=network), changes)
-    return runs.start(config, "digits", folder, Observer(), torch.device("cpu"), lambda done, total: None)
+    trainer = runs.start(config, "digits", folder, Observer(), torch.device("cpu"), lambda done, total: None)
+    for network in (trainer.game.g.network, trainer.game.d.network):
+        for name, parameter in network.named_parameters():
+            if name.endswith("gamma"):
+                torch.nn.init.constant_(parameter, 0.5)  # attention starts at 0, and would not be seen
+    return trainer
 
 
 def play(players: str, game: str, images: Path, folder: Path) -> Losses:
