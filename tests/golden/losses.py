@@ -43,7 +43,7 @@ PLAYERS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
     "sagan": (
         "biggan",
-        {"g_channels": (2, 2, 1), "d_channels": (1, 2, 2), "d_downs": 2, "g_attention": 16, "d_attention": 8}
+        {"g_channels": (2, 2, 1), "d_channels": (1, 2, 2), "d_downs": 2, "g_attention": 8, "d_attention": 8}
         | {"width": 8, "dim_z": 12, "skip_z": False, "shared_embedding": False, "init": "xavier"},
         {"optimizer.g_lr": 1e-4},
     ),
