@@ -153,8 +153,9 @@ def test_bn_over_the_batch_without_micro_batches_is_refused(run):
 
 
 def test_form_of_a_regulariser_that_is_off_is_refused():
-    with pytest.raises(UserError, match=r"regularizers\.g_ortho_form='biggan-pytorch': has no effect"):
-        RegularizerConfig(g_ortho_form="biggan-pytorch")
+    for network in "gd":
+        with pytest.raises(UserError, match=rf"regularizers\.{network}_ortho_form='biggan-pytorch': has no effect"):
+            RegularizerConfig(**{f"{network}_ortho_form": "biggan-pytorch"})
     assert RegularizerConfig(g_ortho=1e-4, g_ortho_form="biggan-pytorch").g_ortho == 1e-4
 
 

@@ -105,9 +105,11 @@ class RegularizerConfig:
     g_ortho: float = 0.0
     """Orthogonal regularisation of G, beta of BigGAN's equation 3 (the paper: 1e-4)."""
     g_ortho_form: Literal["paper", "biggan-pytorch"] = "paper"
-    """The exact derivative of the paper's penalty, or the half of it that BigGAN-PyTorch applies."""
+    """The exact derivative of the paper's penalty without class tables, or BigGAN-PyTorch's half of it with them."""
     d_ortho: float = 0.0
-    """The same regularisation of D, in the paper's form."""
+    """The same regularisation of D."""
+    d_ortho_form: Literal["paper", "biggan-pytorch"] = "paper"
+    """As g_ortho_form; BigGAN-PyTorch's takes in D's class embedding."""
     d_consistency: float = 0.0
     """Weight of D's consistency on real images that are mirrored and shifted (Zhang et al. 2020: 10)."""
     d_clip: float = 0.01
@@ -123,12 +125,10 @@ class RegularizerConfig:
             require(getattr(self, name) >= 0, f"regularizers.{name}", getattr(self, name), "must not be negative")
         for name in ("d_clip", "d_penalty", "d_orthonormal"):
             require(getattr(self, name) > 0, f"regularizers.{name}", getattr(self, name), "must be positive")
-        require(
-            self.g_ortho > 0 or self.g_ortho_form == "paper",
-            "regularizers.g_ortho_form",
-            self.g_ortho_form,
-            "has no effect while regularizers.g_ortho is 0; set a strength such as 1e-4 or leave it out",
-        )
+        for name in ("g_ortho", "d_ortho"):
+            form = getattr(self, f"{name}_form")
+            rule = f"has no effect while regularizers.{name} is 0; set a strength such as 1e-4 or leave it out"
+            require(getattr(self, name) > 0 or form == "paper", f"regularizers.{name}_form", form, rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ class EmaConfig:
     decay: float = 0.9999
     """Share of the average kept at each G update."""
     start_steps: int = 0
-    """G updates during which the average is a plain copy."""
+    """G's update, counted from 1, that the average begins with; before it the average is a plain copy."""
 
     def __post_init__(self) -> None:
         require(0 <= self.decay < 1, "ema.decay", self.decay, "must be in [0, 1)")
@@ -189,15 +189,15 @@ class RunConfig(Generic[Network]):
     images: int = 1_000_000
     """Length of the run in real images shown to the discriminator."""
     batch: int = 64
-    """Real images in one update of D, over all processes and micro-batches; G's update uses as many latents."""
+    """Real images in one update of D, over all processes and micro-batches; G's update has g_batches times as many."""
     accumulate: int = 1
-    """Micro-batches that each process splits its share of the batch into; more need less memory."""
+    """Micro-batches that each process splits its share of D's and of G's batch into; more need less memory."""
     bn_over: Literal["micro-batch", "batch"] = "micro-batch"
     """Batch norm statistics over one micro-batch of all processes, or over all micro-batches of an update."""
     d_steps: int = 2
     """Updates of D for each update of G."""
     g_batches: int = 1
-    """Batches of latents in one update of G; SN-GAN took twice the batch."""
+    """Size of G's batch in batches, normalised together as one; SN-GAN's code took twice the batch."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Arithmetic of the networks; auto is bf16 where the processor is fast at it."""
     seed: int = 0
@@ -221,7 +221,7 @@ class RunConfig(Generic[Network]):
             self.bn_over == "micro-batch" or self.accumulate > 1,
             "bn_over",
             self.bn_over,
-            "has no effect while accumulate is 1; set accumulate or leave it out",
+            "has no effect while accumulate is 1, for each update is then one batch; set accumulate or leave it out",
         )
 
         start = self.optimizer.decay_from_images

@@ -32,6 +32,8 @@ parser.add_argument("data")
 parser.add_argument("--images", type=int, default=160)
 parser.add_argument("--die-in-write", type=int, default=0)
 parser.add_argument("--accumulate", type=int, default=1)
+parser.add_argument("--g-batches", type=int, default=1)
+parser.add_argument("--loss", default="hinge")
 parser.add_argument("--stabilizer", default="spectral-norm")
 parser.add_argument("--scores", action="store_true", help="sheets and made-up scores after every step")
 options = parser.parse_args()
@@ -71,12 +73,13 @@ if (options.folder / "config.json").exists():
     config = override(read_config(options.folder), {"images": options.images})
     trainer = runs.resume(options.folder, config, Steps(), cpu, lambda done, total: None)
 else:
-    loss = "wasserstein" if options.stabilizer == "wgan-gp" else "hinge"
+    loss = "wasserstein" if options.stabilizer == "wgan-gp" else options.loss
     network = tiny_network(stabilizer=options.stabilizer)
     every = 16 if options.scores else 0
     changes = {
         "images": options.images,
         "accumulate": options.accumulate,
+        "g_batches": options.g_batches,
         "cadence.score_images": every,
         "cadence.sheet_images": every,
         "cadence.score_samples": 10,

@@ -31,7 +31,8 @@ def train(folder: Path, data: Path, launcher: list[str], *words: str) -> dict[st
     "words",
     [
         ["--accumulate", "1"],
-        ["--accumulate", "2"],
+        # Real images, a third as many as the fakes that they are paired with, in the same process as those.
+        ["--accumulate", "2", "--g-batches", "3", "--loss", "relativistic"],
         [
             "--stabilizer",
             "batch-norm",

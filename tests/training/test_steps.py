@@ -95,6 +95,24 @@ def test_a_pairing_loss_sets_each_micro_batch_of_g_against_its_own_real_images()
     assert stats["g_loss"].item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-5)
 
 
+def test_a_real_image_of_a_pairing_loss_meets_as_many_neighbouring_fakes_as_g_has_batches() -> None:
+    g = game()
+    g.loss = LOSSES["relativistic"]
+    real, latents = in_micros(batch(4, latents=False), 2), in_micros(batch(12, latents=True), 2)
+    by_hand = copy.deepcopy(g.g.network)
+    advance(by_hand)
+    terms = []
+    with torch.no_grad():
+        for x, z in zip(real, latents, strict=True):
+            on_real, on_fake = g.d.network(*x), g.d.network(by_hand(*z), z[1])
+            # 2 images and 6 fakes: 0, 1, 2 meet the first image, 3, 4, 5 the second.
+            terms += [
+                nn.functional.softplus(on_real[i] - on_fake[j]) for i in range(2) for j in range(3 * i, 3 * i + 3)
+            ]
+    stats = g.update_generator(latents, real)
+    assert stats["g_loss"].item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-5)
+
+
 def test_each_update_leaves_the_other_network_alone() -> None:
     g = game()
     g_before = weights(g.g.network) | dict(g.g.network.named_buffers())

@@ -85,7 +85,11 @@ class Game:
         return {"d_loss": loss, "d_real": d_real, "d_fake": d_fake, "d_grad_norm": norm}
 
     def update_generator(self, latents: Sequence[Batch], real: Sequence[Batch] = ()) -> dict[str, Tensor]:
-        """One step of G on micro-batches of latents, with as many of real images if the loss pairs them."""
+        """One step of G on micro-batches of latents, with as many of real images if the loss pairs them.
+
+        A micro-batch of latents may be a multiple of its real images: each of these is then paired with as many
+        neighbouring fakes, which are in the same process whatever the number of processes.
+        """
         # Without gradients of its own, D's backward pass costs half.
         self.d.network.requires_grad_(False)
         advance(self.g.network)
@@ -99,7 +103,8 @@ class Game:
                 # D's graph is walked and freed chunk by chunk; what it says of the images then enters G's once.
                 leaf = fake.detach().requires_grad_()
                 for k, (x, chunk) in enumerate(zip(leaf.split(len(group[0][0])), group, strict=True)):
-                    term = self.loss.generator(self._judge(x, chunk[1]), self._paired(real, i + k)).mean()
+                    on_real = self._paired(real[i + k], len(x)) if self.loss.paired else None
+                    term = self.loss.generator(self._judge(x, chunk[1]), on_real).mean()
                     self.fabric.backward(term / len(latents))
                     terms.append(term.detach())
                 self.fabric.backward(fake, gradient=leaf.grad)
@@ -124,9 +129,9 @@ class Game:
         return torch.stack([torch.as_tensor(term, device=x.device).mean() for term in terms]).sum()
 
     @torch.no_grad()
-    def _paired(self, real: Sequence[Batch], i: int) -> Tensor | None:
-        """Logits of the real images that a pairing loss sets against micro-batch i."""
-        return self._judge(*real[i]) if self.loss.paired else None
+    def _paired(self, real: Batch, fakes: int) -> Tensor:
+        """Logits of the real images that a pairing loss sets against so many fakes."""
+        return self._judge(*real).repeat_interleave(fakes // len(real[0]))
 
     def _groups(self, latents: Sequence[Batch]) -> list[Sequence[Batch]]:
         """Micro-batches that G runs over together."""

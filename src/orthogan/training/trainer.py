@@ -129,7 +129,7 @@ class Trainer:
             stats = self.game.update_discriminator(real, latents, self._mix(self.images))
             self.images += config.batch
         latents = self._latents("latents of G", self.images, config.g_batches)
-        stats |= self.game.update_generator(latents, real * config.g_batches)
+        stats |= self.game.update_generator(latents, real)
         self.steps += 1
         self.ema.update(self.game.g.network, self.steps)
         values = self.fabric.all_reduce(torch.stack(list(stats.values())).double())
@@ -190,14 +190,14 @@ class Trainer:
 
     # -- batches -------------------------------------------------------------------------------------------------
 
-    def _rows(self) -> list[slice]:
-        """This process's rows of the whole batch, a slice for each micro-batch.
+    def _rows(self, batches: int = 1) -> list[slice]:
+        """This process's rows of so many batches joined into one, a slice for each micro-batch.
 
         A micro-batch is a run of rows that all processes share, so the same images meet in a batch norm whatever the
         number of processes.
         """
         k, world = self.config.accumulate, self.fabric.world_size
-        size = self.config.batch // (k * world)
+        size = batches * self.config.batch // (k * world)
         starts = [(i * world + self.fabric.global_rank) * size for i in range(k)]
         return [slice(start, start + size) for start in starts]
 
@@ -208,32 +208,31 @@ class Trainer:
         read = self._read_ahead[1].result()
         following = position + self.config.batch
         self._read_ahead = following, self._reader.submit(self._read, following)
+        noise = self._noise(position, read[0][0].shape[1:]) if self.config.data.dequantize else [None] * len(read)
         return [
-            (self._scale(self._to_device(x).float(), position, rows), self._labels(y))
-            for (x, y), rows in zip(read, self._rows(), strict=True)
+            (self._scale(self._to_device(x).float(), above), self._labels(y))
+            for (x, y), above in zip(read, noise, strict=True)
         ]
 
-    def _scale(self, x: Tensor, position: int, rows: slice) -> Tensor:
+    def _noise(self, position: int, shape: torch.Size) -> list[Tensor | None]:
+        """Uniform noise of one grey level for each micro-batch, drawn once for the whole batch."""
+        whole = torch.rand((self.config.batch, *shape), generator=draw(self.config.seed, "dequantize", position))
+        return [self._to_device(whole[rows]) for rows in self._rows()]
+
+    def _scale(self, x: Tensor, noise: Tensor | None) -> Tensor:
         """Grey values 0 ... 255 to [-1, 1], or, dequantised, to [-1, 1 + 1/128)."""
-        if not self.config.data.dequantize:
-            return x.div_(127.5).sub_(1)
-        whole = torch.rand((self.config.batch, *x.shape[1:]), generator=draw(self.config.seed, "dequantize", position))
-        return x.add_(self._to_device(whole[rows])).div_(128).sub_(1)
+        return x.div_(127.5).sub_(1) if noise is None else x.add_(noise).div_(128).sub_(1)
 
     def _read(self, position: int) -> list[tuple[Tensor, Tensor]]:
         return [self.stream.batch(position + rows.start, rows.stop - rows.start) for rows in self._rows()]
 
     def _latents(self, purpose: str, position: int, batches: int = 1) -> list[Batch]:
-        """Micro-batches of latents and classes, drawn for whole batches at this number of images."""
+        """Micro-batches of latents and classes of so many batches joined into one, at this number of images."""
         source = draw(self.config.seed, purpose, position)
-        network, n = self.config.network, self.config.batch
-        progress = position / self.config.images
-        drawn = []
-        for _ in range(batches):
-            z = sample_latents(n, network.dim_z, source, prior=network.latent, progress=progress)
-            y = uniform_classes(n, max(1, network.n_classes), source)
-            drawn += [(self._to_device(z[rows]), self._labels(y[rows])) for rows in self._rows()]
-        return drawn
+        network, n = self.config.network, batches * self.config.batch
+        z = sample_latents(n, network.dim_z, source, prior=network.latent, progress=position / self.config.images)
+        y = uniform_classes(n, max(1, network.n_classes), source)
+        return [(self._to_device(z[rows]), self._labels(y[rows])) for rows in self._rows(batches)]
 
     def _mix(self, position: int) -> list[Tensor]:
         """Uniform numbers in [0, 1), one an image, for regularisers of D."""

@@ -1,0 +1,71 @@
+"""What the trainer hands to the steps: G's batch over several batches, pairs, noise."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_run
+
+from orthogan import runs
+from orthogan.config import override
+from orthogan.training import trainer as trainer_module
+from orthogan.training.trainer import Observer, Trainer
+
+
+def begin(folder: Path, source: Path, **changes: Any) -> Trainer:
+    # 10 classes, as many as the preset digits, for those of the data to be taken.
+    config = override(tiny_run(source), {"network.n_classes": 10, **changes})
+    return runs.start(config, "digits", folder, Observer(), torch.device("cpu"), lambda done, total: None)
+
+
+def rows_normalised_together(trainer: Trainer) -> list[int]:
+    """Rows that a batch norm of G saw in each forward of one step whose gradients are asked for."""
+    seen: list[int] = []
+
+    def note(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if torch.is_grad_enabled():
+            seen.append(len(inputs[0]))
+
+    trainer.game.g.network.norm.register_forward_hook(note)  # type: ignore[operator, union-attr]
+    trainer.step()
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows"),
+    [
+        ({}, [8]),
+        ({"g_batches": 2}, [16]),
+        ({"g_batches": 2, "accumulate": 2}, [8, 8]),
+        ({"g_batches": 2, "accumulate": 2, "bn_over": "batch"}, [16]),
+        ({"g_batches": 3, "accumulate": 4}, [6, 6, 6, 6]),
+    ],
+    ids=str,
+)
+def test_g_normalises_its_whole_batch_at_once_or_a_micro_batch_of_it(
+    tmp_path: Path, arrays: Path, changes: dict[str, Any], rows: list[int]
+) -> None:
+    assert rows_normalised_together(begin(tmp_path / "run", arrays, **changes)) == rows
+
+
+def test_latents_of_all_batches_are_drawn_alike_however_they_are_shared(tmp_path: Path, arrays: Path) -> None:
+    whole = begin(tmp_path / "whole", arrays, g_batches=2)._latents("latents of G", 0, 2)
+    shared = begin(tmp_path / "shared", arrays, g_batches=2, accumulate=4)._latents("latents of G", 0, 2)
+    assert [len(z) for z, _ in shared] == [4] * 4
+    assert torch.equal(torch.cat([z for z, _ in shared]), whole[0][0])
+    assert len(whole[0][0].unique(dim=0)) == 16
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_pixel_noise_is_drawn_once_a_batch_and_is_the_same_in_any_share(
+    tmp_path: Path, arrays: Path, accumulate: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = begin(tmp_path / "run", arrays, accumulate=accumulate, **{"data.dequantize": True})
+    drawn: list[str] = []
+    draw = trainer_module.draw
+    monkeypatch.setattr(trainer_module, "draw", lambda *address: drawn.append(address[1]) or draw(*address))
+    images = torch.cat([x for x, _ in trainer._real(8)])
+    assert drawn.count("dequantize") == 1
+    noise = torch.rand((8, 3, 16, 16), generator=draw(0, "dequantize", 8))
+    torch.testing.assert_close(images, (trainer.stream.batch(8, 8)[0] + noise) / 128 - 1)
