@@ -33,12 +33,25 @@ def test_average_by_hand_parameters_averaged_buffers_copied() -> None:
 
 def test_until_its_start_the_average_is_a_copy() -> None:
     net = Net(1.0)
-    ema = Ema(net, EmaConfig(decay=0.9, start_steps=2))
+    ema = Ema(net, EmaConfig(decay=0.9, start_steps=3))
     for step, value in enumerate((5.0, 7.0), start=1):
         ema.update(set_to(net, value), steps=step)
         assert torch.equal(ema.module.weight, net.weight)
     ema.update(set_to(net, 17.0), steps=3)
     torch.testing.assert_close(ema.module.weight, torch.full((2,), 7 * 0.9 + 17 * 0.1))
+
+
+def test_the_average_starts_with_the_update_that_biggan_pytorch_s_does() -> None:
+    """Its class `ema`, by hand: it counts iterations from 1 and pegs the average while the count is below the start."""
+    values, start, decay = (2.0, 3.0, 5.0, 7.0, 11.0), 3, 0.9
+    theirs = 1.0
+    net = Net(theirs)
+    ema = Ema(net, EmaConfig(decay=decay, start_steps=start))
+    for itr, value in enumerate(values, start=1):
+        kept = 0.0 if itr < start else decay
+        theirs = theirs * kept + value * (1 - kept)
+        ema.update(set_to(net, value), steps=itr)
+        torch.testing.assert_close(ema.module.weight, torch.full((2,), theirs))
 
 
 def test_the_average_is_apart_from_the_network_and_never_trains() -> None:

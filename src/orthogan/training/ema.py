@@ -19,10 +19,10 @@ class Ema:
 
     @torch.no_grad()
     def update(self, source: nn.Module, steps: int) -> None:
-        """Take in the weights after G's update number `steps`, counted from 1."""
+        """Take in the weights after G's update number `steps`, counted from 1. That of `start_steps` is averaged."""
         mine: list[Tensor] = list(self.module.parameters())
         theirs: list[Tensor] = list(source.parameters())
-        if steps <= self.config.start_steps:
+        if steps < self.config.start_steps:
             torch._foreach_copy_(mine, theirs)
         else:
             self._average(mine, theirs, steps)
