@@ -2,11 +2,19 @@
 
 import pytest
 import torch
+from tiny import tiny_network
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from orthogan.config import RegularizerConfig
-from orthogan.game.regularizers import OrthogonalRegularization, Regularizer, of_generator, off_diagonal_gram
+from orthogan.game.regularizers import (
+    OrthogonalRegularization,
+    Regularizer,
+    of_discriminator,
+    of_generator,
+    off_diagonal_gram,
+)
+from orthogan.networks import build_discriminator, build_generator
 
 
 @pytest.fixture(autouse=True)
@@ -20,9 +28,9 @@ def with_zero_grads(network: nn.Module) -> nn.Module:
     return network
 
 
-def regularized(network: nn.Module, beta: float = 0.1, scale: float = 1.0) -> dict[str, torch.Tensor]:
+def regularized(network: nn.Module, beta: float = 0.1) -> dict[str, torch.Tensor]:
     """What on_grads adds to gradients that are zero."""
-    OrthogonalRegularization(beta, scale).on_grads(with_zero_grads(network))
+    OrthogonalRegularization(beta).on_grads(with_zero_grads(network))
     return {name: p.grad for name, p in network.named_parameters()}
 
 
@@ -71,6 +79,37 @@ def test_form_of_biggan_pytorch_is_half_the_derivative():
     theirs = 1e-3 * 2 * torch.mm(torch.mm(w, w.t()) * (1.0 - torch.eye(4)), w)
     torch.testing.assert_close(linear.weight.grad, theirs)
     torch.testing.assert_close(theirs, regularized(linear, 1e-3)["weight"] / 2)
+
+
+def biggan_pytorch_s(network: nn.Module, strength: float, left_out: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """`utils.ortho` of BigGAN-PyTorch on the parameters of a network, from its source."""
+    found = {}
+    for name, p in network.named_parameters():
+        grad = torch.zeros_like(p)
+        if p.ndim >= 2 and name not in left_out:
+            w = p.detach().view(len(p), -1)
+            grad = strength * (2 * torch.mm(torch.mm(w, w.t()) * (1.0 - torch.eye(len(w))), w)).view(p.shape)
+        found[name] = grad
+    return found
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_form_of_biggan_pytorch_leaves_out_nothing_but_g_s_shared_embedding(shared):
+    config = tiny_network(skip_z=False, shared_embedding=shared, d_attention=4, g_attention=16)
+    settings = RegularizerConfig(g_ortho=0.1, d_ortho=0.1, g_ortho_form="biggan-pytorch", d_ortho_form="biggan-pytorch")
+    g, d = with_zero_grads(build_generator(config)), with_zero_grads(build_discriminator(config))
+    for network, rules, left_out in (
+        (g, of_generator(settings), ("embedding.weight",)),  # --G_shared; its blacklist is G.shared
+        (d, of_discriminator(settings, config), ()),
+    ):
+        for rule in rules:
+            rule.on_grads(network)
+        for name, expected in biggan_pytorch_s(network, 0.1, left_out).items():
+            torch.testing.assert_close(network.get_parameter(name).grad, expected, msg=lambda t, n=name: f"{n}: {t}")
+    tables = [name for name, p in g.named_parameters() if p.ndim == 2 and len(p) == 3]
+    assert len(tables) == (1 if shared else 8)
+    assert all(g.get_parameter(name).grad.any() for name in tables) == (not shared)
+    assert d.head.embedding.weight.grad.any()
 
 
 def test_gradient_is_added_to_what_is_there():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from orthogan.config import RegularizerConfig
+from orthogan.nn.classes import ClassTable
 
 Judge = Callable[[Tensor], Tensor]
 """The discriminator at the labels of the real images: images (N, 3, R, R) -> logits (N,), in float32."""
@@ -29,12 +30,11 @@ class Regularizer:
 class OrthogonalRegularization(Regularizer):
     """beta * ||W W^T * (1 - I)||_F^2 over the rows of every matrix (BigGAN, equation 3), by its exact derivative.
 
-    Raw weights of two or more dimensions, embeddings of classes left out. BigGAN-PyTorch applies half this derivative:
-    its strength s is a beta of s / 2, which `scale=0.5` gives.
+    Raw weights of two or more dimensions, embeddings of classes left out.
     """
 
-    def __init__(self, beta: float, scale: float = 1.0):
-        self.beta = beta * scale
+    def __init__(self, beta: float):
+        self.beta = beta
 
     def matrices(self, network: nn.Module) -> Iterator[nn.Parameter]:
         tables = {id(p) for m in network.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
@@ -54,6 +54,22 @@ class OrthogonalRegularization(Regularizer):
             assert weight.grad is not None
             gradient = self.derivative(weight.detach().flatten(1).float())
             weight.grad += gradient.view_as(weight).to(weight.grad.dtype)
+
+
+class BigGANPytorchRegularization(OrthogonalRegularization):
+    """As BigGAN-PyTorch applies it (utils.ortho): half the derivative, so that a strength s is a beta of s / 2.
+
+    Of the embeddings only the one that G's norms share is left out: tables of gains and biases and D's embedding are
+    regularised.
+    """
+
+    def derivative(self, rows: Tensor) -> Tensor:
+        return super().derivative(rows) / 2
+
+    def matrices(self, network: nn.Module) -> Iterator[nn.Parameter]:
+        # D's is not a ClassTable but a layer, with spectral norm.
+        shared = {id(m.weight) for m in network.children() if isinstance(m, ClassTable)}
+        return (p for p in network.parameters() if p.ndim >= 2 and id(p) not in shared)
 
 
 class Orthonormal(OrthogonalRegularization):
@@ -139,10 +155,12 @@ def off_diagonal_product(rows: Tensor) -> Tensor:
     return rows @ (rows.T @ rows) - rows.square().sum(1, keepdim=True) * rows
 
 
+ORTHO_FORMS = {"paper": OrthogonalRegularization, "biggan-pytorch": BigGANPytorchRegularization}
+
+
 def of_generator(config: RegularizerConfig) -> list[Regularizer]:
     """The regularisers of G that a run's settings ask for."""
-    scale = {"paper": 1.0, "biggan-pytorch": 0.5}[config.g_ortho_form]
-    return [OrthogonalRegularization(config.g_ortho, scale)] if config.g_ortho else []
+    return [ORTHO_FORMS[config.g_ortho_form](config.g_ortho)] if config.g_ortho else []
 
 
 STABILIZERS: dict[str, Callable[[RegularizerConfig], Regularizer]] = {
@@ -157,5 +175,5 @@ STABILIZERS: dict[str, Callable[[RegularizerConfig], Regularizer]] = {
 def of_discriminator(config: RegularizerConfig, network: Any) -> list[Regularizer]:
     """The regularisers of D that its stabiliser and a run's settings ask for."""
     found = [STABILIZERS[network.stabilizer](config)] if network.stabilizer in STABILIZERS else []
-    found += [OrthogonalRegularization(config.d_ortho)] if config.d_ortho else []
+    found += [ORTHO_FORMS[config.d_ortho_form](config.d_ortho)] if config.d_ortho else []
     return found + ([Consistency(config.d_consistency)] if config.d_consistency else [])
