@@ -94,8 +94,28 @@ def test_attention_is_at_the_end_of_its_stage() -> None:
     assert seen == [(2, 16, 8, 8), (2, 16, 8, 8)]
 
 
+def test_d_halves_as_often_as_told_from_the_first_stage_on() -> None:
+    config = small(d_channels=(1, 2, 2, 4), d_downs=1, d_attention=8)
+    d = BigGANDeepDiscriminator(config)
+    sides: list[int] = []
+    for block in d.blocks:
+        block.register_forward_hook(lambda module, inputs, output: sides.append(output.shape[2]))
+    order: list[str] = []
+    for name in ("blocks.1", "attention", "blocks.2"):
+        d.get_submodule(name).register_forward_hook(lambda module, inputs, output, name=name: order.append(name))
+    d(torch.randn(2, 3, 16, 16), torch.tensor([0, 1]))
+    assert sides == [8] * 6
+    assert order == ["blocks.1", "attention", "blocks.2"]  # once, at the end of the first stage on its map
+    assert d.attention.theta.weight.shape[1] == 16
+
+
+def test_all_stages_of_d_halve_where_nothing_is_said() -> None:
+    assert [block.down for block in BigGANDeepDiscriminator(small()).blocks] == [True, False, True, False]
+
+
 @pytest.mark.parametrize(
-    ("setting", "value"), [("g_channels", (2, 4, 1)), ("d_channels", (2, 1, 2)), ("width", 6), ("resolution", 18)]
+    ("setting", "value"),
+    [("d_downs", 3), ("g_channels", (2, 4, 1)), ("d_channels", (2, 1, 2)), ("width", 6), ("resolution", 18)],
 )
 def test_impossible_shapes_are_refused(setting: str, value: object) -> None:
     with pytest.raises(UserError, match=setting):

@@ -30,7 +30,9 @@ class BigGANDeepConfig(NetworkConfig):
     g_channels: tuple[int, ...] = (16, 16, 8, 4, 2, 1)
     """Multiples of width in G: of the first map, then after each stage of two blocks, which doubles it."""
     d_channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
-    """Multiples of width in D: of the first convolution, then after each stage of two blocks, which halves the map."""
+    """Multiples of width in D: of the first convolution, then after each stage of two blocks."""
+    d_downs: int | None = None
+    """How many of D's stages, from the first, halve the map; all if left out."""
     g_attention: int = 0
     """Resolution at which G has self-attention; 0 for none."""
     d_attention: int = 0
@@ -56,9 +58,17 @@ class BigGANDeepConfig(NetworkConfig):
         grows = all(i <= o for i, o in itertools.pairwise(self.d_channels))
         require(grows, "network.d_channels", self.d_channels, "must not fall: skips add channels")
         require(self.width % 4 == 0, "network.width", self.width, "must be a multiple of 4, the bottleneck's ratio")
-        check_resolution(self.resolution, 2 ** (max(len(self.g_channels), len(self.d_channels)) - 1))
+        stages = len(self.d_channels) - 1
+        rule = f"must be at most the {stages} stages of network.d_channels"
+        require(0 <= self.d_halvings <= stages, "network.d_downs", self.d_downs, rule)
+        check_resolution(self.resolution, 2 ** max(len(self.g_channels) - 1, self.d_halvings))
         check_attention("g_attention", self.g_attention, self.g_maps())
         check_attention("d_attention", self.d_attention, self.d_maps())
+
+    @property
+    def d_halvings(self) -> int:
+        """Stages of D that halve the map."""
+        return len(self.d_channels) - 1 if self.d_downs is None else self.d_downs
 
     @property
     def base(self) -> int:
@@ -70,8 +80,11 @@ class BigGANDeepConfig(NetworkConfig):
         return {self.base << i: m * self.width for i, m in enumerate(self.g_channels) if i}
 
     def d_maps(self) -> dict[int, int]:
-        """Channels of the map after each stage of D, by its side."""
-        return {self.resolution >> i: m * self.width for i, m in enumerate(self.d_channels) if i}
+        """Channels of the map after each stage of D, by its side; of several stages on one map, of the first."""
+        maps: dict[int, int] = {}
+        for i, m in enumerate(self.d_channels[1:], start=1):
+            maps.setdefault(self.resolution >> min(i, self.d_halvings), m * self.width)
+        return maps
 
     @property
     def dim_condition(self) -> int:
@@ -191,10 +204,13 @@ class BigGANDeepDiscriminator(nn.Module):
         layers = built_from.layers
         c = [m * config.width for m in config.d_channels]
         self.stem = layers.conv(3, c[0], 3)
-        pairs = [pair for i, o in itertools.pairwise(c) for pair in ((i, o, True), (o, o, False))]
+        stages = enumerate(itertools.pairwise(c))
+        pairs = [pair for k, (i, o) in stages for pair in ((i, o, k < config.d_halvings), (o, o, False))]
         self.blocks = nn.ModuleList(DBottleneck(i, o, down=down, parts=built_from) for i, o, down in pairs)
         at = config.d_attention
         self.attention = SelfAttention(config.d_maps()[at], layers) if at else None
+        # At the end of the first stage on its map: 2 blocks a stage, counted from 0.
+        self.attention_after = 2 * (config.resolution // at).bit_length() - 3 if at else -1
         self.head = ProjectionHead(c[-1], config.n_classes, layers)
         prepare(self, config.init)
 
@@ -203,6 +219,6 @@ class BigGANDeepDiscriminator(nn.Module):
         h = self.stem(x.contiguous(memory_format=self.memory_format))
         for i, block in enumerate(self.blocks):
             h = block(h)
-            if self.attention is not None and i % 2 == 1 and h.shape[2] == self.config.d_attention:
+            if self.attention is not None and i == self.attention_after:
                 h = self.attention(h)
         return self.head(h, y)
