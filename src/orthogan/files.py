@@ -74,3 +74,9 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file that readers find whole or not at all. Raises `CannotWrite`."""
     with aside(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """`$ORTHOGAN_CACHE`, else `orthogan` below `$XDG_CACHE_HOME`, else below `~/.cache`."""
+    shared = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "orthogan"
+    return Path(os.environ.get("ORTHOGAN_CACHE") or shared).expanduser()

@@ -137,6 +137,44 @@ def test_area_averages_when_shrinking():
     assert square(image, Policy(1)).tolist() == [[[100, 100, 100]]]
 
 
+def shares(old: int, new: int) -> np.ndarray:
+    """(new, old): the share of old pixel j in new pixel i, by the definition."""
+    return np.array(
+        [
+            [max(0.0, min((i + 1) * old / new, j + 1) - max(i * old / new, j)) * new / old for j in range(old)]
+            for i in range(new)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "resolution", "crop"),
+    [((427, 427), 256, "center"), ((61, 64), 48, "stretch"), ((2000, 1030), 7, "stretch")],
+)
+def test_area_is_the_exact_average_over_each_new_pixel(size, resolution, crop):
+    pixels = noise(0, size)
+    expected = np.einsum(
+        "iy,jx,yxc->ijc", shares(size[1], resolution), shares(size[0], resolution), pixels, optimize=True
+    )
+    errors = square(Image.fromarray(pixels), Policy(resolution, crop=crop)) - expected
+    assert np.abs(errors).max() <= 0.5 + 1e-6  # rounding to whole grey levels, and nothing else
+    assert np.sqrt((errors**2).mean()) < 0.3
+
+
+def test_area_pads_in_the_picture_s_own_shape():
+    pixels = noise(1, (90, 45))
+    padded = square(Image.fromarray(pixels), Policy(32, crop="pad", background=RED))
+    assert (padded[:8] == RED).all()
+    assert (padded[24:] == RED).all()
+    expected = np.einsum("iy,jx,yxc->ijc", shares(45, 16), shares(90, 32), pixels)
+    assert np.abs(padded[8:24] - expected).max() <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("crop", ["pad", "stretch"])
+def test_a_line_of_one_pixel_has_a_square_too(crop):
+    assert square(Image.new("RGB", (500, 1), RED), Policy(16, crop=crop)).shape == (16, 16, 3)
+
+
 def test_area_does_not_make_blocks_when_enlarging():
     image = Image.fromarray(np.array([[0, 255], [0, 255]], np.uint8))
     enlarged = square(image, Policy(8))

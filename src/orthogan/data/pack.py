@@ -1,30 +1,40 @@
 """Packing: decode every image once, by several processes, and leave a whole pack in the cache or nothing.
 
 A pack is written aside and renamed when whole, so two packers of one key do no harm and a killed one leaves no half.
+What a killed one leaves is removed by the next.
 """
 
 import contextlib
-import hashlib
-import os
+import math
 import shutil
-import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from orthogan.config import DataConfig
-from orthogan.data.cache import PARTIAL, ImageCache, is_abandoned, note_use, open_if_whole, packs_folder, write_meta
-from orthogan.data.decode import Policy, reason_of, square
+from orthogan.data.cache import (
+    ImageCache,
+    TornPack,
+    note_use,
+    open_if_whole,
+    open_whole,
+    packs_folder,
+    row_sum,
+    write_meta,
+)
+from orthogan.data.decode import Policy, square
 from orthogan.data.parallel import Progress, for_each_image
-from orthogan.data.source import Source, digest_of
+from orthogan.data.partial import partial_folder, rename, sweep
+from orthogan.data.rows import RowWriter, create_rows, keep_rows
+from orthogan.data.source import Source, digest_of, reason_of
 from orthogan.data.sources import open_source
 from orthogan.errors import UserError
 from orthogan.files import flush
 
-VERSION = 1
+VERSION = 2
 """Raise when decoding changes a pixel or the files change their form: older packs are then left alone."""
 
 LISTED = 50
@@ -39,16 +49,22 @@ def pack(
 ) -> ImageCache:
     """The images of `config.source` as squares of `resolution`: from the cache, or decoded into it now.
 
+    With `config.random_crop` below 1 the squares are larger by as much; `BatchStream` then shows parts of them.
+
     Raises UserError when the source cannot be opened, and one that lists every unreadable image unless
     `config.skip_bad`. `progress` is called with (done, total) while decoding, and not at all when there is no need.
     """
-    policy = Policy.of(config, resolution)
+    policy = Policy.of(config, round(resolution / config.random_crop))
     source = open_source(config.source, config.unconditional)
     home = packs_folder() / _key(source, policy)
-    cache = open_if_whole(home)
-    if cache is None:
+    try:
+        cache = open_whole(home)
+    except TornPack as why:
+        if home.is_dir():
+            warnings.warn(f"the pack {home} is torn ({why}); its images are decoded again", stacklevel=2)
         _prepare(home.parent)
-        cache = _build(source, policy, config, home, progress, workers)
+        with _writes_told(home.parent):
+            cache = _build(source, policy, config, home, progress, workers)
     _refuse_bad(cache.skipped, len(cache) + len(cache.skipped), config)
     note_use(cache.path)
     return cache
@@ -65,10 +81,19 @@ def _prepare(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the cache {folder} cannot be made ({error}); set ORTHOGAN_CACHE to another folder") from None
-    for partial in folder.glob(f"*{PARTIAL}*"):
-        with contextlib.suppress(OSError):
-            if is_abandoned(partial):
-                shutil.rmtree(partial, ignore_errors=True)
+    sweep(folder)
+
+
+@contextlib.contextmanager
+def _writes_told(folder: Path) -> Iterator[None]:
+    """A disk that is full, or fails, while images are packed is one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the packed images cannot be written to {folder} ({error.strerror or error}); set ORTHOGAN_CACHE to a "
+            "folder with more room, or run: orthogan data clear"
+        ) from None
 
 
 def _build(
@@ -76,44 +101,36 @@ def _build(
 ) -> ImageCache:
     shape = (len(source), policy.resolution, policy.resolution, 3)
     _check_space(shape, home.parent)
-    with _partial_folder(home) as partial:
+    with partial_folder(home) as partial:
         images = partial / "images.npy"
-        np.lib.format.open_memmap(images, mode="w+", dtype=np.uint8, shape=shape).flush()
-        outcomes = for_each_image(source, _PackImage(images, policy), progress, workers)
+        create_rows(images, shape)
+        outcomes = for_each_image(source, _PackImage(RowWriter(images), policy), progress, workers)
         bad = [(name, reason) for name, (_, reason) in zip(source.names, outcomes, strict=True) if reason]
         _refuse_bad(bad, len(source), config)
         good = [i for i, (_, reason) in enumerate(outcomes) if not reason]
         if bad:
-            _keep_rows(images, good)
+            keep_rows(images, good)
         labels = None if source.labels is None else np.asarray(source.labels, np.int64)[good]
-        if labels is not None:
-            np.save(partial / "labels.npy", labels)
-        write_meta(partial, source, labels, [outcomes[i][0] for i in good], bad)
+        write_meta(partial, source, labels, np.array([outcomes[i][0] for i in good], np.uint64), bad)
         return _publish(partial, home)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _PackImage:
-    """The work on one image: decode it, put it in its row, and say what its pixels hash to, or why it failed."""
+    """The work on one image: decode it, put it in its row, and give the sum of its pixels, or why it failed."""
 
-    path: Path
+    rows: RowWriter
     policy: Policy
-    _rows: np.ndarray | None = field(default=None, repr=False)
 
-    def __call__(self, source: Source, index: int) -> tuple[str, str]:
-        """(digest, "") or ("", reason)."""
-        if self._rows is None:
-            self._rows = np.load(self.path, mmap_mode="r+")
+    def __call__(self, source: Source, index: int) -> tuple[int, str]:
+        """(sum, "") or (0, reason)."""
         try:
             with source.read(index) as image:
                 pixels = square(image, self.policy)
         except Exception as error:  # damaged files raise whatever the decoder stumbled over
-            return "", reason_of(error)
-        self._rows[index] = pixels
-        return hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest(), ""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_rows": None}  # each process maps the file itself
+            return 0, reason_of(error)
+        self.rows.write(index, pixels)
+        return row_sum(pixels), ""
 
 
 def _refuse_bad(bad: Bad, total: int, config: DataConfig) -> None:
@@ -128,36 +145,13 @@ def _refuse_bad(bad: Bad, total: int, config: DataConfig) -> None:
     raise UserError("\n".join(lines))
 
 
-def _keep_rows(images: Path, good: list[int]) -> None:
-    """Rewrite the array with the good rows alone."""
-    whole = np.load(images, mmap_mode="r")
-    aside = images.with_name("kept.npy")
-    kept = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(good), *whole.shape[1:]))
-    for row, i in enumerate(good):
-        kept[row] = whole[i]
-    kept.flush()
-    os.replace(aside, images)
-
-
-def _check_space(shape: Sequence[int], folder: Path) -> None:
-    # Writing into a mapped file on a full disk ends the process with a signal instead of an error.
-    need, free = int(np.prod(shape, dtype=np.int64)), shutil.disk_usage(folder).free
+def _check_space(shape: tuple[int, ...], folder: Path) -> None:
+    need, free = math.prod(shape), shutil.disk_usage(folder).free
     if need > free:
         raise UserError(
             f"the packed images need {need / 2**30:.1f} GiB in {folder}, where {free / 2**30:.1f} GiB are free; "
             "set ORTHOGAN_CACHE to a folder with more room, or run: orthogan data clear"
         )
-
-
-@contextlib.contextmanager
-def _partial_folder(home: Path) -> Iterator[Path]:
-    """A folder beside `home` that is gone afterwards, unless it was renamed."""
-    partial = home.with_name(f"{home.name}{PARTIAL}{uuid.uuid4().hex[:12]}")
-    partial.mkdir()
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _publish(partial: Path, home: Path) -> ImageCache:
@@ -166,7 +160,7 @@ def _publish(partial: Path, home: Path) -> ImageCache:
         flush(path)
     for _ in range(10):
         with contextlib.suppress(OSError):  # the name is taken
-            partial.rename(home)
+            rename(partial, home)
             flush(home.parent)
         cache = open_if_whole(home)
         if cache is not None:
@@ -177,5 +171,5 @@ def _publish(partial: Path, home: Path) -> ImageCache:
 
 def _take_away(torn: Path) -> None:
     """Remove a torn pack, by renaming it first: what is being removed is never found under its name."""
-    with _partial_folder(torn) as grave, contextlib.suppress(OSError):
+    with partial_folder(torn) as grave, contextlib.suppress(OSError):
         torn.rename(grave / "torn")

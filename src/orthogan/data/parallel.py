@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
+from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
 from orthogan.data.source import Source
@@ -20,7 +21,7 @@ POOL_FROM = 500
 """Fewer images are done sooner than processes start."""
 _CHUNK = 64
 
-_job: tuple[Source, Callable[[Source, int], Any]] | None = None
+_job: tuple[Source, Callable[[Source, int], Any], Event] | None = None
 
 
 def for_each_image(
@@ -64,21 +65,27 @@ def _together(source: Source, work: Callable[[Source, int], Result], progress: P
     starts = range(0, len(source), _CHUNK)
     done, by_start = 0, {}
     # Spawned, not forked: the training process has threads whose locks a fork would copy in any state.
-    pool = ProcessPoolExecutor(min(workers, len(starts)), get_context("spawn"), _take_job, (source, work))
+    context = get_context("spawn")
+    given_up = context.Event()
+    job = (source, work, given_up)
+    pool = ProcessPoolExecutor(min(workers, len(starts)), context, _take_job, job)
     try:
         futures: dict[Future[list[Result]], int] = {pool.submit(_do_chunk, start): start for start in starts}
         for future in as_completed(futures):
             by_start[futures[future]] = future.result()
             done += len(by_start[futures[future]])
             progress(done, len(source))
+    except BaseException:
+        given_up.set()  # after one more image each, not after the whole chunk
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
     return [result for start in starts for result in by_start[start]]
 
 
-def _take_job(source: Source, work: Callable[[Source, int], Any]) -> None:
+def _take_job(source: Source, work: Callable[[Source, int], Any], given_up: Event) -> None:
     global _job  # noqa: PLW0603  # the initialiser of a pool can leave its result nowhere else
-    _job = source, work
+    _job = source, work, given_up
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -93,5 +100,6 @@ def _end_with_parent() -> None:
 
 def _do_chunk(start: int) -> list[Any]:
     assert _job is not None
-    source, work = _job
-    return [work(source, i) for i in range(start, min(start + _CHUNK, len(source)))]
+    source, work, given_up = _job
+    stop = min(start + _CHUNK, len(source))
+    return [work(source, i) for i in range(start, stop) if not given_up.is_set()]

@@ -1,10 +1,11 @@
 """What every source of images offers, and what their labels have in common."""
 
+import contextlib
 import hashlib
 import importlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,8 @@ from orthogan.errors import UserError
 class Source(ABC):
     """Images with names and perhaps labels, in a fixed order. Picklable: decoding processes each open their own."""
 
+    kind: str
+    """What the user would call it, in messages."""
     spec: str
     """What the user typed."""
     names: list[str]
@@ -44,6 +47,27 @@ class Source(ABC):
 
     def forget_labels(self) -> None:
         self.labels, self.class_names = None, []
+
+
+@contextlib.contextmanager
+def failures_told(spec: str, what: str) -> Iterator[None]:
+    """Whatever the readers of outside files stumble over becomes one line that names the file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # damaged files raise anything
+        raise UserError(f"data.source={spec!r}: not a readable {what} ({reason_of(error)})") from None
+
+
+def reason_of(error: Exception) -> str:
+    """One short line that says why something cannot be read."""
+    text = shorten(" ".join(str(error).split())) or "unreadable"
+    return text if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {text}"
+
+
+def shorten(text: str, length: int = 300) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def digest_of(*parts: Any) -> str:
@@ -78,7 +102,10 @@ def number_classes(values: Sequence[Any] | np.ndarray, where: str) -> tuple[list
 
     One-hot rows count as their index. Raises UserError for anything else, naming `where` the labels are.
     """
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise UserError(f"{where}: labels are of several shapes; give one whole number an image") from None
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 2:
@@ -86,7 +113,7 @@ def number_classes(values: Sequence[Any] | np.ndarray, where: str) -> tuple[list
     if array.ndim != 1:
         raise UserError(f"{where}: labels have shape {array.shape}; give one number or one-hot row an image")
     if array.dtype.kind in "US":
-        words = array.astype(str)
+        words = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
         class_names = sort_classes(words.tolist())
         index = {name: i for i, name in enumerate(class_names)}
         return [index[word] for word in words.tolist()], class_names
@@ -103,13 +130,14 @@ def _from_one_hot(rows: np.ndarray, where: str) -> np.ndarray:
 def _whole_numbers(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype.kind not in "buif" or not np.isfinite(array).all() or (array != np.floor(array)).any():
         raise UserError(f"{where}: labels must be whole numbers or words, one an image; got type {array.dtype}")
-    numbers = array.astype(np.int64)
-    distinct = len(np.unique(numbers))
-    if numbers.min() < 0:
-        raise UserError(f"{where}: label {numbers.min()} is negative; number the classes from 0")
-    # Sparse identifiers would give the networks an embedding of mostly unused rows.
-    if numbers.max() >= max(1000, 10 * distinct):
-        raise UserError(
-            f"{where}: labels reach {numbers.max()} but only {distinct} values occur; number the classes from 0"
-        )
-    return numbers
+    lowest, highest, distinct = int(array.min()), int(array.max()), len(np.unique(array))
+    if lowest < 0:
+        raise UserError(f"{where}: label {lowest} is negative; number the classes from 0")
+    if is_sparse(highest + 1, distinct):
+        raise UserError(f"{where}: labels reach {highest} but only {distinct} values occur; number the classes from 0")
+    return array.astype(np.int64)
+
+
+def is_sparse(n_classes: int, distinct: int) -> bool:
+    """Whether so few classes occur that most rows of the networks' embeddings would never be used."""
+    return n_classes > max(1000, 10 * distinct)
