@@ -94,6 +94,53 @@ def test_mirror_reverses_columns_and_leaves_order_alone():
     assert kinds == {(True, False), (False, True)}
 
 
+# Random crops
+
+
+def places(n: int, size: int) -> ImageCache:
+    """Each pixel of image i holds i, its row and its column."""
+    y, x = np.mgrid[:size, :size]
+    images = np.stack([np.stack([np.full_like(x, i), y, x], -1) for i in range(n)]).astype(np.uint8)
+    return dataclasses.replace(cache_of(n), images=images)
+
+
+def corners(images: torch.Tensor) -> list[tuple[int, int]]:
+    return [(int(image[1].min()), int(image[2].min())) for image in images]
+
+
+def test_crops_are_whole_squares_of_the_image():
+    images, _ = BatchStream(places(50, 10), 0, mirror=False, resolution=8).batch(0, 50)
+    assert images.shape == (50, 3, 8, 8)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    for image, (top, left) in zip(images, corners(images), strict=True):
+        assert torch.equal(image[1], torch.arange(top, top + 8).repeat(8, 1).T)
+        assert torch.equal(image[2], torch.arange(left, left + 8).repeat(8, 1))
+    assert len(set(corners(images))) == 9  # 0, 1 or 2 down and across
+    assert sorted(images[:, 0, 0, 0].tolist()) == list(range(50))
+
+
+def test_crops_do_not_depend_on_how_a_batch_is_sliced():
+    cache = places(10, 12)
+    images, _ = BatchStream(cache, 3, mirror=True, resolution=8).batch(7, 24)
+    for sizes in ([12, 12], [1, 10, 13], [1] * 24):
+        position, parts = 7, []
+        for size in sizes:
+            parts.append(BatchStream(cache, 3, mirror=True, resolution=8).batch(position, size)[0])
+            position += size
+        assert torch.equal(torch.cat(parts), images)
+
+
+def test_crops_change_from_epoch_to_epoch_and_leave_order_and_flips_alone():
+    cache = places(40, 20)
+    stream = BatchStream(cache, 0, mirror=True, resolution=10)
+    first, second = corners(stream.batch(0, 40)[0]), corners(stream.batch(40, 40)[0])
+    assert first != second
+    plain, cropped = BatchStream(cache, 0, True).batch(0, 40)[0], stream.batch(0, 40)[0]
+    assert torch.equal(plain[:, 0, 0, 0], cropped[:, 0, 0, 0])
+    rising = [x[:, 2, 0, 0] < x[:, 2, 0, -1] for x in (plain, cropped)]
+    assert torch.equal(rising[0], rising[1])
+
+
 def test_unlabelled_images_have_label_zero():
     assert BatchStream(cache_of(5, labelled=False), 0, False).batch(3, 4)[1].tolist() == [0] * 4
 

@@ -126,7 +126,7 @@ def _score(options: Options) -> dict[str, Any]:
         cache = _pack(config, generated.resolution, bar, "decoding real images")
         scorer = evaluate.Scorer(
             options.features,
-            cache.images,
+            cache.checked,
             cache.fingerprint,
             device,
             weights=options.weights,
@@ -163,13 +163,14 @@ def _from_images(options: Options, bar: Progress) -> Generated:
         raise UserError(f"samples={count}: {options.source} holds {len(cache)} images; ask for as many or fewer")
     chosen = evaluate.choose(len(cache), count, "scores/generated")
     facts = {"source": options.source, "fingerprint": cache.fingerprint, "of": len(cache)}
-    images = evaluate.batches(cache.images, chosen)
+    images = evaluate.batches(cache.checked, chosen)
     return Generated(images, count, resolution, DataConfig(), lambda: {"generated": facts})
 
 
 def real_config(options: Options, learnt_from: DataConfig) -> DataConfig:
     """How the real images are read: as those that the generator learnt from, unless told otherwise."""
     given: dict[str, Any] = {"source": options.against, "crop": options.crop, "resize": options.resize}
+    given["random_crop"] = 1.0  # they are scored whole
     given |= {"unconditional": options.unconditional or None, "skip_bad": options.skip_bad or None}
     return dataclasses.replace(learnt_from, **{name: value for name, value in given.items() if value is not None})
 
@@ -182,7 +183,7 @@ def common_size(spec: str) -> int:
         try:
             with source.read(index) as image:
                 sizes.add(image.size)
-        except (OSError, ValueError):
+        except Exception:
             continue  # an unreadable image: listed with the others when they are decoded
     (width, height), *others = sorted(sizes) or [(0, 1)]
     if others or width != height:

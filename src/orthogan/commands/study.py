@@ -89,7 +89,7 @@ def prepare(study: Study, cells: list[Cell], options: StudyOptions, device: torc
     rule = "this study needs classes, and the data has none; give images in a folder for each class"
     require(bool(cache.n_classes) or not study.needs_classes, "data.source", options.data.source, rule)
     console.print(f"features of {len(cache.images)} real images", markup=False)
-    Scorer(options.features, cache.images, cache.fingerprint, device)
+    Scorer(options.features, cache.checked, cache.fingerprint, device)
     resolved = [replace(cell, config=runs.resolve(cell.config, cell.preset, cache.n_classes, device)) for cell in cells]
     return resolved, cache.fingerprint
 

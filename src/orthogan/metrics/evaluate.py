@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orthogan.data.cache import CheckedImages
 from orthogan.errors import UserError
 from orthogan.metrics import cache, features, protocol, scores
 from orthogan.metrics.features import CHUNK, FeatureNet
 from orthogan.randomness import draw
 
 Images = Iterable[Tensor | np.ndarray]
+Pixels = np.ndarray | CheckedImages
+"""uint8 (N, H, W, 3), read by arrays of indices."""
 Progress = Callable[[int], None]
 """Called with the number of images done so far."""
 
@@ -102,7 +105,7 @@ class Scorer:
     def __init__(
         self,
         features_name: str,
-        real_images: np.ndarray,
+        real_images: Pixels,
         fingerprint: str,
         device: torch.device | str = "cpu",
         *,
@@ -127,7 +130,7 @@ class Scorer:
         return compare(self.real, measure(fake, self.net, progress), self.net, seed=seed, **stamp)
 
     def _real_side(
-        self, images: np.ndarray, chosen: np.ndarray, source: Mapping[str, Any], progress: Progress | None
+        self, images: Pixels, chosen: np.ndarray, source: Mapping[str, Any], progress: Progress | None
     ) -> Real:
         size = (images.shape[1], images.shape[2])
         place = cache.place(
@@ -150,7 +153,7 @@ def choose(n: int, at_most: int, purpose: str = "scores/real") -> np.ndarray:
     return torch.randperm(n, generator=draw(0, purpose, n))[:at_most].sort().values.numpy()
 
 
-def batches(images: np.ndarray, indices: np.ndarray) -> Iterator[np.ndarray]:
+def batches(images: Pixels, indices: np.ndarray) -> Iterator[np.ndarray]:
     """The chosen images of an array, a chunk at a time: a memory-mapped array is never read whole."""
     for start in range(0, len(indices), CHUNK):
         yield images[indices[start : start + CHUNK]]

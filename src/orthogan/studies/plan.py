@@ -77,7 +77,7 @@ def scoring_seconds(config: RunConfig[Any], options: StudyOptions) -> float:
     """Time to score the images of one run, here noise."""
     began = time.perf_counter()
     cache = runs.load_data(config)
-    scorer = Scorer(options.features, cache.images, cache.fingerprint, Here.device)
+    scorer = Scorer(options.features, cache.checked, cache.fingerprint, Here.device)
     side = config.network.resolution
     noise = torch.randint(256, (options.samples, side, side, 3), dtype=torch.uint8, generator=draw(0, "noise", 0))
     scorer.score([noise], seed=0)

@@ -1,5 +1,6 @@
 """The loop of a run: batches in, updates, and what is due at which number of images."""
 
+import dataclasses
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from orthogan.config import RunConfig
-from orthogan.data import BatchStream, ImageCache
+from orthogan.data import BatchStream, ImageCache, pack
 from orthogan.errors import UserError
 from orthogan.files import aside
 from orthogan.game import regularizers
@@ -86,7 +87,7 @@ class Trainer:
         if config.bn_over == "batch":
             g.checkpoint_blocks = True  # type: ignore[assignment]
         self.ema = Ema(g, config.ema)
-        self.stream = BatchStream(cache, config.seed, config.data.mirror)
+        self.stream = BatchStream(cache, config.seed, config.data.mirror, config.network.resolution)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="orthogan-batches")
         self._read_ahead: tuple[int, Future[list[tuple[Tensor, Tensor]]]] | None = None
 
@@ -268,10 +269,10 @@ class Trainer:
         if not self.config.cadence.score_images or not self.fabric.is_global_zero:
             return None
         self.observer.told("computing the features of the real images")
+        whole = dataclasses.replace(self.config.data, random_crop=1.0)
+        cache = self.cache if whole == self.config.data else pack(whole, self.config.network.resolution)
         try:
-            return Scorer(
-                self.config.cadence.score_features, self.cache.images, self.cache.fingerprint, self.fabric.device
-            )
+            return Scorer(self.config.cadence.score_features, cache.checked, cache.fingerprint, self.fabric.device)
         except UserError as error:
             self.observer.told(f"training without scores: {error}")
             return None
