@@ -2,7 +2,11 @@
 
 import importlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import orthogan
 from orthogan.errors import UserError, is_out_of_memory, unknown
@@ -33,7 +37,10 @@ def usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 2 an error that the user can mend, 130 interrupted."""
+    """Run one command; returns the exit status: 0 done, 2 an error that the user can mend, 130 interrupted.
+
+    SIGTERM ends it with 143, wherever a command does not handle it itself.
+    """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
@@ -45,7 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         if argv[0] not in COMMANDS:
             raise unknown("command", argv[0], COMMANDS)
         command = importlib.import_module(f"orthogan.commands.{argv[0]}")
-        return int(command.main(argv[1:]))
+        with _leaving_on_sigterm():
+            return int(command.main(argv[1:]))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -66,3 +74,20 @@ def main(argv: list[str] | None = None) -> int:
         why = " ".join(str(error).split())[:200] or "MemoryError"
         print(f"error: not enough memory ({why}); ask for less at once, or end other programs", file=sys.stderr)
         return 2
+
+
+@contextmanager
+def _leaving_on_sigterm() -> Iterator[None]:
+    """SIGTERM as an exception, so that what is being written is cleared up on the way out."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

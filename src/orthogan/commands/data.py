@@ -1,6 +1,7 @@
-"""`orthogan data`: look at images before training on them, and clear the cache of decoded ones."""
+"""`orthogan data`: look at images before training on them; check and clear the cache of what was computed of them."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -10,16 +11,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from orthogan.data import DataReport, inspect_source, open_source
-from orthogan.data.cache import PackInfo, list_packs, packs_folder, remove_packs
+from orthogan.data import DataReport, Source, inspect_source, open_source
+from orthogan.data.cache import PackInfo, TornPack, list_packs, open_pack, packs_folder, remove_packs, set_aside
+from orthogan.data.partial import sweep
+from orthogan.errors import UserError
+from orthogan.files import cache_folder
+from orthogan.metrics import kept
 
 _SHOWN = 20
 """Rows of a table; --json has them all."""
+_NAMED = 3
+"""Duplicates of one image that its row names."""
+SMALL_PRESETS = {"small-32": 32, "small-64": 64}
+"""For images of any kind on a modest machine; the larger one where the images have its pixels."""
 
 
 def main(argv: list[str]) -> int:
     """Run `orthogan data ARGV`. Raises UserError for what the user can mend."""
-    commands: dict[str, Callable[..., Any]] = {"inspect": inspect, "clear": clear}
+    commands: dict[str, Callable[..., Any]] = {"inspect": inspect, "check": check, "clear": clear}
     return int(tyro.extras.subcommand_cli_from_dict(commands, prog="orthogan data", args=argv))
 
 
@@ -27,46 +36,106 @@ def inspect(
     src: Annotated[str, tyro.conf.Positional],
     resolution: int | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
-    unconditional: bool = False,
+    unconditional: Annotated[bool, tyro.conf.arg(name="data.unconditional", aliases=["--unconditional"])] = False,
 ) -> int:
     """Decode every image of a source and say what is there: classes, sizes, modes, duplicates, unreadable files, traps.
 
-    Ends with 1 when images are unreadable, since training would refuse them.
+    Ends with 1 when training would refuse the source as it is.
 
     Args:
         src: What you would give to --data: a folder, a zip, arrays, a Hugging Face folder, parquet, or digits.
         resolution: Side in pixels that you want to train at; images that are smaller are then warned of.
         as_json: Print the whole report as JSON.
-        unconditional: Ignore the labels that the data has.
+        unconditional: Ignore the labels that the data has, as training would under the same option.
     """
-    source = open_source(src, unconditional)
+    source, refusal = _open(src, unconditional)
     with _progress_bar() as bar:
         task = bar.add_task("decoding", total=len(source))
-        report = inspect_source(source, resolution, lambda done, total: bar.update(task, completed=done))
+        report = inspect_source(source, resolution, lambda done, total: bar.update(task, completed=done), None, refusal)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        _show(report, Console())
-    return 1 if report.unreadable else 0
+        console = Console()
+        _show(report, console)
+        command = train_command(report, resolution, unconditional)
+        _print(console, "to train on it:")
+        _print(console, f"  {command}")
+    return 1 if report.unreadable or report.refusal else 0
+
+
+def check() -> int:
+    """Read the whole cache and compare it with its sums. What changed on disk is named, and made anew when wanted.
+
+    Ends with 1 when anything did.
+    """
+    console = Console()
+    damaged = 0
+    sweep(packs_folder())
+    for info in list_packs():
+        try:
+            torn = open_pack(info.path).checked.torn()
+            reason = f"{len(torn)} images are not what was packed, the first is number {torn[0]}" if torn else ""
+        except TornPack as error:
+            reason = str(error)
+        if reason:
+            set_aside(info.path)
+            _print(console, f"torn: {info.path} ({info.source}): {reason}")
+        damaged += bool(reason)
+    for file in kept.kept():
+        if kept.read(file.path) is None:
+            kept.remove(file.path)
+            _print(console, f"torn: {file.path}: not what was written")
+            damaged += 1
+    _print(console, f"{damaged} torn in {cache_folder()}" if damaged else f"everything in {cache_folder()} is whole")
+    return 1 if damaged else 0
 
 
 def clear(keep_days: float = 0.0, dry_run: bool = False) -> int:
-    """List the decoded data sets in the cache and remove them; they are decoded again when needed.
+    """List what the cache holds and remove it: decoded data sets, what stopped packings left, features for scores.
+
+    All of it is computed again when needed. What is being written now stays.
 
     Args:
-        keep_days: Keep those used within so many days.
-        dry_run: Only list them.
+        keep_days: Keep what was used within so many days.
+        dry_run: Only list it.
     """
-    packs = [info for info in list_packs() if time.time() - info.last_used >= keep_days * 86400]
+    packs = [info for info in list_packs() if _unused_days(info.last_used) >= keep_days]
+    features = [file for file in kept.kept() if _unused_days(file.last_used) >= keep_days]
     console = Console()
-    _show_packs(packs, console)
-    total = sum(info.n_bytes for info in packs)
-    if dry_run:
-        console.print(f"{len(packs)} packs, {_size(total)}, would be removed from {packs_folder()}")
-        return 0
-    remove_packs(packs)
-    console.print(f"{len(packs)} packs, {_size(total)}, removed from {packs_folder()}")
+    _show_packs(packs, features, console)
+    total = sum(info.n_bytes for info in packs) + sum(file.n_bytes for file in features)
+    if not dry_run:
+        remove_packs(packs)
+        for file in features:
+            kept.remove(file.path)
+    told = f"{len(packs)} packs and {len(features)} files of features, {_size(total)},"
+    _print(console, f"{told} {'would be removed' if dry_run else 'removed'} from {cache_folder()}")
     return 0
+
+
+def train_command(report: DataReport, resolution: int | None, unconditional: bool) -> str:
+    """The line that trains a small preset on what was inspected, ready to be pasted."""
+    wanted = resolution or report.median_side
+    preset = next((name for name, side in reversed(SMALL_PRESETS.items()) if side <= wanted), "small-32")
+    words = ["orthogan", "train", preset, "--data", report.source]
+    words += ["--data.unconditional"] if unconditional or report.refusal else []
+    words += ["--data.skip-bad"] if report.unreadable else []
+    return shlex.join(words)
+
+
+def _open(src: str, unconditional: bool) -> tuple[Source, str]:
+    """The source, and why training would refuse it with its classes, if it would."""
+    try:
+        return open_source(src, unconditional), ""
+    except UserError as refusal:
+        if unconditional:
+            raise
+        # If it is not the classes that are wrong, this says again what is.
+        return open_source(src, True), str(refusal)
+
+
+def _unused_days(last_used: float) -> float:
+    return (time.time() - last_used) / 86400
 
 
 def _progress_bar() -> Progress:
@@ -76,16 +145,27 @@ def _progress_bar() -> Progress:
 
 def _show(report: DataReport, console: Console) -> None:
     kind = f"{len(report.classes)} classes" if report.classes else "no classes"
-    console.print(f"{report.source}: {report.images} images, {kind}", highlight=False, markup=False, soft_wrap=True)
+    _print(console, f"{report.source}: {report.images} images, {kind}")
     _show_counts(console, "class", report.classes)
     _show_counts(console, "size", report.sizes)
     _show_counts(console, "mode", report.modes)
     _show_rows(console, ("unreadable", "why"), [[name, why] for name, why in report.unreadable])
-    _show_rows(console, ("the same image as", "is also"), [[g[0], ", ".join(g[1:])] for g in report.duplicates])
+    _show_rows(console, ("the same image as", "is also"), [[g[0], _summed(g[1:])] for g in report.duplicates])
+    if report.refusal:
+        _print(console, f"training refuses this: {report.refusal}", "red")
     for warning in report.warnings:
-        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    if not report.warnings:
-        console.print("nothing to warn of", style="green")
+        _print(console, f"warning: {warning}", "yellow")
+    if not report.warnings and not report.refusal:
+        _print(console, "nothing to warn of", "green")
+
+
+def _summed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _print(console: Console, text: str, style: str | None = None) -> None:
+    console.print(_printable(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_counts(console: Console, what: str, counts: dict[str, int]) -> None:
@@ -104,13 +184,28 @@ def _show_rows(console: Console, titles: tuple[str, ...], rows: list[list[str]])
 
 
 def _plain(text: str) -> str:
-    return text.replace("[", r"\[")  # rich would read [...] as a style
+    return _printable(text).replace("[", r"\[")  # rich would read [...] as a style
 
 
-def _show_packs(packs: list[PackInfo], console: Console) -> None:
+def _printable(text: str) -> str:
+    """Names may hold bytes that are no text, and codes that would steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def _show_packs(packs: list[PackInfo], features: list[kept.Kept], console: Console) -> None:
     rows = [
         [info.source, str(info.images), str(info.resolution), _size(info.n_bytes), _date(info.last_used)]
         for info in packs
+    ]
+    rows += [
+        [
+            "features for scores" if file.whole else "(unfinished features)",
+            "",
+            "",
+            _size(file.n_bytes),
+            _date(file.last_used),
+        ]
+        for file in features
     ]
     _show_rows(console, ("source", "images", "resolution", "size", "last used"), rows)
 
