@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 from pictures import noise, truncated_jpeg, zipped
 from PIL import Image
+from process import Running
 
+from orthogan import data
 from orthogan.config import DataConfig
 from orthogan.data import open_source, pack
-from orthogan.data.cache import is_abandoned, list_packs, open_if_whole, packs_folder, remove_packs
+from orthogan.data.cache import list_packs, open_if_whole, packs_folder, remove_packs
 from orthogan.data.decode import Policy, square
 from orthogan.data.parallel import for_each_image
+from orthogan.data.partial import OWNER, is_abandoned, partial_folder
 from orthogan.errors import UserError
 
 
@@ -117,11 +120,26 @@ def flip_last_byte(path: Path) -> None:
     path.write_bytes(data)
 
 
+def reshape(path: Path) -> None:
+    array = np.load(path)
+    np.save(path, array.reshape(*array.shape, 1))
+
+
+def retype(path: Path) -> None:
+    np.save(path, np.load(path).astype(np.float64))
+
+
 @pytest.mark.parametrize(
     ("name", "harm"),
     [
         ("images.npy", cut),
         ("images.npy", Path.unlink),
+        ("images.npy", flip_last_byte),
+        ("images.npy", reshape),
+        ("labels.npy", reshape),
+        ("labels.npy", retype),
+        ("sums.npy", Path.unlink),
+        ("sums.npy", flip_last_byte),
         ("labels.npy", cut),
         ("labels.npy", Path.unlink),
         ("labels.npy", flip_last_byte),
@@ -135,7 +153,8 @@ def test_a_torn_pack_is_noticed_and_built_again(classes, cache_home, name, harm)
     harm(home / name)
     assert open_if_whole(home) is None
     progress = Count()
-    cache = pack(config(classes), 16, progress)
+    with pytest.warns(UserWarning, match=rf"{home.name} is torn \(.*{name}"):
+        cache = pack(config(classes), 16, progress)
     assert progress.calls
     assert np.array_equal(cache.images[4], noise(11))
     assert [path.name for path in cache_home.iterdir()] == [home.name]
@@ -146,6 +165,23 @@ def test_a_file_too_long_is_torn_too(classes):
     with (home / "images.npy").open("ab") as file:
         file.write(b"x")
     assert open_if_whole(home) is None
+
+
+def test_a_flipped_bit_of_a_large_pack_is_noticed_when_its_image_is_first_used(classes, monkeypatch):
+    monkeypatch.setattr("orthogan.data.cache.VERIFIED_WHOLE_BYTES", 0)
+    home = pack(config(classes), 16).path
+    flip_last_byte(home / "images.npy")
+    cache = pack(config(classes), 16)
+    assert np.array_equal(cache.checked[np.array([0, 3])], np.stack([noise(0), noise(10)]))
+    with pytest.raises(UserError, match=rf"{home}/images\.npy is damaged: image 4 of {classes} .*run the same again"):
+        cache.checked[np.array([3, 4])]
+    with pytest.raises(UserError, match="image 4"):
+        data.BatchStream(cache, 0, mirror=False).batch(0, 5)
+    progress = Count()
+    with pytest.warns(UserWarning, match="is torn"):
+        again = pack(config(classes), 16, progress)
+    assert progress.calls
+    assert np.array_equal(again.checked[np.array([4])][0], noise(11))
 
 
 # Unreadable images
@@ -353,17 +389,151 @@ def test_a_full_disk_is_told_before_decoding(classes, monkeypatch):
         pack(config(classes), 16)
 
 
-def test_what_killed_packers_left_is_cleared_and_what_is_written_stays(classes, cache_home):
-    for name, age in (("dead", 86400), ("alive", 60)):
-        folder = cache_home / f"{name}.partial-1"
+LIMITED = """
+import errno, os, resource, sys
+from orthogan import cli
+from orthogan.config import DataConfig
+from orthogan.data import pack, rows
+
+def full(self, index, row):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+if sys.argv[2] == "late":  # where the system cannot reserve, or breaks its word
+    rows.RowWriter.write = full
+else:
+    # No file may then grow as large as the array; a full disk refuses the same calls.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+
+class Command:
+    @staticmethod
+    def main(argv):
+        pack(DataConfig(source=argv[0]), 64, workers=int(argv[1]))
+
+if __name__ == "__main__":
+    cli.importlib.import_module = lambda name: Command
+    sys.exit(cli.main(["train", sys.argv[1], sys.argv[3]]))
+"""
+
+
+@pytest.mark.parametrize(("when", "workers"), [("reserving", 1), ("late", 1), ("late", 2)])
+def test_a_disk_that_takes_no_more_is_one_line(classes, tmp_path, cache_home, when, workers):
+    script = tmp_path / "limited.py"
+    script.write_text(LIMITED)
+    words = [sys.executable, str(script), str(classes), when, str(workers)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: the packed images cannot be written to {cache_home} (")
+    assert "set ORTHOGAN_CACHE" in line
+    assert list(cache_home.iterdir()) == []
+
+
+def test_space_is_reserved_before_decoding(classes, cache_home):
+    def blocks(done, total):
+        (array,) = cache_home.glob("*/images.npy")
+        assert array.stat().st_blocks * 512 >= 5 * 512 * 512 * 3
+
+    pack(config(classes), 512, blocks)
+
+
+def test_what_a_killed_packer_left_is_cleared_at_once_and_what_is_written_stays(classes, tmp_path, cache_home):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED.replace("workers=2", "workers=1"))
+    done = subprocess.run([sys.executable, str(script), str(classes)], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (dead,) = cache_home.iterdir()
+    assert is_abandoned(dead)
+    assert [info.path for info in list_packs()] == [dead]
+    with partial_folder(cache_home / "other") as alive:
+        assert not is_abandoned(alive)
+        kept = pack(config(classes), 16).path.name
+        assert {path.name for path in cache_home.iterdir()} == {alive.name, kept}
+        assert [info.path.name for info in list_packs()] == [kept]
+    assert [path.name for path in cache_home.iterdir()] == [kept]
+
+
+def test_of_another_machine_s_packing_only_long_silence_tells(cache_home):
+    for name, age in (("dead", 86400), ("perhaps", 60)):
+        folder = cache_home / f"{name}.partial-another0-1"
         folder.mkdir(parents=True)
+        (folder / OWNER).touch()
         (folder / "images.npy").write_bytes(b"x")
-        for path in (folder / "images.npy", folder):
+        for path in (*folder.iterdir(), folder):
             os.utime(path, (time.time() - age,) * 2)
-    assert is_abandoned(cache_home / "dead.partial-1")
-    assert [info.path.name for info in list_packs()] == ["dead.partial-1"]
-    kept = pack(config(classes), 16).path.name
-    assert {path.name for path in cache_home.iterdir()} == {"alive.partial-1", kept}
+    assert is_abandoned(cache_home / "dead.partial-another0-1")
+    assert not is_abandoned(cache_home / "perhaps.partial-another0-1")
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """A source that takes tens of seconds: links to one picture of 64 megapixels."""
+    root = tmp_path / "slow"
+    root.mkdir()
+    Image.new("L", (8192, 8192)).save(root / "0.png")
+    for i in range(1, 60):
+        (root / f"{i}.png").symlink_to(root / "0.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "digits", "--out", "run", "--data"], ["evaluate", "slow", "--resolution", "32", "--against"]]
+)
+def test_sigterm_while_packing_clears_up(slow, tmp_path, cache_home, words):
+    running = Running(*words, slow, cwd=tmp_path)
+    until(lambda: list(cache_home.glob("*.partial-*/images.npy")), running)
+    os.kill(running.process.pid, signal.SIGTERM)
+    done = running.wait(20)
+    assert done.status == 128 + signal.SIGTERM, done.err
+    assert "Traceback" not in done.err
+    assert list(cache_home.iterdir()) == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_sigterm_ends_an_inspection(slow):
+    running = Running("data", "inspect", slow)
+    time.sleep(0.5)
+    os.kill(running.process.pid, signal.SIGTERM)
+    done = running.wait(20)
+    assert (done.status, done.err.strip()) == (143, "")
+
+
+def until(happened, running, seconds=30):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert running.process.is_alive(), running.err.read_text()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+STOPPED = """
+import sys, time
+from orthogan.data import open_source
+from orthogan.data.parallel import for_each_image
+
+class Slow:
+    def __call__(self, source, index):
+        time.sleep(0.05)
+
+if __name__ == "__main__":
+    began = time.monotonic()
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    try:
+        for_each_image(open_source(sys.argv[1]), Slow(), stop, workers=2)
+    except KeyboardInterrupt:
+        print(time.monotonic() - began)
+"""
+
+
+def test_a_stopped_packing_does_not_wait_for_the_images_that_were_handed_out(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((256, 8, 8, 3), np.uint8))
+    script = tmp_path / "stopped.py"
+    script.write_text(STOPPED)
+    words = [sys.executable, str(script), str(tmp_path / "a.npy")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert float(done.stdout) < 64 * 0.05 * 1.8  # one chunk, not two
 
 
 def test_where_the_cache_lies(monkeypatch, tmp_path):

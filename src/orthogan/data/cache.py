@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from orthogan.data.partial import PARTIAL, is_abandoned
-from orthogan.data.source import Source, digest_of
+from orthogan.data.source import Source, digest_of, reason_of
 from orthogan.errors import UserError
 from orthogan.files import cache_folder
 
@@ -130,17 +130,25 @@ def open_pack(home: Path) -> ImageCache:
         return _open(home)
     except TornPack:
         raise
-    except FileNotFoundError as error:
-        raise TornPack(f"{Path(error.filename).name} is missing") from None
     except Exception as error:  # damaged files raise anything
-        raise TornPack(f"{type(error).__name__}: {error}") from None
+        raise TornPack(f"meta.json: {reason_of(error)}") from None
+
+
+def _load(path: Path, **how: Any) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(path, **how)
+    except FileNotFoundError:
+        raise TornPack(f"{path.name} is missing") from None
+    except Exception as error:  # damaged files raise anything
+        raise TornPack(f"{path.name}: {reason_of(error)}") from None
+    return array
 
 
 def _open(home: Path) -> ImageCache:
     meta = _read_meta(home)
-    images = np.load(home / "images.npy", mmap_mode="r")
-    sums = np.load(home / "sums.npy")
-    labels = np.load(home / "labels.npy") if meta["class_names"] else None
+    images = _load(home / "images.npy", mmap_mode="r")
+    sums = _load(home / "sums.npy")
+    labels = _load(home / "labels.npy") if meta["class_names"] else None
     n, side = meta["count"], meta["resolution"]
     for name, array, dtype, shape in (
         ("images.npy", images, np.uint8, (n, side, side, 3)),
@@ -182,6 +190,8 @@ def write_meta(
 
 def _read_meta(home: Path) -> dict[str, Any]:
     """What meta.json says, or TornPack where it is not what was written."""
+    if not (home / "meta.json").is_file():
+        raise TornPack("meta.json is missing")
     saved = json.loads((home / "meta.json").read_text())
     meta: dict[str, Any] = saved["meta"]
     if digest_of(meta) != saved["digest"]:
