@@ -1,9 +1,10 @@
 """What the command line shows: progress, tables, the last word. Only this and the commands print."""
 
-import sys
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -162,5 +163,11 @@ def amount(value: float, unit: str) -> str:
     return f"{value:.0f} {unit}"
 
 
-def fail(text: str) -> None:
-    errors.print(f"[bold red]error:[/] {text}" if sys.stderr.isatty() else f"error: {text}", markup=sys.stderr.isatty())
+def quoted(path: str | Path) -> str:
+    """A path as a shell reads it back, whatever characters are in it."""
+    return shlex.quote(str(path))
+
+
+def command(*words: object) -> str:
+    """`orthogan WORDS...` to be pasted into a shell. Print it on `console`, which never wraps, with markup=False."""
+    return shlex.join(["orthogan", *map(str, words)])
