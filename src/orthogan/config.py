@@ -158,6 +158,8 @@ class CadenceConfig:
     """Draw the sheet of fixed latents every so many images; 0 never."""
     checkpoint_images: int = 200_000
     """Save everything every so many images."""
+    first_images: int = 1_000
+    """Log, draw and save early as well, after so many images and each doubling of it below the three above; 0 not."""
     keep_last: int = 3
     """Checkpoints kept beside the best one."""
     score_images: int = 0
@@ -170,7 +172,7 @@ class CadenceConfig:
     def __post_init__(self) -> None:
         for name in ("log_images", "checkpoint_images", "keep_last", "score_samples"):
             require(getattr(self, name) > 0, f"cadence.{name}", getattr(self, name), "must be positive")
-        for name in ("sheet_images", "score_images"):
+        for name in ("sheet_images", "first_images", "score_images"):
             require(getattr(self, name) >= 0, f"cadence.{name}", getattr(self, name), "must not be negative")
 
 
@@ -264,12 +266,13 @@ def check_stabilizer(config: "RunConfig[Any]") -> None:
 
 
 def may_change_on_resume(config: "RunConfig[Any]") -> tuple[str, ...]:
-    """Beginnings of the paths that `orthogan resume` accepts a new value for: cadences, and the length.
+    """Beginnings of the paths that `orthogan resume` accepts a new value for: cadences, place of the data, length.
 
-    Not the length of a run whose steps depend on it: by a falling learning rate, or by an annealed latent.
+    Not the length of a run whose steps depend on it: by a falling learning rate, or by an annealed latent. That the
+    data is the same is decided by its fingerprint.
     """
     depends = config.optimizer.decay_from_images is not None or config.network.latent == "annealed-normal"
-    return ("cadence.",) if depends else ("images", "cadence.")
+    return ("cadence.", "data.source") if depends else ("images", "cadence.", "data.source")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -46,6 +46,36 @@ def digits() -> Run:
     )
 
 
+def small_32() -> Run:
+    """A small BigGAN at 32 px for a folder of one's own, with or without classes, on a processor: ours."""
+    return override(
+        digits(),
+        {
+            "network.n_classes": 0,
+            "data.source": "",
+            "ema.decay": 0.995,
+            "cadence.log_images": 2_000,
+            "cadence.sheet_images": 16_000,
+            "cadence.checkpoint_images": 16_000,
+            "images": 160_000,
+        },
+    )
+
+
+def small_64() -> Run:
+    """A small BigGAN at 64 px for a folder of one's own, with or without classes, on a processor or a GPU: ours."""
+    return override(
+        small_32(),
+        {
+            "network.resolution": 64,
+            "network.g_channels": (8, 8, 4, 2, 1),
+            "network.d_channels": (1, 2, 4, 8, 8),
+            "network.d_downs": 4,
+            "network.dim_z": 80,
+        },
+    )
+
+
 def biggan_128() -> Run:
     """BigGAN at 128 px, last of its kind in the paper's Table 1 (ch 96, batch 2048): P; the average starts as in A."""
     return RunConfig(
@@ -393,6 +423,8 @@ _PLAIN = {"shared_embedding": False, "skip_z": False, "dim_z": 128}
 
 PRESETS: dict[str, Callable[[], Run]] = {
     "digits": digits,
+    "small-32": small_32,
+    "small-64": small_64,
     "biggan-32": biggan_32,
     "biggan-32-studiogan": biggan_32_studiogan,
     "biggan-64": biggan_64,

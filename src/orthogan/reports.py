@@ -1,6 +1,8 @@
 """What the command line shows: progress, tables, the last word. Only this and the commands print."""
 
+import os
 import shlex
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -21,25 +23,33 @@ QUIET_SECONDS = 15.0
 """Pause between lines of progress where there is no terminal."""
 
 
+ROOMY, NARROW = 110, 90
+"""Columns of a terminal below which the losses, and then the bar, are left out; the time left stays."""
+
+
 class TrainingView(Observer):
     """A bar with images, speed, losses and the time left; or a line now and then where there is no terminal."""
 
-    def __init__(self, total: int):
-        self.total = total
+    def __init__(self, total: int, step: int):
+        """`total` images in all, `step` in one step."""
+        self.total, self.step = total, step
         self.first: int | None = None
         self.began = self.last_line = time.monotonic()
-        self.bar = Progress(
+        columns: list[ProgressColumn] = [
             TextColumn("training"),
-            BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("images  {task.fields[speed]}  {task.fields[losses]}  left"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.task = self.bar.add_task("training", total=total, speed="", losses="")
+            TextColumn("images  {task.fields[speed]}"),
+            TextColumn("{task.fields[left]} left"),
+        ]
+        if console.width >= ROOMY:
+            columns.insert(-1, TextColumn("{task.fields[losses]}"))
+        if console.width >= NARROW:
+            columns.insert(1, BarColumn(bar_width=24))
+        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.task = self.bar.add_task("training", total=total, speed="", losses="", left="?")
 
     def __enter__(self) -> "TrainingView":
+        self.began = self.last_line = time.monotonic()
         self.bar.start()
         return self
 
@@ -49,19 +59,25 @@ class TrainingView(Observer):
     def stepped(self, images: int, stats: dict[str, float]) -> None:
         now = time.monotonic()
         if self.first is None:
-            # Speed and time left are reckoned from the end of the first step, which is slower than the rest.
+            # The first step is slower than the rest: the speed is reckoned from its end as soon as there is another.
+            speed = self.step / max(now - self.began, 1e-9)
             self.first, self.began = images, now
-        speed = (images - self.first) / max(now - self.began, 1e-9)
+        else:
+            speed = (images - self.first) / max(now - self.began, 1e-9)
         losses = f"D {stats['d_loss']:.3f} G {stats['g_loss']:.3f}"
-        told = f"{speed:.0f}/s" if images > self.first else ""
-        self.bar.update(self.task, completed=images, speed=told, losses=losses)
+        told = f"{speed:.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
+        left = duration(max(0, self.total - images) / speed)
+        self.bar.update(self.task, completed=images, speed=told, losses=losses, left=left)
         if not console.is_terminal and now - self.last_line > QUIET_SECONDS:
             self.last_line = now
-            left = (self.total - images) / speed if speed else 0.0
-            console.print(f"{images}/{self.total} images  {told}  {losses}  {left:.0f} s left")
+            console.print(f"{images}/{self.total} images  {told}  {losses}  {left} left")
 
     def told(self, text: str) -> None:
         console.print(text, markup=False)
+
+    def stopping(self) -> None:
+        # Past the console and its locks: the signal may have come in the middle of its printing.
+        os.write(sys.stderr.fileno(), b"\nfinishing this step, then saving; Ctrl-C again leaves at once\n")
 
 
 class StudyView:
@@ -79,13 +95,12 @@ class StudyView:
         self.bar = Progress(
             TextColumn("{task.fields[runs]} runs"),
             BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f} %  left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[left]} left"),
             TextColumn("{task.fields[now]}", style="dim"),
             console=console,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task("study", total=self.work, runs=f"{self.done_runs}/{total_runs}", now="")
+        self.task = self.bar.add_task("study", total=self.work, runs=f"{self.done_runs}/{total_runs}", now="", left="?")
 
     def __enter__(self) -> "StudyView":
         self.bar.start()
@@ -110,12 +125,12 @@ class StudyView:
         done = self.finished + sum(share * self.left[name][1] for name, share in shares.items())
         runs = f"{self.done_runs}/{self.total_runs}"
         now = ", ".join(f"{name} {share:.0%}" if share < 1 else f"{name} scoring" for name, share in shares.items())
-        self.bar.update(self.task, completed=done, runs=runs, now=now)
         since = time.monotonic()
+        left = duration((since - self.began) * (self.work - done) / done) if done else "?"
+        self.bar.update(self.task, completed=done, runs=runs, now=now, left=left)
         if not console.is_terminal and since - self.last_line > QUIET_SECONDS and done:
             self.last_line = since
-            minutes = (since - self.began) * (self.work - done) / done / 60
-            console.print(f"{runs} runs  {done / self.work:.0%}  {minutes:.0f} min left  {now}", markup=False)
+            console.print(f"{runs} runs  {done / self.work:.0%}  {left} left  {now}", markup=False)
 
 
 @contextmanager
@@ -161,6 +176,24 @@ def amount(value: float, unit: str) -> str:
         if value >= factor:
             return f"{value / factor:.2f} {prefix}{unit}"
     return f"{value:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """30 -> '30 s', 4000 -> '1 h 07 min', 300000 -> '3 days 11 h': two units at most."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours = round(seconds / 3600)
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{hours // 24} days {hours % 24} h"
+
+
+def warn(text: str) -> None:
+    """A line about something that will not stop the work."""
+    console.print(f"warning: {text}", style="yellow", markup=False)
 
 
 def quoted(path: str | Path) -> str:

@@ -11,8 +11,9 @@ from filelock import BaseFileLock, FileLock, Timeout
 from lightning_fabric import Fabric
 
 from orthogan import presets, runtime
-from orthogan.config import RunConfig, differences, may_change_on_resume, override, require
+from orthogan.config import CadenceConfig, RunConfig, differences, may_change_on_resume, override, require
 from orthogan.data import ImageCache, pack
+from orthogan.data.sources import NAMED
 from orthogan.errors import UserError, unknown
 from orthogan.files import writing
 from orthogan.game.latents import PRIORS
@@ -36,16 +37,24 @@ def check_names(config: RunConfig[Any]) -> None:
         raise unknown("loss", config.loss, LOSSES)
     if config.network.latent not in PRIORS:
         raise unknown("latent", config.network.latent, PRIORS)
-    cadence = config.cadence
-    if cadence.score_images and cadence.score_features not in weights.NETWORKS:
+    if config.cadence.score_images:
+        check_scores(config.cadence)
+
+
+def check_scores(cadence: CadenceConfig) -> None:
+    """Refuse scores whose network, packages or weights are missing, and too few images for one."""
+    if cadence.score_features not in weights.NETWORKS:
         raise unknown("cadence.score_features", cadence.score_features, weights.NETWORKS)
     rule = f"scores need at least {MIN_IMAGES} images"
-    enough = not cadence.score_images or cadence.score_samples >= MIN_IMAGES
-    require(enough, "cadence.score_samples", cadence.score_samples, rule)
+    require(cadence.score_samples >= MIN_IMAGES, "cadence.score_samples", cadence.score_samples, rule)
+    try:
+        weights.locate(cadence.score_features)
+    except UserError as error:
+        raise UserError(f"{error}; or train without scores: --cadence.score-images 0") from error
 
 
 def resolve(config: RunConfig[Any], preset: str, n_classes: int, device: torch.device) -> RunConfig[Any]:
-    """Fill in what depends on the data and the machine: number of classes, precision.
+    """Fill in what depends on the data and the machine: number of classes, precision, the whole path of the source.
 
     Raises `UserError` if the number of classes was set by hand to something that the data does not have.
     """
@@ -56,7 +65,13 @@ def resolve(config: RunConfig[Any], preset: str, n_classes: int, device: torch.d
             f"network.n_classes={asked}, but the data has {n_classes} classes; leave the setting out to take the data's"
         )
     precision = runtime.resolve_precision(config.precision, device)
-    return override(config, {"network.n_classes": n_classes, "precision": precision})
+    source = whole_path(config.data.source)
+    return override(config, {"network.n_classes": n_classes, "precision": precision, "data.source": source})
+
+
+def whole_path(source: str) -> str:
+    """A source as a run written here can be resumed from elsewhere; names such as `digits` stay."""
+    return source if source in NAMED or not source else str(Path(source).expanduser().absolute())
 
 
 def load_data(config: RunConfig[Any], progress: Progress | None = None) -> ImageCache:
@@ -79,9 +94,23 @@ def refuse_existing(folder: Path) -> None:
         )
 
 
+def refuse_inside_data(folder: Path, source: str) -> None:
+    """Refuse a run folder that is the data or lies in it, where its sheets would be trained on."""
+    if source in NAMED or not source:
+        return
+    data, out = Path(source).expanduser().resolve(), folder.resolve()
+    if data in (out, *out.parents):
+        raise UserError(f"out={str(folder)!r} is in the data, {source!r}: choose a folder beside it by --out")
+
+
+def nearest_existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
 def check_writable(folder: Path) -> None:
     """Refuse a place that cannot be written before hours of decoding, not after."""
-    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    require(folder.is_dir() or not folder.exists(), "out", str(folder), "is a file; name a folder")
+    nearest = nearest_existing(folder)
     if not os.access(nearest, os.W_OK):
         raise UserError(f"out={str(folder)!r}: {nearest} cannot be written; choose another place")
 
@@ -94,6 +123,7 @@ def start(
     Raises `UserError` if the folder holds a run, or another process begins one in it.
     """
     check_names(config)
+    refuse_inside_data(folder, config.data.source)
     check_writable(folder)
     fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
     with _locked(fabric, folder) as lock:
@@ -111,8 +141,8 @@ def resume(
 ) -> Trainer:
     """A trainer where the newest whole checkpoint stands, or at step 0 if the run was stopped before its first one.
 
-    `config` may differ from the run's own in length and cadences; anything else is refused with all differences.
-    Raises `UserError` for that, for changed data, and while another process trains the run.
+    `config` may differ from the run's own in length, cadences and the data's place; anything else is refused with all
+    differences. Raises `UserError` for that, for changed data, and while another process trains the run.
     """
     check_names(config)
     fabric = make_fabric(config.precision, device)
@@ -120,7 +150,9 @@ def resume(
     with _locked(fabric, folder) as lock:
         newest, complaints = of_first(fabric, lambda: _where_to_go_on(folder, config))
         preset = of_first(fabric, lambda: read_preset(folder))
-        trainer = Trainer(config, _load_on_all(fabric, config, progress), folder, fabric, observer, preset, lock)
+        cache = _load_on_all(fabric, config, progress)
+        check_classes(config, cache)
+        trainer = Trainer(config, cache, folder, fabric, observer, preset, lock)
         for complaint in complaints if fabric.is_global_zero else ():
             observer.told(f"skipped: {complaint}")
         if newest is not None:
@@ -138,6 +170,8 @@ def _where_to_go_on(folder: Path, config: RunConfig[Any]) -> tuple[Path | None, 
     if checkpoint.numbered(folder / "checkpoints"):
         newest, complaints = checkpoint.newest(folder / "checkpoints")
     refuse_changes(newest.header.config if newest else read_config(folder), config)
+    if newest:
+        refuse_shorter(newest.header, config)
     return newest.path if newest else None, complaints
 
 
@@ -191,6 +225,12 @@ def _unlock(lock: BaseFileLock, folder: Path) -> None:
         lock.release()
 
 
+def check_classes(config: RunConfig[Any], cache: ImageCache) -> None:
+    """Data of other classes than the run's; the fingerprint says the rest once there is a checkpoint."""
+    rule = f"has {cache.n_classes} classes, and this run was begun with {config.network.n_classes}; give its own data"
+    require(cache.n_classes == config.network.n_classes, "data.source", config.data.source, rule)
+
+
 def refuse_changes(trained: RunConfig[Any], config: RunConfig[Any]) -> None:
     """Compare with what the newest checkpoint was trained with, or with the run's own file before the first one."""
     changed = [d for d in differences(trained, config) if not d[0].startswith(may_change_on_resume(trained))]
@@ -201,6 +241,13 @@ def refuse_changes(trained: RunConfig[Any], config: RunConfig[Any]) -> None:
             "put them back, or start a new run with `orthogan train`; cadences may change, and the length (images) "
             "unless the learning rate or the latent depends on it"
         )
+
+
+def refuse_shorter(stands: checkpoint.Header, config: RunConfig[Any]) -> None:
+    """A new length that the run has passed already."""
+    kept = config.images == stands.config.images
+    rule = f"the run already stands at {stands.images:,} images; give more, or leave it out"
+    require(kept or config.images >= stands.images, "images", config.images, rule)
 
 
 def _load_on_all(fabric: Fabric, config: RunConfig[Any], progress: Progress) -> ImageCache:

@@ -1,6 +1,7 @@
 """What this machine is: device, precision, versions."""
 
 import importlib.metadata
+import os
 import subprocess
 from pathlib import Path
 
@@ -42,6 +43,33 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """The context in which a network runs at a resolved precision."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free: on the GPU, or on this machine within its container; None if nobody tells."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    told = [_available_memory(), _container_limit()]
+    return min((n for n in told if n is not None), default=None)
+
+
+def _available_memory() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # not Linux: what is installed, then
+        names = getattr(os, "sysconf_names", {})
+        known = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None
+
+
+def _container_limit() -> int | None:
+    """What is left below the limit of a control group, of version 2."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # none, or "max"
+        return None
 
 
 def versions() -> dict[str, str]:

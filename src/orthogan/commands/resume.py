@@ -1,6 +1,6 @@
 """`orthogan resume RUN`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,41 +9,89 @@ import tyro
 from orthogan import runs, runtime
 from orthogan.commands.options import expand, parse, run_type
 from orthogan.commands.train import train
-from orthogan.config import RunConfig
+from orthogan.config import CadenceConfig, RunConfig
+from orthogan.data.sources import NAMED
 from orthogan.errors import UserError
-from orthogan.reports import TrainingView, console, counting
+from orthogan.reports import TrainingView, command, console, counting, warn
+from orthogan.training.cadence import never
 from orthogan.training.logs import read_config
 
 USAGE = """usage: orthogan resume RUN [options]
 
 Goes on from the newest whole checkpoint, bit for bit as if the run had never stopped (on a CPU).
-Length and cadences may change: orthogan resume RUN --images 500000 --cadence.checkpoint-images 10000"""
+Length and cadences may change: orthogan resume RUN --images 500000 --cadence.checkpoint-images 10000
+Data that has moved:            orthogan resume RUN --data NEW/PLACE"""
+
+MAY_CHANGE = ("--images", "--cadence.", "--data.source", "--device", "-h", "--help")
+"""Beginnings of the options that `--help` tells."""
 
 
 def options_of(config: RunConfig[Any]) -> type:
-    settings: Any = run_type(config)
+    """What may change."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Data:
+        source: str = config.data.source
+        """Where the data is now, short --data; it must be the same images."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
-        run: Annotated[settings, tyro.conf.arg(name="")]
+        images: int = config.images
+        """Length of the run in real images; fixed where the learning rate or the latent depends on it."""
+        data: Data = Data()
+        cadence: CadenceConfig = config.cadence
         device: str | None = None
         """cpu, cuda or cuda:1; the GPU if there is one."""
 
     return Options
 
 
+def every_option_of(config: RunConfig[Any]) -> type:
+    """All settings of a run: what may not change is then refused by its name and values."""
+    settings: Any = run_type(config)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        run: Annotated[settings, tyro.conf.arg(name="")]
+        device: str | None = None
+
+    return Options
+
+
+def read_options(folder: Path, config: RunConfig[Any], words: list[str]) -> tuple[RunConfig[Any], str | None]:
+    """The run's configuration with what the words change, and the device."""
+    named = [word for word in words if word.startswith("-")]
+    if all(word.startswith(MAY_CHANGE) for word in named):
+        few = options_of(config)
+        given = parse(few, words, f"resume {folder}", "Go on with a run.", few())
+        data = replace(config.data, source=runs.whole_path(given.data.source))
+        return replace(config, images=given.images, data=data, cadence=given.cadence), given.device
+    every = every_option_of(config)
+    options = parse(every, words, f"resume {folder}", "Go on with a run.", every(run=config))
+    return options.run, options.device
+
+
 def main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         console.print(USAGE, markup=False)
         return 0
-    folder, words = Path(argv[0]), argv[1:]
+    folder, words = Path(argv[0]), expand(argv[1:])
     if not runs.is_run(folder):
         raise UserError(f"{folder} is not the folder of a run: it has no config.json; start one with `orthogan train`")
-    config = read_config(folder)
-    cls = options_of(config)
-    options = parse(cls, expand(words), f"resume {folder}", "Go on with a run.", cls(run=config))
-    view = TrainingView(options.run.images)
-    device = runtime.pick_device(options.device)
+    config, wanted = read_options(folder, read_config(folder), words)
+    check_place(folder, config.data.source)
+    device = runtime.pick_device(wanted)
+    view = TrainingView(config.images, config.images_per_step)
     with counting("reading images") as progress:
-        trainer = runs.resume(folder, options.run, view, device, progress)
+        trainer = runs.resume(folder, config, view, device, progress)
+    if trainer.fabric.is_global_zero:
+        for text in never(config):
+            warn(text)
     return train(trainer, view)
+
+
+def check_place(folder: Path, source: str) -> None:
+    """Data that is not where it was."""
+    if source not in NAMED and not Path(source).expanduser().exists():
+        way_out = command("resume", folder, "--data", "NEW/PLACE")
+        raise UserError(f"data.source={source!r} is not there any more; if it has moved: {way_out}")

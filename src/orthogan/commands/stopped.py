@@ -2,6 +2,7 @@
 
 from orthogan.errors import is_out_of_memory
 from orthogan.files import CannotWrite
+from orthogan.reports import command
 from orthogan.training import checkpoint
 from orthogan.training.launch import is_lost_process
 from orthogan.training.steps import NonFiniteError
@@ -25,7 +26,7 @@ def why(trainer: Trainer, error: BaseException) -> str | None:
 
 
 def _again(trainer: Trainer) -> str:
-    return f"`orthogan resume {trainer.folder}`"
+    return f"`{command('resume', trainer.folder)}`"
 
 
 def _good(trainer: Trainer) -> str:

@@ -1,21 +1,21 @@
 """`orthogan train PRESET --data SOURCE`."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 
 from orthogan import presets, runs, runtime
 from orthogan.commands import stopped
+from orthogan.commands.forecast import dry_run, is_first, tell_before
 from orthogan.commands.options import SHORTENED, expand, parse, run_type
-from orthogan.commands.presets import show
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite
-from orthogan.reports import TrainingView, amount, console, counting, table
-from orthogan.training.estimate import estimate
+from orthogan.reports import TrainingView, command, console, counting, quoted
+from orthogan.training.cadence import follow_length
 from orthogan.training.launch import leave_together
 from orthogan.training.steps import NonFiniteError
 from orthogan.training.trainer import Trainer
@@ -23,6 +23,7 @@ from orthogan.training.trainer import Trainer
 USAGE = """usage: orthogan train PRESET --data SOURCE [options]
 
 Trains a preset on a folder, a zip, arrays, a Hugging Face data set, or the word digits.
+For images of your own start with small-32 or small-64, and look first: orthogan data inspect SOURCE
 The options of a preset:  orthogan train PRESET --help
 The presets:              orthogan presets"""
 
@@ -39,7 +40,7 @@ def options_of(config: RunConfig[Any]) -> type:
         device: str | None = None
         """cpu, cuda or cuda:1; the GPU if there is one."""
         dry_run: bool = False
-        """Print what would run, with parameters, arithmetic and memory, and stop."""
+        """Print what would run, with arithmetic, memory, disk and time, and stop."""
 
     return Options
 
@@ -51,18 +52,36 @@ def main(argv: list[str]) -> int:
     if argv[0].startswith("-"):
         raise UserError(f"name a preset first, as in `orthogan train digits {' '.join(argv)}`; see `orthogan presets`")
     name, *words = argv
-    config = presets.get(name)
+    words = expand(words)
+    preset = presets.get(name)
+    config = at_length(preset, words)
     cls = options_of(config)
-    options = parse(cls, expand(words), f"train {name}", f"{presets.describe(name)}\n{SHORTENED}", cls(run=config))
+    options = parse(cls, words, f"train {name}", f"{presets.describe(name)}\n{SHORTENED}", cls(run=config))
     device = runtime.pick_device(options.device)
     folder = options.out or Path("runs") / name
     if options.dry_run:
-        return dry_run(options.run, name, device)
+        return dry_run(options.run, preset, name, folder, device)
     runs.refuse_existing(folder)
-    view = TrainingView(options.run.images)
+    runs.refuse_inside_data(folder, options.run.data.source)
+    runs.check_names(options.run)
+    if is_first():
+        tell_before(options.run, preset)
+    view = TrainingView(options.run.images, options.run.images_per_step)
     with counting("reading images") as progress:
         trainer = runs.start(options.run, name, folder, view, device, progress)
     return train(trainer, view)
+
+
+def at_length(preset: RunConfig[Any], words: list[str]) -> RunConfig[Any]:
+    """The preset with what depends on the length as it fits the length that the words ask for."""
+    images, batch, d_steps = (number(words, name) for name in ("--images", "--batch", "--d-steps"))
+    return follow_length(preset, images or preset.images, batch or preset.batch, d_steps or preset.d_steps)
+
+
+def number(words: list[str], option: str) -> int | None:
+    """What follows an option, where it is a positive number; what is wrong with others is told by the parser."""
+    given = [value for word, value in itertools.pairwise(words) if word.replace("_", "-") == option]
+    return int(given[-1]) if given and given[-1].isdecimal() and int(given[-1]) else None
 
 
 def train(trainer: Trainer, view: TrainingView) -> int:
@@ -81,35 +100,13 @@ def train(trainer: Trainer, view: TrainingView) -> int:
     if not trainer.fabric.is_global_zero:
         return 0
     if not finished:
-        console.print(f"stopped at {trainer.images} images; go on with\n  orthogan resume {folder}", markup=False)
+        console.print(f"stopped at {trainer.images} images; go on with\n  {command('resume', folder)}", markup=False)
         return 128 + trainer.stopped_by if trainer.stopped_by else 0
     console.print(
         f"trained {trainer.images - begun} images; the run is in {folder}\n"
-        f"  orthogan sample {folder} -n 64 --out {folder}/samples\n"
-        f"  orthogan evaluate {folder} --against {trainer.config.data.source}\n"
-        f"  tensorboard --logdir {folder}/curves",
+        f"  {command('sample', folder, '-n', 64, '--out', folder / 'samples')}\n"
+        f"  {command('evaluate', folder, '--against', trainer.config.data.source)}\n"
+        f"  tensorboard --logdir {quoted(folder / 'curves')}",
         markup=False,
     )
-    return 0
-
-
-def dry_run(config: RunConfig[Any], name: str, device: torch.device) -> int:
-    """Print the resolved configuration and what it needs, without training."""
-    if config.data.source:
-        with counting("reading images") as progress:
-            cache = runs.load_data(config, progress)
-        config = runs.resolve(config, name, cache.n_classes, device)
-    precision = runtime.resolve_precision(config.precision, device)
-    needs = estimate(config, precision, device)
-    show(config, "configuration")
-    rows = [
-        ["parameters of G", f"{needs.g_parameters:,}"],
-        ["parameters of D", f"{needs.d_parameters:,}"],
-        ["arithmetic of an image through G", amount(needs.g_flops, "FLOP")],
-        ["arithmetic of an image through D", amount(needs.d_flops, "FLOP")],
-        ["arithmetic of a step, a real image", amount(needs.step_flops, "FLOP")],
-        [f"memory at the peak ({precision})", amount(needs.peak_bytes, "B")],
-        ["images", f"{config.images:,} in {-(-config.images // config.images_per_step):,} steps"],
-    ]
-    table("needs of one process", ["what", "how much"], rows)
     return 0

@@ -93,6 +93,7 @@ def cadence(options: StudyOptions, images: int) -> CadenceConfig:
         log_images=max(1, images // 20),
         sheet_images=images,
         checkpoint_images=images,
+        first_images=0,
         keep_last=1,
         score_images=images,
         score_features=options.features,

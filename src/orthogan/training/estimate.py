@@ -1,10 +1,9 @@
-"""What a run will need, before it runs: parameters, arithmetic, memory.
+"""What a run will need, before it runs: parameters, arithmetic, memory, disk.
 
 One step is traced on fake tensors, which have shapes but no contents, while every storage that lives is counted.
 """
 
 import weakref
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from orthogan import runtime
 from orthogan.config import RunConfig
-from orthogan.game.losses import LOSSES
 from orthogan.networks import build_discriminator, build_generator
-from orthogan.training.steps import Batch, Game, Player
+from orthogan.sampling import sheet_layout
+from orthogan.training.cadence import times_due
+from orthogan.training.rehearsal import batches, make_game, play
+from orthogan.training.steps import Player
 
 CPU_SLACK = 1.15
 CPU_WORKSPACE_BYTES = 45 * 2**20
@@ -40,6 +41,8 @@ class Estimate:
     """Of a whole step, per real image shown."""
     peak_bytes: int
     """At the worst moment of a step: weights, gradients, Adam, average, activations, and on a CPU workspaces."""
+    checkpoint_bytes: int
+    """Of one file: both networks, Adam's moments and the average."""
 
 
 class LiveBytes(TorchDispatchMode):
@@ -79,53 +82,39 @@ class _Untouched(Player):
         return losses
 
 
-class _OneProcess:
-    """Fabric's verbs for a single process, without Fabric, which cannot set up fake networks."""
-
-    autocast = no_backward_sync = staticmethod(lambda *_, **__: nullcontext())
-
-    def backward(self, tensor: Tensor, gradient: Tensor | None = None) -> None:
-        tensor.backward(gradient)
-
-
 def estimate(config: RunConfig[Any], precision: str, device: torch.device, world_size: int = 1) -> Estimate:
     """Trace one step of one of `world_size` processes at a resolved precision."""
     micro = config.batch // world_size // config.accumulate
     with FakeTensorMode(), torch.device(device), runtime.autocast(precision, device):
         g, d = build_generator(config.network), build_discriminator(config.network)
-        (z, y), (x, _) = _batches(config, micro, real=False)[0], _batches(config, micro, real=True)[0]
+        (z, y), (x, _) = batches(config, micro, real=False)[0], batches(config, micro, real=True)[0]
         g_flops, d_flops = (_forward_flops(n, inputs, y) // micro for n, inputs in ((g, z), (d, x)))
         with LiveBytes() as alive, FlopCounterMode(display=False) as flops:
-            _step(config, g, d, micro)
+            players = (_Untouched(n, n, torch.optim.SGD(n.parameters(), lr=0.0)) for n in (g, d))
+            play(config, make_game(config, *players), micro)
     counts = [sum(p.numel() for p in n.parameters()) for n in (g, d)]
+    buffers = [sum(b.numel() * b.element_size() for b in n.buffers()) for n in (g, d)]
     # Weights and their two Adam moments, and the average of G. Gradients are in the trace.
     standing = 4 * (3 * sum(counts) + counts[0])
     step_flops = flops.get_total_flops() * world_size // config.images_per_step
     peak = standing + alive.peak
     if device.type == "cpu":
         peak = int(peak * CPU_SLACK) + CPU_WORKSPACE_BYTES
-    return Estimate(counts[0], counts[1], g_flops, d_flops, step_flops, peak)
+    saved = standing + 2 * buffers[0] + buffers[1]
+    return Estimate(counts[0], counts[1], g_flops, d_flops, step_flops, peak, saved)
+
+
+def folder_bytes(config: RunConfig[Any], checkpoint_bytes: int) -> int:
+    """The most that a run's folder will hold: checkpoints, one of them being written, and sheets as if uncompressed."""
+    cadence = config.cadence
+    written = 1 + times_due(config.images, cadence.checkpoint_images, cadence.first_images)
+    checkpoints = min(cadence.keep_last + 1, written) + bool(cadence.score_images)
+    sheets = times_due(config.images, cadence.sheet_images, cadence.first_images)
+    _, images_of_sheet = sheet_layout(config.network.n_classes)
+    return checkpoints * checkpoint_bytes + sheets * images_of_sheet * 3 * config.network.resolution**2
 
 
 def _forward_flops(network: nn.Module, inputs: Tensor, y: Tensor | None) -> int:
     with FlopCounterMode(display=False) as flops, torch.no_grad():
         network(inputs, y)
     return flops.get_total_flops()
-
-
-def _step(config: RunConfig[Any], g: nn.Module, d: nn.Module, micro: int) -> None:
-    joint = config.bn_over == "batch"
-    g_player, d_player = (_Untouched(n, n, torch.optim.SGD(n.parameters(), lr=0.0)) for n in (g, d))
-    game = Game(_OneProcess(), g_player, d_player, LOSSES[config.loss], joint_fakes=joint)  # type: ignore[arg-type]
-    if joint:
-        g.checkpoint_blocks = True  # type: ignore[assignment]
-    for _ in range(config.d_steps):
-        game.update_discriminator(_batches(config, micro, real=True), _batches(config, micro, real=False))
-    game.update_generator(_batches(config, micro, real=False))
-
-
-def _batches(config: RunConfig[Any], micro: int, *, real: bool) -> list[Batch]:
-    network: Any = config.network
-    shape = (3, network.resolution, network.resolution) if real else (network.dim_z,)
-    y = torch.zeros(micro, dtype=torch.long) if network.n_classes else None
-    return [(torch.zeros(micro, *shape), y) for _ in range(config.accumulate)]

@@ -5,9 +5,12 @@ uninterrupted one would have written. Speed and the time of day go to TensorBoar
 """
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from orthogan import runtime
@@ -78,7 +81,9 @@ class RunLog:
             _cut(folder / name, images)
         self._curves_folder = folder / "curves"
         with writing(self._curves_folder):
-            self._curves = SummaryWriter(str(self._curves_folder), purge_step=images or None)
+            # TensorBoard then drops what a killed run showed beyond the checkpoint, so that no step comes twice.
+            self._curves = SummaryWriter(str(self._curves_folder), purge_step=images + 1)
+        self._timed = images, time.monotonic()
 
     def line(self, values: dict[str, Any], name: str = "log.jsonl") -> None:
         path = self.folder / name
@@ -89,6 +94,17 @@ class RunLog:
         with writing(self._curves_folder):
             for tag, value in values.items():
                 self._curves.add_scalar(tag, value, images)
+            self._curves.flush()
+
+    def speed(self, images: int) -> float:
+        """Images a second since the last call, or since the run was taken up; sheets, scores and saving included."""
+        (before, then), self._timed = self._timed, (images, time.monotonic())
+        return (images - before) / max(self._timed[1] - then, 1e-9)
+
+    def picture(self, picture: Image.Image, images: int) -> None:
+        """A sheet of samples."""
+        with writing(self._curves_folder):
+            self._curves.add_image("sheet", np.asarray(picture), images, dataformats="HWC")
 
     def close(self) -> None:
         with writing(self._curves_folder):

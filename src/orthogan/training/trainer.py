@@ -25,6 +25,7 @@ from orthogan.networks import build_discriminator, build_generator
 from orthogan.randomness import draw
 from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
 from orthogan.training import checkpoint
+from orthogan.training.cadence import due
 from orthogan.training.ema import Ema
 from orthogan.training.logs import RunLog
 from orthogan.training.steps import Batch, Game, NonFiniteError, Player
@@ -38,6 +39,9 @@ class Observer:
 
     def told(self, text: str) -> None:
         """Something worth a line: a checkpoint, a sheet, a score, a warning."""
+
+    def stopping(self) -> None:
+        """Told to stop by a signal: the step that goes on will be the last. Called from the signal's handler."""
 
 
 def build_networks(config: RunConfig[Any]) -> tuple[nn.Module, nn.Module]:
@@ -150,22 +154,19 @@ class Trainer:
         self.window_steps += 1
         for name, value in stats.items():
             self.window[name] = self.window.get(name, 0.0) + value
-        if self._due(before, cadence.log_images):
+        if due(before, self.images, cadence.log_images, cadence.first_images):
             self._log(log)
         if log is not None:
             self.observer.stepped(self.images, stats)
-        if self._due(before, cadence.sheet_images):
-            self._sheet()
+        if due(before, self.images, cadence.sheet_images, cadence.first_images):
+            self._sheet(log)
         # Scored before it is saved: a run that is killed while it scores goes on from before, and scores again.
-        scored = self._due(before, cadence.score_images)
+        scored = due(before, self.images, cadence.score_images)
         is_best = scored and self._score(log, scorer)
-        if scored or self._due(before, cadence.checkpoint_images):
+        if scored or due(before, self.images, cadence.checkpoint_images, cadence.first_images):
             path = self.save()
             if is_best:
                 checkpoint.keep_as_best(path)
-
-    def _due(self, before: int, every: int) -> bool:
-        return every > 0 and self.images // every > before // every
 
     def _should_stop(self) -> bool:
         """Whether any process was told to stop: they must leave the loop after the same step."""
@@ -180,6 +181,8 @@ class Trainer:
         def stop(number: int, frame: object) -> None:
             if self.stopped_by and number == signal.SIGINT:
                 raise KeyboardInterrupt
+            if self.stopped_by is None and self.fabric.is_global_zero:
+                self.observer.stopping()
             self.stopped_by = signal.Signals(number)
 
         before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -253,29 +256,28 @@ class Trainer:
         self.window, self.window_steps = {}, 0
         if log is not None:
             log.line({"images": self.images, "steps": self.steps, **means})
-            log.curves(means, self.images)
+            log.curves(means | {"images_per_second": log.speed(self.images)}, self.images)
 
-    def _sheet(self) -> None:
+    def _sheet(self, log: RunLog | None) -> None:
         if self.fabric.is_global_zero:
             path = self.folder / "sheets" / f"images-{self.images:012d}.png"
             sheet = class_sheet(snapshot(self.ema.module, self.config.precision), self.config.seed)
             with aside(path) as partial:
                 sheet.save(partial)
+            if log is not None:
+                log.picture(sheet, self.images)
             self.observer.told(f"sheet {path}")
         self.fabric.barrier()
 
     def _scorer(self) -> Scorer | None:
-        """None where scores are not asked for, or cannot be had: training goes on without them."""
-        if not self.config.cadence.score_images or not self.fabric.is_global_zero:
+        """None where scores are not asked for. Raises `UserError` where they cannot be had, before the first step."""
+        cadence = self.config.cadence
+        if not cadence.score_images or not self.fabric.is_global_zero:
             return None
         self.observer.told("computing the features of the real images")
         whole = dataclasses.replace(self.config.data, random_crop=1.0)
         cache = self.cache if whole == self.config.data else pack(whole, self.config.network.resolution)
-        try:
-            return Scorer(self.config.cadence.score_features, cache.checked, cache.fingerprint, self.fabric.device)
-        except UserError as error:
-            self.observer.told(f"training without scores: {error}")
-            return None
+        return Scorer(cadence.score_features, cache.checked, cache.fingerprint, self.fabric.device)
 
     def _score(self, log: RunLog | None, scorer: Scorer | None) -> bool:
         """Score the average, on the first process; whether it is the best so far."""
@@ -287,7 +289,7 @@ class Trainer:
         result = scorer.score(images, seed=self.config.seed, generator=stamp)
         log.line({"images": self.images, **result}, "scores.jsonl")
         distance = float(result["scores"]["frechet_distance"])
-        log.curves({"frechet_distance": distance}, self.images)
+        log.curves({f"scores/{name}": value for name, value in result["scores"].items()}, self.images)
         self.observer.told(f"frechet distance ({self.config.cadence.score_features}) {distance:.2f}")
         is_best = self.best is None or distance < self.best
         if is_best:

@@ -1,0 +1,104 @@
+"""What is told of a run before it begins: what follows its length, what it needs, what will never happen in it."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orthogan import runs, runtime
+from orthogan.commands.presets import show
+from orthogan.config import RunConfig, differences, flatten
+from orthogan.data import layout_warnings, open_source
+from orthogan.reports import amount, console, counting, duration, table, warn
+from orthogan.training.cadence import follow_length, never, total_steps
+from orthogan.training.estimate import Estimate, estimate, folder_bytes
+from orthogan.training.launch import processes
+from orthogan.training.speed import seconds_per_step
+from orthogan.training.trainer import check_world
+
+
+def is_first() -> bool:
+    """Whether this process speaks for those that torchrun or srun has started."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
+def tell_before(config: RunConfig[Any], preset: RunConfig[Any]) -> None:
+    """What follows from the length, what will never happen, and the traps that the data shows without being decoded."""
+    fitted = follow_length(preset, config.images, config.batch, config.d_steps)
+    followed = [
+        f"{path} {before} -> {after}"
+        for path, before, after in differences(preset, fitted)
+        if path not in ("images", "batch", "d_steps") and flatten(config)[path] == after
+    ]
+    if followed:
+        console.print(f"fitted to {config.images:,} images: {', '.join(followed)}", markup=False)
+    for text in never(config):
+        warn(text)
+    if config.data.source:
+        for text in layout_warnings(open_source(config.data.source, config.data.unconditional)):
+            warn(text)
+
+
+def dry_run(config: RunConfig[Any], preset: RunConfig[Any], name: str, folder: Path, device: torch.device) -> int:
+    """Print the resolved configuration, what it needs and what the machine has, without training."""
+    runs.check_names(config)
+    runs.refuse_inside_data(folder, config.data.source)
+    world = processes()[1]
+    check_world(config, world)
+    if config.data.source:
+        with counting("reading images") as progress:
+            cache = runs.load_data(config, progress)
+        config = runs.resolve(config, name, cache.n_classes, device)
+    show(config, "configuration")
+    tell_before(config, preset)
+    precision = runtime.resolve_precision(config.precision, device)
+    needs = estimate(config, precision, device, world)
+    memory, disk = runtime.free_memory(device), shutil.disk_usage(runs.nearest_existing(folder)).free
+    fits = memory is None or needs.peak_bytes <= memory
+    seconds = seconds_per_step(config, precision, device, world) if fits else None
+    table(
+        "needs of one process",
+        ["what", "how much", "there is"],
+        need_rows(config, precision, needs, memory, disk, seconds),
+    )
+    if not fits:
+        warn(
+            f"{amount(needs.peak_bytes, 'B')} of memory are needed and {amount(memory or 0, 'B')} are free, so no step "
+            "was timed: lower batch, or raise accumulate"
+        )
+    if folder_bytes(config, needs.checkpoint_bytes) > disk:
+        warn(f"the disk of {folder} has too little room for the run: lower cadence.keep_last, or choose another --out")
+    return 0
+
+
+def need_rows(
+    config: RunConfig[Any],
+    precision: str,
+    needs: Estimate,
+    memory: int | None,
+    disk: int,
+    seconds: float | None,
+) -> list[list[str]]:
+    """What, how much of it, and how much there is."""
+    steps = total_steps(config)
+    timed = "not timed" if seconds is None else f"{seconds:.3g} s, {config.images_per_step / seconds:.3g} images/s"
+    whole = "" if seconds is None else f"about {duration(seconds * steps)}"
+    return [
+        ["parameters of G", f"{needs.g_parameters:,}", ""],
+        ["parameters of D", f"{needs.d_parameters:,}", ""],
+        ["arithmetic of an image through G", amount(needs.g_flops, "FLOP"), ""],
+        ["arithmetic of an image through D", amount(needs.d_flops, "FLOP"), ""],
+        ["arithmetic of a step, a real image", amount(needs.step_flops, "FLOP"), ""],
+        [
+            f"memory at the peak ({precision})",
+            amount(needs.peak_bytes, "B"),
+            "" if memory is None else amount(memory, "B"),
+        ],
+        ["a checkpoint", amount(needs.checkpoint_bytes, "B"), ""],
+        ["the run's folder, at most", amount(folder_bytes(config, needs.checkpoint_bytes), "B"), amount(disk, "B")],
+        ["images", f"{config.images:,} in {steps:,} steps", ""],
+        ["time of a step here, now", timed, ""],
+        ["time of the run, sheets and scores apart", whole, ""],
+    ]

@@ -1,0 +1,96 @@
+"""When things are due in a run, how that follows its length, and what can never happen in it."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from orthogan.config import CadenceConfig, RunConfig
+
+MOST = {"log_images": 200, "sheet_images": 50, "checkpoint_images": 20}
+"""So many lines, sheets and checkpoints at most in a run that is shorter than its preset's, besides the early ones."""
+
+
+def due(before: int, now: int, every: int, first: int = 0) -> bool:
+    """Whether something is due in (before, now] images: at multiples of `every`, and below at first * 1, 2, 4, ..."""
+    if every <= 0:
+        return False
+    if now >= every or not first:
+        return now // every > before // every
+    return _doublings(now, first) > _doublings(before, first)
+
+
+def _doublings(images: int, first: int) -> int:
+    """How many of first * 1, 2, 4, ... lie at or below `images`."""
+    return (images // first).bit_length()
+
+
+def times_due(images: int, every: int, first: int = 0) -> int:
+    """How often something falls due from 0 to `images`, if steps are single images."""
+    if every <= 0:
+        return 0
+    early = _doublings(min(images, every - 1), first) if first else 0
+    return early + images // every
+
+
+def total_steps(config: RunConfig[Any]) -> int:
+    """Updates of G in a whole run."""
+    return -(-config.images // config.images_per_step)
+
+
+def follow_length(preset: RunConfig[Any], images: int, batch: int, d_steps: int) -> RunConfig[Any]:
+    """The preset at another length, to be run at this batch: what depends on the length keeps its place in the run.
+
+    A falling learning rate begins at the same share of the run. In a shorter run the average of G begins at the same
+    share of the updates, and there are as many log lines, sheets and checkpoints as in the preset's, but no more of
+    them than `MOST`.
+    """
+    share = images / preset.images
+    changed = replace(preset, images=images, optimizer=_falling(preset, share), cadence=_cadence(preset, images))
+    part = min(1.0, images / (batch * d_steps) / total_steps(preset))
+    return replace(changed, ema=replace(preset.ema, start_steps=int(preset.ema.start_steps * part)))
+
+
+def _falling(preset: RunConfig[Any], share: float) -> Any:
+    start = preset.optimizer.decay_from_images
+    return replace(preset.optimizer, decay_from_images=None if start is None else int(start * share))
+
+
+def _cadence(preset: RunConfig[Any], images: int) -> CadenceConfig:
+    changes: dict[str, Any] = {}
+    for name, most in MOST.items():
+        every = getattr(preset.cadence, name)
+        # Lines cost nothing, but a short run is not to spend its time on sheets and checkpoints.
+        least = 1 if name == "log_images" else min(images, preset.cadence.first_images)
+        changes[name] = min(every, max(least, math.ceil(max(every * images / preset.images, images / most))))
+    return replace(preset.cadence, **changes)
+
+
+def never(config: RunConfig[Any]) -> list[str]:
+    """Warnings of what a run of this length will not have, each with a way out."""
+    cadence, told = config.cadence, []
+    whole = total_steps(config) * config.images_per_step
+    for what, name, first in (
+        ("line of losses", "log_images", cadence.first_images),
+        ("sheet", "sheet_images", cadence.first_images),
+        ("checkpoint before its end", "checkpoint_images", cadence.first_images),
+        ("score", "score_images", 0),
+    ):
+        every = getattr(cadence, name)
+        if every and not times_due(whole, every, first):
+            told.append(f"this run of {config.images:,} images has no {what}: cadence.{name} is {every:,}; lower it")
+    return told + _average_warnings(config)
+
+
+def _average_warnings(config: RunConfig[Any]) -> list[str]:
+    steps, start, decay = total_steps(config), config.ema.start_steps, config.ema.decay
+    if decay and start >= steps:
+        return [
+            f"the average of G never begins: ema.start_steps is {start:,} and the run has {steps:,} steps; lower it"
+        ]
+    initial = decay**steps if decay and not start else 0.0
+    if initial > 0.05:
+        return [
+            f"{initial:.0%} of the average of G, which samples come from, will be its initial weights: "
+            f"ema.decay={decay} over {steps:,} steps; try --ema.decay {round(max(0.0, 1 - 10 / steps), 4):g}"
+        ]
+    return []

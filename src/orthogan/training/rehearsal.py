@@ -1,0 +1,53 @@
+"""A run's game without its data and files: networks on images and latents of zeros, in a single process."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from orthogan.config import RunConfig
+from orthogan.game import regularizers
+from orthogan.game.losses import LOSSES
+from orthogan.training.steps import Batch, Game, Player
+
+
+class OneProcess:
+    """Fabric's verbs for a single process, without Fabric, which cannot set up fake networks."""
+
+    autocast = no_backward_sync = staticmethod(lambda *_, **__: nullcontext())
+
+    def backward(self, tensor: Tensor, gradient: Tensor | None = None) -> None:
+        tensor.backward(gradient)
+
+
+def make_game(config: RunConfig[Any], g: Player, d: Player) -> Game:
+    """The game as the trainer sets it up, but for Fabric."""
+    joint = config.bn_over == "batch"
+    if joint:
+        g.network.checkpoint_blocks = True  # type: ignore[assignment]
+    return Game(
+        OneProcess(),  # type: ignore[arg-type]
+        g,
+        d,
+        LOSSES[config.loss],
+        regularizers.of_generator(config.regularizers),
+        regularizers.of_discriminator(config.regularizers, config.network),
+        joint_fakes=joint,
+    )
+
+
+def play(config: RunConfig[Any], game: Game, micro: int) -> None:
+    """One whole step on micro-batches of this size."""
+    mix = [torch.zeros(micro) for _ in range(config.accumulate)]
+    for _ in range(config.d_steps):
+        real = batches(config, micro, real=True)
+        game.update_discriminator(real, batches(config, micro, real=False), mix)
+    game.update_generator(batches(config, micro, real=False) * config.g_batches, real * config.g_batches)
+
+
+def batches(config: RunConfig[Any], micro: int, *, real: bool) -> list[Batch]:
+    network: Any = config.network
+    shape = (3, network.resolution, network.resolution) if real else (network.dim_z,)
+    y = torch.zeros(micro, dtype=torch.long) if network.n_classes else None
+    return [(torch.zeros(micro, *shape), y) for _ in range(config.accumulate)]

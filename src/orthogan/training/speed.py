@@ -1,0 +1,78 @@
+"""How long a step takes on this machine, measured on the real networks with made-up images."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from orthogan import runtime
+from orthogan.config import RunConfig
+from orthogan.networks import build_discriminator, build_generator
+from orthogan.training.rehearsal import make_game, play
+from orthogan.training.steps import Game, Player
+
+MEASURED_SECONDS = 20.0
+"""Time after which `seconds_per_step` begins no third size."""
+
+
+class _Unchecked(Player):
+    """A player whose losses may be anything: only the time counts."""
+
+    def finish_update(self, losses: Tensor, rerun: Any) -> Tensor:
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+        self.optimizer.step()
+        return norm
+
+
+def seconds_per_step(config: RunConfig[Any], precision: str, device: torch.device, world_size: int = 1) -> float:
+    """Time of a whole step of one process, by steps of micro-batches of 2, 8, 32, ... images until the time is up.
+
+    A step of the whole micro-batch that does not come to be measured is reckoned from the last two on a straight line:
+    a part of it does not depend on the images.
+    """
+    began = time.perf_counter()
+    micro = max(1, config.batch // world_size // config.accumulate)
+    took = {0: 0.0}
+    size = min(2, micro)
+    with runtime.autocast(precision, device):
+        game = _real_game(config, device)
+        _timed(config, game, size, device)  # the first step is slower than the rest
+        while True:
+            took[size] = _quickest(config, game, size, device)
+            if size == micro or (len(took) > 2 and time.perf_counter() - began + 4 * took[size] > MEASURED_SECONDS):
+                break
+            size = min(4 * size, micro)
+    (less, before), (most, seconds) = list(took.items())[-2:]
+    slope = max(0.0, seconds - before) / (most - less)
+    return seconds + min(slope, seconds / most) * (micro - most)
+
+
+def _real_game(config: RunConfig[Any], device: torch.device) -> Game:
+    """Networks with weights of no meaning, which are quicker to make than initial ones."""
+    with torch.device("meta"):
+        pair = build_generator(config.network), build_discriminator(config.network)
+    players = []
+    for network in pair:
+        network.to_empty(device=device)
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.is_floating_point():
+                torch.nn.init.normal_(tensor, std=0.02)
+        adam = torch.optim.Adam(network.parameters(), lr=1e-9, fused=True)
+        players.append(_Unchecked(network, network, adam))
+    return make_game(config, *players)
+
+
+def _quickest(config: RunConfig[Any], game: Game, micro: int, device: torch.device) -> float:
+    """Of three steps, if they are short: the first on tensors of new shapes takes longer."""
+    first = _timed(config, game, micro, device)
+    return first if first > 1 else min(first, *(_timed(config, game, micro, device) for _ in range(2)))
+
+
+def _timed(config: RunConfig[Any], game: Game, micro: int, device: torch.device) -> float:
+    with torch.device(device):
+        began = time.perf_counter()
+        play(config, game, micro)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - began
