@@ -165,7 +165,7 @@ def test_presets_are_listed_shown_and_compared(capsys: pytest.CaptureFixture[str
 
 
 def test_dry_run_tells_parameters_and_trains_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    words = ["train", "biggan-128", "--dry-run", "--batch", "16", "--device", "cpu", "--out", str(tmp_path / "run")]
+    words = ["train", "biggan-128", "--dry-run", "--device", "cpu", "--out", str(tmp_path / "run")]
     assert main(words) == 0
     told = capsys.readouterr().out
     assert "70,433,988" in told

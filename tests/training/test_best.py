@@ -1,4 +1,4 @@
-"""Scores in the middle of a training: the best checkpoint stays; without weights training goes on."""
+"""Scores in the middle of a training: the best checkpoint stays; without weights there is no training."""
 
 import json
 from collections.abc import Iterable
@@ -59,13 +59,12 @@ def test_the_best_checkpoint_stays_beside_the_last(
     assert lines[0]["protocol"]["generator"]["images_seen"] == 16
 
 
-def test_without_weights_training_goes_on_and_says_so_once(
+def test_scores_that_cannot_be_had_stop_the_run_before_its_first_step(
     tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(*args: object, **named: object) -> None:
-        raise UserError("the weights are missing")
+    def damaged(*args: object, **named: object) -> None:
+        raise UserError("the weights are damaged")
 
-    told = run(tmp_path / "run", arrays, monkeypatch, missing)
-    assert [text for text in told if "without scores" in text] == ["training without scores: the weights are missing"]
-    assert checkpoint.images_of(checkpoint.numbered(tmp_path / "run" / "checkpoints")[0]) == 64
-    assert not (tmp_path / "run" / "scores.jsonl").exists()
+    with pytest.raises(UserError, match="the weights are damaged"):
+        run(tmp_path / "run", arrays, monkeypatch, damaged)
+    assert not (tmp_path / "run" / "checkpoints").exists()

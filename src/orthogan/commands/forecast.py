@@ -57,6 +57,8 @@ def dry_run(config: RunConfig[Any], preset: RunConfig[Any], name: str, folder: P
     needs = estimate(config, precision, device, world)
     memory, disk = runtime.free_memory(device), shutil.disk_usage(runs.nearest_existing(folder)).free
     fits = memory is None or needs.peak_bytes <= memory
+    if fits:
+        console.print("timing a step", markup=False)
     seconds = seconds_per_step(config, precision, device, world) if fits else None
     table(
         "needs of one process",
@@ -100,5 +102,5 @@ def need_rows(
         ["the run's folder, at most", amount(folder_bytes(config, needs.checkpoint_bytes), "B"), amount(disk, "B")],
         ["images", f"{config.images:,} in {steps:,} steps", ""],
         ["time of a step here, now", timed, ""],
-        ["time of the run, sheets and scores apart", whole, ""],
+        ["time of all steps", whole, ""],
     ]

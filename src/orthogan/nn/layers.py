@@ -80,7 +80,11 @@ class Conv2d(Weighted, nn.Conv2d):
         weight = self.weight_in_use()
         if self.resample == "up":
             return doubling_kernel(weight)
-        return halving_kernel(weight) if self.resample == "down" else weight
+        if self.resample == "down":
+            return halving_kernel(weight)
+        # With images of channels last, a 1x1 kernel's gradient would have other strides than DDP's buckets, which DDP
+        # warns of and copies; through a matrix it gets those of the parameter.
+        return weight.flatten(1)[..., None, None] if self.kernel_size == (1, 1) else weight
 
     def forward(self, x: Tensor) -> Tensor:
         kernel = self.kernel()

@@ -75,6 +75,22 @@ class LiveBytes(TorchDispatchMode):
         self.now -= size
 
 
+class _Everything:
+    """Stands for PyTorch's tracker of modules, which refuses the inner gradients of penalties: all counts as one."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def _count_flops() -> FlopCounterMode:
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _Everything()  # type: ignore[assignment]
+    return counter
+
+
 class _Untouched(Player):
     """A player whose optimiser never steps: fake gradients have no values to check or to use."""
 
@@ -89,7 +105,7 @@ def estimate(config: RunConfig[Any], precision: str, device: torch.device, world
         g, d = build_generator(config.network), build_discriminator(config.network)
         (z, y), (x, _) = batches(config, micro, real=False)[0], batches(config, micro, real=True)[0]
         g_flops, d_flops = (_forward_flops(n, inputs, y) // micro for n, inputs in ((g, z), (d, x)))
-        with LiveBytes() as alive, FlopCounterMode(display=False) as flops:
+        with LiveBytes() as alive, _count_flops() as flops:
             players = (_Untouched(n, n, torch.optim.SGD(n.parameters(), lr=0.0)) for n in (g, d))
             play(config, make_game(config, *players), micro)
     counts = [sum(p.numel() for p in n.parameters()) for n in (g, d)]
@@ -115,6 +131,6 @@ def folder_bytes(config: RunConfig[Any], checkpoint_bytes: int) -> int:
 
 
 def _forward_flops(network: nn.Module, inputs: Tensor, y: Tensor | None) -> int:
-    with FlopCounterMode(display=False) as flops, torch.no_grad():
+    with _count_flops() as flops, torch.no_grad():
         network(inputs, y)
     return flops.get_total_flops()

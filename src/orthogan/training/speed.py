@@ -14,6 +14,8 @@ from orthogan.training.steps import Game, Player
 
 MEASURED_SECONDS = 20.0
 """Time after which `seconds_per_step` begins no third size."""
+LONG_SECONDS = 3.0
+"""A step that takes longer is timed once."""
 
 
 class _Unchecked(Player):
@@ -37,7 +39,6 @@ def seconds_per_step(config: RunConfig[Any], precision: str, device: torch.devic
     size = min(2, micro)
     with runtime.autocast(precision, device):
         game = _real_game(config, device)
-        _timed(config, game, size, device)  # the first step is slower than the rest
         while True:
             took[size] = _quickest(config, game, size, device)
             if size == micro or (len(took) > 2 and time.perf_counter() - began + 4 * took[size] > MEASURED_SECONDS):
@@ -65,8 +66,10 @@ def _real_game(config: RunConfig[Any], device: torch.device) -> Game:
 
 def _quickest(config: RunConfig[Any], game: Game, micro: int, device: torch.device) -> float:
     """Of three steps, if they are short: the first on tensors of new shapes takes longer."""
-    first = _timed(config, game, micro, device)
-    return first if first > 1 else min(first, *(_timed(config, game, micro, device) for _ in range(2)))
+    took = [_timed(config, game, micro, device)]
+    while took[0] < LONG_SECONDS and len(took) < 3:
+        took.append(_timed(config, game, micro, device))
+    return min(took)
 
 
 def _timed(config: RunConfig[Any], game: Game, micro: int, device: torch.device) -> float:

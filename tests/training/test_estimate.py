@@ -1,0 +1,79 @@
+"""What a dry run reckons, on the tiny run: against another count, and against what more work must add."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_network, tiny_run
+
+from orthogan import runs
+from orthogan.config import RegularizerConfig
+from orthogan.training import checkpoint, speed
+from orthogan.training.estimate import Estimate, estimate, folder_bytes
+from orthogan.training.trainer import Observer
+
+CPU = torch.device("cpu")
+
+
+def reckon(**changes: Any) -> Estimate:
+    return estimate(tiny_run(**changes), "float32", CPU)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network": tiny_network(stabilizer="gradient-penalty")},
+        {"regularizers": RegularizerConfig(d_consistency=10.0)},
+        {"regularizers": RegularizerConfig(g_ortho=1e-4)},
+        {"regularizers": RegularizerConfig(d_ortho=1e-4)},
+        {"g_batches": 2},
+        {"loss": "relativistic"},
+    ],
+    ids=["penalty", "consistency", "ortho of G", "ortho of D", "batches of G", "paired loss"],
+)
+def test_more_work_counts_as_more_arithmetic(changes: dict[str, Any]) -> None:
+    assert reckon(**changes).step_flops > reckon().step_flops
+
+
+def test_what_is_kept_for_a_second_derivative_counts_as_memory() -> None:
+    penalty = {"network": tiny_network(stabilizer="gradient-penalty")}
+    assert reckon(**penalty, batch=64).peak_bytes > reckon(batch=64).peak_bytes
+
+
+def test_twice_the_batches_of_g_are_twice_its_arithmetic() -> None:
+    """A step is D's part and G's part: a + g_batches * b."""
+    one, two, three = (reckon(g_batches=n).step_flops for n in (1, 2, 3))
+    assert two - one == pytest.approx(three - two, rel=0.01)
+
+
+def test_a_checkpoint_and_the_folder_have_the_size_that_was_told(tmp_path: Path, arrays: Path) -> None:
+    config = tiny_run(arrays)
+    folder = tmp_path / "run"
+    runs.start(config, "digits", folder, Observer(), CPU, lambda done, total: None).run()
+    header_bytes = 60_000
+    written = checkpoint.numbered(folder / "checkpoints")[0].stat().st_size
+    told = reckon().checkpoint_bytes
+    assert told < written < told + header_bytes
+    whole = sum(path.stat().st_size for path in (folder / "checkpoints").iterdir())
+    # keep_last=3 and one that is being written.
+    assert folder_bytes(config, written) == 4 * written > whole
+
+
+def test_a_step_too_long_to_measure_is_reckoned_on_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up steps of 5 s and half a second an image; the clock allows two sizes."""
+    sizes: list[int] = []
+
+    def took(config: Any, game: Any, micro: int, device: torch.device) -> float:
+        sizes.append(micro)
+        return 5 + 0.5 * micro
+
+    monkeypatch.setattr(speed, "_timed", took)
+    monkeypatch.setattr(speed.time, "perf_counter", itertools.count(0, 100).__next__)
+    assert speed.seconds_per_step(tiny_run(batch=64), "float32", CPU) == pytest.approx(5 + 0.5 * 64)
+    assert sizes == [2, 8]
+
+
+def test_a_measured_step_takes_a_time() -> None:
+    assert 0 < speed.seconds_per_step(tiny_run(), "float32", CPU) < 10
