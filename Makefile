@@ -17,7 +17,7 @@ demo: $(VENV)/demo.stamp  ## train the digits preset, then sample and score it
 	@echo "              $(RUN)/truncation.png    a row for each truncation threshold, 2 to 0.04"
 	@echo "              $(RUN)/scores.json       scores with the protocol they were computed by"
 	@echo "Try next      $(BIN)/orthogan sample $(RUN) -n 64 --classes 3,7 --truncation 0.5 --out samples"
-	@echo "              $(BIN)/orthogan train digits --data YOUR_FOLDER --out runs/mine"
+	@echo "              $(BIN)/orthogan train small-32 --data YOUR_FOLDER --out runs/mine"
 
 test: $(VENV)/dev.stamp  ## run every test
 	$(BIN)/pytest

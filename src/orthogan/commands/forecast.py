@@ -56,7 +56,8 @@ def dry_run(config: RunConfig[Any], preset: RunConfig[Any], name: str, folder: P
     precision = runtime.resolve_precision(config.precision, device)
     needs = estimate(config, precision, device, world)
     memory, disk = runtime.free_memory(device), shutil.disk_usage(runs.nearest_existing(folder)).free
-    fits = memory is None or needs.peak_bytes <= memory
+    beside = processes()[0] if device.type == "cpu" else 1  # processes that share this memory
+    fits = memory is None or beside * needs.peak_bytes <= memory
     if fits:
         console.print("timing a step", markup=False)
     seconds = seconds_per_step(config, precision, device, world) if fits else None
@@ -67,7 +68,7 @@ def dry_run(config: RunConfig[Any], preset: RunConfig[Any], name: str, folder: P
     )
     if not fits:
         warn(
-            f"{amount(needs.peak_bytes, 'B')} of memory are needed and {amount(memory or 0, 'B')} are free, so no step "
+            f"{amount(beside * needs.peak_bytes, 'B')} of memory are needed and {amount(memory or 0, 'B')} are free, so no step "
             "was timed: lower batch, or raise accumulate"
         )
     if folder_bytes(config, needs.checkpoint_bytes) > disk:

@@ -43,7 +43,7 @@ def play(config: RunConfig[Any], game: Game, micro: int) -> None:
     for _ in range(config.d_steps):
         real = batches(config, micro, real=True)
         game.update_discriminator(real, batches(config, micro, real=False), mix)
-    game.update_generator(batches(config, micro, real=False) * config.g_batches, real * config.g_batches)
+    game.update_generator(batches(config, micro * config.g_batches, real=False), real)
 
 
 def batches(config: RunConfig[Any], micro: int, *, real: bool) -> list[Batch]:
