@@ -56,8 +56,8 @@ def dry_run(config: RunConfig[Any], preset: RunConfig[Any], name: str, folder: P
     precision = runtime.resolve_precision(config.precision, device)
     needs = estimate(config, precision, device, world)
     memory, disk = runtime.free_memory(device), shutil.disk_usage(runs.nearest_existing(folder)).free
-    beside = processes()[0] if device.type == "cpu" else 1  # processes that share this memory
-    fits = memory is None or beside * needs.peak_bytes <= memory
+    wanted = needs.peak_bytes * (processes()[0] if device.type == "cpu" else 1)  # of all that share this memory
+    fits = memory is None or wanted <= memory
     if fits:
         console.print("timing a step", markup=False)
     seconds = seconds_per_step(config, precision, device, world) if fits else None
@@ -68,8 +68,8 @@ def dry_run(config: RunConfig[Any], preset: RunConfig[Any], name: str, folder: P
     )
     if not fits:
         warn(
-            f"{amount(beside * needs.peak_bytes, 'B')} of memory are needed and {amount(memory or 0, 'B')} are free, so no step "
-            "was timed: lower batch, or raise accumulate"
+            f"{amount(wanted, 'B')} of memory are needed and {amount(memory or 0, 'B')} are free: "
+            "lower batch, or raise accumulate; no step was timed"
         )
     if folder_bytes(config, needs.checkpoint_bytes) > disk:
         warn(f"the disk of {folder} has too little room for the run: lower cadence.keep_last, or choose another --out")
