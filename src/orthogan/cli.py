@@ -41,22 +41,14 @@ def main(argv: list[str] | None = None) -> int:
 
     SIGTERM ends it with 143, wherever a command does not handle it itself.
     """
-    argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0
-    if argv[0] in ("-V", "--version", "version"):
-        print(f"orthogan {orthogan.__version__}")
-        return 0
     try:
-        if argv[0] not in COMMANDS:
-            raise unknown("command", argv[0], COMMANDS)
-        command = importlib.import_module(f"orthogan.commands.{argv[0]}")
-        with _leaving_on_sigterm():
-            return int(command.main(argv[1:]))
+        try:
+            with _leaving_on_sigterm():
+                return run(sys.argv[1:] if argv is None else argv)
+        finally:
+            sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refused(str(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -66,14 +58,12 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
-        print(f"error: {where}{error.strerror or error}; check the path and the disk", file=sys.stderr)
-        return 2
+        return refused(f"{where}{error.strerror or error}; check the path and the disk")
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         why = " ".join(str(error).split())[:200] or "MemoryError"
-        print(f"error: not enough memory ({why}); ask for less at once, or end other programs", file=sys.stderr)
-        return 2
+        return refused(f"not enough memory ({why}); ask for less at once, or end other programs")
 
 
 @contextmanager
@@ -91,3 +81,24 @@ def _leaving_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if argv[0] in ("-V", "--version", "version"):
+        print(f"orthogan {orthogan.__version__}")
+        return 0
+    if argv[0] not in COMMANDS:
+        raise unknown("command", argv[0], COMMANDS)
+    try:
+        command = importlib.import_module(f"orthogan.commands.{argv[0]}")
+    except ImportError as error:
+        raise UserError(f"a package cannot be imported ({error}); `orthogan doctor` tells what is missing") from error
+    return int(command.main(argv[1:]))
+
+
+def refused(why: str) -> int:
+    print(f"error: {why}", file=sys.stderr)
+    return 2

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from orthogan.commands.parsing import run_one
 from orthogan.data import DataReport, Source, inspect_source, open_source
 from orthogan.data.cache import PackInfo, TornPack, list_packs, open_pack, packs_folder, remove_packs, set_aside
 from orthogan.data.partial import sweep
@@ -29,11 +30,11 @@ SMALL_PRESETS = {"small-32": 32, "small-64": 64}
 def main(argv: list[str]) -> int:
     """Run `orthogan data ARGV`. Raises UserError for what the user can mend."""
     commands: dict[str, Callable[..., Any]] = {"inspect": inspect, "check": check, "clear": clear}
-    return int(tyro.extras.subcommand_cli_from_dict(commands, prog="orthogan data", args=argv))
+    return run_one(commands, argv, "data")
 
 
 def inspect(
-    src: Annotated[str, tyro.conf.Positional],
+    src: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     resolution: int | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
     unconditional: Annotated[bool, tyro.conf.arg(name="data.unconditional", aliases=["--unconditional"])] = False,

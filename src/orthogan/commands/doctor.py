@@ -1,12 +1,12 @@
 """`orthogan doctor`."""
 
+import importlib
 import importlib.metadata
 import os
 import platform
+from typing import Any
 
-import torch
-
-from orthogan import runtime
+import orthogan
 from orthogan.errors import UserError
 from orthogan.metrics import weights
 from orthogan.reports import console, table
@@ -27,21 +27,38 @@ def installed(name: str) -> str | None:
         return None
 
 
+PACKAGES = ("torch", "lightning-fabric", "numpy", "pillow", "rich", "safetensors", "tensorboard", "tyro", "filelock")
+"""What nothing works without."""
+
+
 def machine() -> list[list[str]]:
-    device = runtime.pick_device()
+    rows = [["orthogan", orthogan.__version__], ["Python", platform.python_version()]]
+    rows += [[name, installed(name) or f"missing: pip install {name}"] for name in PACKAGES]
+    rows.append(["processor", f"{processor()}, {os.cpu_count()} cores"])
+    return rows + pytorch()
+
+
+def pytorch() -> list[list[str]]:
+    """What only PyTorch knows; looked for by name, so that a machine without it is told so."""
+    try:
+        torch: Any = importlib.import_module("torch")
+        runtime: Any = importlib.import_module("orthogan.runtime")
+    except (ImportError, OSError) as error:
+        return [["PyTorch", f"cannot be imported, so nothing can be trained or sampled: {error}; pip install torch"]]
+    cpu_is_fast = runtime.bf16_is_fast(torch.device("cpu"))
     rows = [
-        ["Python", platform.python_version()],
-        *([name, version] for name, version in runtime.versions().items()),
-        ["processor", f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads in use"],
-        ["bf16 on the processor", "fast" if runtime.bf16_is_fast(torch.device("cpu")) else "slow: float32 is used"],
+        ["threads", f"{torch.get_num_threads()} in use"],
+        ["bf16 on the processor", "fast" if cpu_is_fast else "slow: float32 is used"],
     ]
-    if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory / 2**30
-        rows.append(["GPU", f"{torch.cuda.get_device_name(device)}, {memory:.0f} GiB"])
-        rows.append(["bf16 on the GPU", "fast" if runtime.bf16_is_fast(device) else "slow: float32 is used"])
-    else:
-        rows.append(["GPU", "none that PyTorch can use; everything runs on the processor"])
-    return rows
+    device = runtime.pick_device()
+    if device.type != "cuda":
+        return [*rows, ["GPU", "none that PyTorch can use; everything runs on the processor"]]
+    memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+    return [
+        *rows,
+        ["GPU", f"{torch.cuda.get_device_name(device)}, {memory:.0f} GiB"],
+        ["bf16 on the GPU", "fast" if runtime.bf16_is_fast(device) else "slow: float32 is used"],
+    ]
 
 
 def processor() -> str:

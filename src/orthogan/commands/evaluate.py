@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from orthogan.commands.parsing import parse
 from orthogan.config import Crop, DataConfig, Resize
 from orthogan.errors import UserError
 from orthogan.files import write_whole
@@ -82,7 +83,7 @@ class Options:
 
 def main(argv: list[str]) -> int:
     """Run `orthogan evaluate ARGV`. Raises UserError for what the user can mend."""
-    options = tyro.cli(Options, args=argv, prog="orthogan evaluate", config=(tyro.conf.FlagCreatePairsOff,))
+    options: Options = parse(Options, argv, "evaluate")
     weights.locate(options.features, options.weights)
     result = _score(options)
     out = options.out or default_out(options, result["protocol"])

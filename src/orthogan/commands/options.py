@@ -1,4 +1,4 @@
-"""How commands read their options: tyro over dataclasses."""
+"""Options that several commands share."""
 
 import itertools
 from dataclasses import dataclass
@@ -7,15 +7,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from orthogan.commands.parsing import parse as parse  # for the commands, which find all about options here
 from orthogan.config import RunConfig
 from orthogan.game.latents import check_truncation
 from orthogan.model import Model, load
-
-
-def parse(cls: Any, argv: list[str], command: str, description: str, default: Any = None) -> Any:
-    """Fill `cls` from the words of a command line. Unknown options end the program with status 2 and a suggestion."""
-    how = {} if default is None else {"default": default}
-    return tyro.cli(cls, args=argv, prog=f"orthogan {command}", description=description, **how)
 
 
 def run_type(config: RunConfig[Any]) -> Any:

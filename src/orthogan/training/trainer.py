@@ -28,20 +28,8 @@ from orthogan.training import checkpoint
 from orthogan.training.cadence import due
 from orthogan.training.ema import Ema
 from orthogan.training.logs import RunLog
+from orthogan.training.observer import Observer
 from orthogan.training.steps import Batch, Game, NonFiniteError, Player
-
-
-class Observer:
-    """What a run tells while it goes on. The command line overrides it; nothing here prints."""
-
-    def stepped(self, images: int, stats: dict[str, float]) -> None:
-        """After every step: images shown so far, the losses of the step."""
-
-    def told(self, text: str) -> None:
-        """Something worth a line: a checkpoint, a sheet, a score, a warning."""
-
-    def stopping(self) -> None:
-        """Told to stop by a signal: the step that goes on will be the last. Called from the signal's handler."""
 
 
 def build_networks(config: RunConfig[Any]) -> tuple[nn.Module, nn.Module]:
