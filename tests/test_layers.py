@@ -15,7 +15,7 @@ FLOORS = {
     **dict.fromkeys(("config", "errors", "files", "randomness", "runtime", "tensorfile"), 0),
     **dict.fromkeys(("nn", "game"), 1),
     "networks": 2,
-    **dict.fromkeys(("data", "metrics", "sampling", "stability"), 3),
+    **dict.fromkeys(("classes", "data", "metrics", "pictures", "sampling", "stability"), 3),
     **dict.fromkeys(("training", "interop"), 4),
     **dict.fromkeys(("model", "presets", "runs", "api", "studies"), 5),
     **dict.fromkeys(("reports", "plots", "web", "commands", "cli", "__main__"), 6),

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from orthogan.config import NetworkConfig, override
+from orthogan.errors import UserError
 from orthogan.model import Model, load
 from orthogan.networks import build_discriminator, build_generator
 from orthogan.presets import get
 
-__all__ = ["Model", "Pair", "build", "load"]
+__all__ = ["Model", "Pair", "UserError", "build", "load"]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,16 @@ import torch
 from torch import Tensor
 
 from orthogan import runtime, tensorfile
+from orthogan.classes import Classes, indices
+from orthogan.config import require
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite, remove_asides
-from orthogan.networks import build_generator
+from orthogan.game.latents import check_truncation
+from orthogan.networks import build_generator, family_of
 from orthogan.nn.norm import norm_layers
 from orthogan.sampling import STANDING_BATCHES, Sampler
 from orthogan.training import checkpoint
+from orthogan.training.foreign import refuse_foreign
 
 
 class Model:
@@ -37,7 +41,14 @@ class Model:
         # Assigned, not copied: a configuration that the tensors do not fit costs no memory.
         generator.load_state_dict(found.require_fit("ema", generator), assign=True)
         self.sampler = Sampler(generator, precision, runtime.pick_device(device))
-        self._standing: tuple[Any, ...] | None = None
+
+    def __repr__(self) -> str:
+        family, classes = family_of(self.header.config.network), f"{self.n_classes or 'no'} classes"
+        where = f"{self.sampler.device.type} in {self.sampler.precision}"
+        return (
+            f"<orthogan.Model {family}, {self.resolution}x{self.resolution}, {classes}, z of {self.dim_z} "
+            f"({self.header.config.network.latent}), {self.header.images:,} images seen, on {where}: {self.path}>"
+        )
 
     @property
     def resolution(self) -> int:
@@ -48,6 +59,11 @@ class Model:
         return self.header.config.network.n_classes
 
     @property
+    def dim_z(self) -> int:
+        """Length of a latent."""
+        return self.header.config.network.dim_z
+
+    @property
     def class_names(self) -> list[str]:
         return list(self.header.extra.get("class_names", []))
 
@@ -55,28 +71,83 @@ class Model:
         self,
         n: int,
         *,
-        classes: Sequence[int] | None = None,
+        classes: Classes | None = None,
         truncation: float | None = None,
         form: str = "redraw",
         seed: int = 0,
     ) -> np.ndarray:
         """uint8 images (n, H, W, 3). `classes` are taken in turn; without them every class is equally likely.
 
-        `truncation` redraws every component of z beyond the threshold; `form="scaled"` is the released models' way.
+        A class is an index or a name: `classes=["Flags", 3]`, or one alone. `truncation` redraws every component of z
+        beyond the threshold; `form="scaled"` is the released models' way.
         """
         chunks = list(self.stream(n, classes=classes, truncation=truncation, form=form, seed=seed))
         return torch.cat(chunks).numpy()
 
-    def stream(self, n: int, *, truncation: float | None = None, form: str = "redraw", **how: Any) -> Iterator[Tensor]:
+    def stream(
+        self,
+        n: int,
+        *,
+        classes: Classes | None = None,
+        truncation: float | None = None,
+        form: str = "redraw",
+        seed: int = 0,
+    ) -> Iterator[Tensor]:
         """The same images chunk by chunk, uint8 (m, H, W, 3); see `sample`."""
+        chosen = self.class_indices(classes)
+        self.sampler.check(n, chosen, truncation, form)
         self.stand(truncation, form)
-        return self.sampler.stream(n, truncation=truncation, form=form, **how)
+        return self.sampler.stream(n, classes=chosen, truncation=truncation, form=form, seed=seed)
+
+    def generate(self, z: Any, y: Any = None, *, truncation: float | None = None, form: str = "redraw") -> np.ndarray:
+        """uint8 images (N, H, W, 3) of your own latents, at the model's precision and on its device.
+
+        `z`: N latents (N, dim_z), an array, a tensor or nested lists of finite numbers, used as they are. The network
+        learnt from latents of the law `header.config.network.latent`, usually N(0, I).
+        `y`: for a model with classes, N indices or names, one of them for all images, or weights (N, n_classes) of
+        floats, which mix the embeddings of classes: a row of one 1 is that class. For one without classes, nothing.
+        `truncation` and `form` do not touch z: they choose the standing statistics, which should be those of the
+        threshold that the latents were truncated with; None if they were not.
+        Raises `UserError` for other shapes.
+        """
+        latents = self._floats("z", z, self.dim_z)
+        labels = None if y is None and not self.n_classes else self._labels(y, len(latents))
+        self.stand(truncation, form)
+        return torch.cat(list(self.sampler.render(latents, labels))).numpy()
+
+    def _labels(self, y: Any, n: int) -> Tensor:
+        require(y is not None, "y", y, f"this model has {self.n_classes} classes; give {n} labels, or one for all")
+        require(self.n_classes > 0, "y", y, "this model was trained without classes; leave it out")
+        if isinstance(y, Tensor | np.ndarray) and y.ndim == 2:
+            weights = self._floats("y", y, self.n_classes)
+            require(len(weights) == n, "y", f"{len(weights)} rows", f"must have as many as z, {n}")
+            return weights
+        chosen = self.class_indices(y) or []
+        require(len(chosen) in (1, n), "y", f"{len(chosen)} labels", f"must be as many as z has rows, {n}, or one")
+        return torch.tensor(chosen).expand(n)
+
+    @staticmethod
+    def _floats(name: str, values: Any, columns: int) -> Tensor:
+        """float32 (N, columns), finite."""
+        try:
+            rows = torch.as_tensor(values).detach().float().cpu()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"{name}: not an array of numbers ({error}); give (N, {columns})") from error
+        fits = rows.ndim == 2 and rows.shape[1] == columns and len(rows) > 0
+        require(fits, f"{name}.shape", tuple(rows.shape), f"must be (N, {columns})")
+        require(bool(rows.isfinite().all()), name, "inf or nan", "must be finite")
+        return rows
+
+    def class_indices(self, classes: Classes | None) -> list[int] | None:
+        """Indices of classes given by index or by name; see `orthogan.classes`."""
+        return None if classes is None else indices(classes, self.class_names, self.n_classes)
 
     def stand(self, truncation: float | None = None, form: str = "redraw", batches: int = STANDING_BATCHES) -> None:
         """Load or collect the standing statistics for a truncation."""
         wanted = (truncation, form, batches)
-        if self._standing == wanted:
+        if self.sampler.standing == (*wanted, 0):
             return
+        check_truncation(truncation, form, self.header.config.network.latent)
         layers = norm_layers(self.sampler.generator)
         names = [f"{i}.{name}" for i in range(len(layers)) for name in ("mean", "var")]
         buffers = [getattr(layers[int(n.split(".")[0])], n.split(".")[1]) for n in names]
@@ -85,10 +156,10 @@ class Model:
         if stored is not None:
             for name, buffer in zip(names, buffers, strict=True):
                 buffer.copy_(stored[name])
+            self.sampler.standing = (*wanted, 0)
         else:
             self.sampler.collect(truncation, form, batches)
             self._keep(kept, dict(zip(names, buffers, strict=True)))
-        self._standing = wanted
 
     def _standing_file(self, wanted: tuple[Any, ...]) -> Path:
         """Named by all that the statistics depend on: the weights, the truncation, the precision of the forwards."""
@@ -113,7 +184,7 @@ class Model:
 
     def describe(self) -> dict[str, Any]:
         """What a score needs to say of the generator that it scored."""
-        truncation, form, batches = self._standing or (None, "redraw", STANDING_BATCHES)
+        truncation, form, batches, _ = self.sampler.standing or (None, "redraw", STANDING_BATCHES, 0)
         return {
             "checkpoint": self.path.name,
             "weights_crc32": self.weights_id,
@@ -148,6 +219,7 @@ def find_checkpoint(path: Path) -> checkpoint.Loaded:
         return newest
     if not path.exists():
         raise UserError(f"{path} does not exist; give a run folder or a checkpoint file")
+    refuse_foreign(path)
     return checkpoint.load(path)
 
 

@@ -5,10 +5,9 @@ does not depend on how many others are asked for with it.
 """
 
 import copy
-import importlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+import itertools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,18 +15,24 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from orthogan import classes as naming
 from orthogan import runtime
+from orthogan.classes import Classes
 from orthogan.config import require
 from orthogan.errors import UserError
 from orthogan.game.latents import check_truncation, latents_at, lerp, sample_latents, slerp, uniform_classes
-from orthogan.nn.layers import baked
+from orthogan.nn.layers import bake, unbake
 from orthogan.nn.norm import norm_layers, standing_statistics
 from orthogan.nn.spectral import advance
+from orthogan.pictures import grid, labelled
 from orthogan.randomness import draw
 
 SINGULAR_ITERATIONS = 10
 STANDING_BATCHES = 16
 STANDING_BATCH = 64
+
+Standing = tuple[float | None, str, int, int]
+"""What standing statistics were collected with: truncation, its form, batches, seed."""
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -54,16 +59,18 @@ class Sampler:
         advance(self.generator, SINGULAR_ITERATIONS)
         self.network: Any = generator.config
         self.precision = runtime.resolve_precision(precision, self.device)
-        self._kept = ExitStack()
+        self.standing: Standing | None = None
         with runtime.autocast(self.precision, self.device):
-            self._kept.enter_context(baked(self.generator))
+            bake(self.generator)
+        # When this sampler is gone the network is an ordinary one again; at the end of a program nobody asks.
+        weakref.finalize(self, unbake, self.generator).atexit = False
 
     def collect(
         self, truncation: float | None = None, form: str = "redraw", batches: int = STANDING_BATCHES, seed: int = 0
     ) -> None:
         """Set the standing statistics from `batches` batches of 64 latents at this truncation, classes uniform."""
-        if not norm_layers(self.generator):
-            return
+        check_truncation(truncation, form, self.network.latent)
+        self.standing = None
 
         def forwards() -> Iterator[Tensor]:
             for i in range(batches):
@@ -72,8 +79,10 @@ class Sampler:
                 y = uniform_classes(STANDING_BATCH, self.network.n_classes, source) if self.network.n_classes else None
                 yield self._forward(z, y)
 
-        with runtime.autocast(self.precision, self.device), torch.no_grad():
-            standing_statistics(self.generator, forwards)
+        if norm_layers(self.generator):
+            with runtime.autocast(self.precision, self.device), torch.no_grad():
+                standing_statistics(self.generator, forwards)
+        self.standing = (truncation, form, batches, seed)
 
     def _forward(self, z: Tensor, y: Tensor | None) -> Tensor:
         images: Tensor = self.generator(z.to(self.device), None if y is None else y.to(self.device))
@@ -91,15 +100,19 @@ class Sampler:
     def labels(self, n: int, classes: Sequence[int] | None, seed: int, first: int = 0) -> Tensor | None:
         """Classes of samples first ... first + n - 1: the given ones in turn, or uniform ones by index."""
         count = self.network.n_classes
+        if classes is not None:
+            classes = naming.indices(classes, (), count)
+            return torch.tensor([classes[i % len(classes)] for i in range(first, first + n)])
         if not count:
-            require(classes is None, "classes", classes, "this model was trained without classes; leave it out")
             return None
-        if classes is None:
-            return torch.cat([uniform_classes(1, count, draw(seed, "class", i)) for i in range(first, first + n)])
-        for c in classes:
-            require(0 <= c < count, "classes", c, f"this model has classes 0 to {count - 1}")
-        require(len(classes) > 0, "classes", classes, "name at least one class or leave it out")
-        return torch.tensor([classes[i % len(classes)] for i in range(first, first + n)])
+        return torch.cat([uniform_classes(1, count, draw(seed, "class", i)) for i in range(first, first + n)])
+
+    def check(self, n: int, classes: Classes | None, truncation: float | None, form: str) -> None:
+        """Refuse what this generator cannot draw, before statistics are collected for it."""
+        check_truncation(truncation, form, self.network.latent)
+        require(n > 0, "n", n, "must be positive")
+        if classes is not None:
+            naming.indices(classes, (), self.network.n_classes)
 
     def stream(
         self,
@@ -110,15 +123,17 @@ class Sampler:
         form: str = "redraw",
         seed: int = 0,
     ) -> Iterator[Tensor]:
-        """n images of a seed as uint8 chunks (m, R, R, 3)."""
-        check_truncation(truncation, form, self.network.latent)
-        require(n > 0, "n", n, "must be positive")
-        size = chunk_size(self.network.resolution, self.device)
-        self.labels(1, classes, seed)
-        for first in range(0, n, size * 16):
-            m = min(size * 16, n - first)
-            z = latents_at(seed, first, m, self.network.dim_z, truncation, form, self.network.latent)
-            yield from self.render(z, self.labels(m, classes, seed, first))
+        """n images of a seed as uint8 chunks (m, R, R, 3). What cannot be drawn is refused at once."""
+        self.check(n, classes, truncation, form)
+        size = chunk_size(self.network.resolution, self.device) * 16
+
+        def chunks() -> Iterator[Tensor]:
+            for first in range(0, n, size):
+                m = min(size, n - first)
+                z = latents_at(seed, first, m, self.network.dim_z, truncation, form, self.network.latent)
+                yield from self.render(z, self.labels(m, classes, seed, first))
+
+        return chunks()
 
 
 def snapshot(generator: nn.Module, precision: str) -> Sampler:
@@ -136,54 +151,42 @@ def sheet_layout(n_classes: int, rows: int = 10, columns: int = 10) -> tuple[lis
     return [int(c) for c in spread for _ in range(columns)], len(spread) * columns
 
 
-def grid(images: Tensor, columns: int) -> Image.Image:
-    """One picture of many: uint8 (N, H, W, 3) in reading order, colours untouched, the rest of the last row white."""
-    n, h, w, _ = images.shape
-    rows = -(-n // columns)
-    canvas = torch.full((rows * columns, h, w, 3), 255, dtype=torch.uint8)
-    canvas[:n] = images
-    tiled = canvas.view(rows, columns, h, w, 3).permute(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
-    return Image.fromarray(tiled.numpy())
-
-
-def class_sheet(sampler: Sampler, seed: int = 0, truncation: float | None = None, form: str = "redraw") -> Image.Image:
-    """A row of 10 fixed latents for each of up to 10 classes."""
+def class_sheet(
+    sampler: Sampler,
+    seed: int = 0,
+    truncation: float | None = None,
+    form: str = "redraw",
+    names: Sequence[str] | None = None,
+) -> Image.Image:
+    """A row of 10 fixed latents for each of up to 10 classes, with the names beside it if they are given."""
     classes, n = sheet_layout(sampler.network.n_classes)
     images = torch.cat(list(sampler.stream(n, classes=classes, truncation=truncation, form=form, seed=seed)))
-    return grid(images, 10)
+    labels = [] if names is None or classes is None else [naming.label(c, names) for c in classes[::10]]
+    return labelled(grid(images, 10), labels)
 
 
-def truncation_sheet(sampler: Sampler, thresholds: Sequence[float], seed: int = 0, columns: int = 10) -> Image.Image:
-    """A row of images for each threshold, each with the standing statistics of its own threshold.
+def truncation_sheet(
+    sampler: Sampler,
+    thresholds: Sequence[float],
+    seed: int = 0,
+    columns: int = 10,
+    stand: Callable[[float], None] | None = None,
+) -> Image.Image:
+    """A row of images for each threshold, which stands beside it, with the standing statistics of that threshold.
 
-    The same classes in every row. Leaves the statistics of the last threshold behind.
+    The same classes in every row. `stand` sets the statistics; without it they are collected. Those of the last
+    threshold are left behind: see `Sampler.standing`.
     """
+    require(len(thresholds) > 0, "thresholds", tuple(thresholds), "give at least one")
+    for threshold in thresholds:
+        check_truncation(threshold, "redraw", sampler.network.latent)
     count = sampler.network.n_classes
     classes = [i * count // columns for i in range(columns)] if count else None
     rows: list[Tensor] = []
     for threshold in thresholds:
-        sampler.collect(threshold)
+        (stand or sampler.collect)(threshold)
         rows.extend(sampler.stream(columns, classes=classes, truncation=threshold, seed=seed))
-    return grid(torch.cat(rows), columns)
-
-
-def save_images(images: Iterator[Tensor], n: int, out: Path, layout: str) -> Path:
-    """Write a stream as numbered PNG files, as one grid, or as an npz with the array `images`."""
-    out.mkdir(parents=True, exist_ok=True)
-    if layout == "images":
-        for i, image in enumerate(image for chunk in images for image in chunk):
-            Image.fromarray(image.numpy()).save(out / f"{i:06d}.png")
-        return out
-    every = torch.cat(list(images))
-    if layout == "grid":
-        path = out / "grid.png"
-        grid(every, max(1, round(n**0.5))).save(path)
-        return path
-    if layout == "npz":
-        path = out / "samples.npz"
-        np.savez(path, images=every.numpy())
-        return path
-    raise UserError(f"unknown layout {layout!r}; known: images, grid, npz")
+    return labelled(grid(torch.cat(rows), columns), [f"{threshold:g}" for threshold in thresholds])
 
 
 Walk = Literal["latents", "classes", "both"]
@@ -206,37 +209,36 @@ def walk(
     The statistics of the sampler must fit the truncation. Walking between classes mixes their embeddings.
     """
     network = sampler.network
-    if between != "latents" and not network.n_classes:
-        raise UserError(f"between={between!r}: this model was trained without classes; walk between latents")
+    check_truncation(truncation, form, network.latent)
+    y = walk_classes(sampler, between, rows, classes, seed)
     z = latents_at(seed, 0, rows + 1, network.dim_z, truncation, form, network.latent)
     t = torch.linspace(0, 1, steps)
     way = slerp if path == "slerp" else lerp
     ends = z[1:] if between != "classes" else z[:-1]
     latents = way(z[:-1], ends, t).transpose(0, 1).reshape(rows * steps, -1)
-    if not network.n_classes:
-        sampler.labels(1, classes, seed)
+    if y is None:
         return sampler.render(latents, None)
-    order = classes if classes is not None else range(network.n_classes)
-    y = sampler.labels(rows + 1, list(order), seed)
-    assert y is not None
     one_hot = torch.nn.functional.one_hot(y, network.n_classes).float()
     goal = one_hot[1:] if between != "latents" else one_hot[:-1]
     return sampler.render(latents, lerp(one_hot[:-1], goal, t).transpose(0, 1).reshape(rows * steps, -1))
 
 
-def save_film(images: Iterator[Tensor], steps: int, path: Path, fps: int) -> None:
-    """A GIF or an MP4 that shows every row of a walk at once, going there and back."""
-    rows = torch.cat(list(images)).unflatten(0, (-1, steps))
-    columns = max(1, round(len(rows) ** 0.5))
-    frames = [grid(rows[:, i], columns) for i in [*range(steps), *range(steps - 2, 0, -1)]]
-    if path.suffix == ".gif":
-        frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
-        return
-    try:
-        film = importlib.import_module("imageio.v3")
-        importlib.import_module("imageio_ffmpeg")
-    except ImportError as error:
-        raise UserError(
-            "writing MP4 needs two more packages: pip install 'orthogan[video]'; or write a .gif"
-        ) from error
-    film.imwrite(path, [np.asarray(frame) for frame in frames], fps=fps, macro_block_size=2)
+def walk_classes(
+    sampler: Sampler, between: Walk, rows: int, classes: Sequence[int] | None, seed: int = 0
+) -> Tensor | None:
+    """The class that each row of a walk starts from, and the one that the last row may go to: (rows + 1,)."""
+    count = sampler.network.n_classes
+    if not count and between != "latents":
+        raise UserError(f"between={between!r}: this model was trained without classes; walk between latents")
+    return sampler.labels(rows + 1, classes if classes is not None or not count else range(count), seed)
+
+
+def walk_names(
+    sampler: Sampler, between: Walk, rows: int, classes: Sequence[int] | None, names: Sequence[str]
+) -> list[str]:
+    """What stands beside each row of a walk's sheet: its class, or its two; nothing for a model without classes."""
+    y = walk_classes(sampler, between, rows, classes)
+    if y is None:
+        return []
+    told = [naming.label(int(c), names) for c in y]
+    return told[:-1] if between == "latents" else [f"{a} - {b}" for a, b in itertools.pairwise(told)]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,15 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from orthogan.commands.parsing import parse
-from orthogan.config import Crop, DataConfig, Resize
+from orthogan.config import Crop, DataConfig, Resize, require
 from orthogan.errors import UserError
 from orthogan.files import write_whole
-from orthogan.metrics import weights
+from orthogan.metrics import MIN_IMAGES, weights
+from orthogan.reports import console, counting, quoted, table
+from orthogan.training.foreign import refuse_foreign
 
 # Everything that imports PyTorch is loaded by name inside functions, after the weights were found: a missing file is
 # told in a moment, not after the seconds that those imports take.
@@ -65,10 +65,10 @@ class Options:
     """The JSON file. Default: scores-*.json in the run folder, else in the current folder."""
 
     def __post_init__(self) -> None:
-        for name in ("samples", "real", "resolution"):
+        for name, least in (("samples", MIN_IMAGES), ("real", MIN_IMAGES), ("resolution", 1)):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise UserError(f"{name}={value}: must be positive")
+            require(value is None or value >= least, name, value, f"must be at least {least}")
+        refuse_foreign(self.path)
         if is_model(self.path) and self.resolution is not None:
             raise UserError(f"resolution={self.resolution}: a generator is scored at its own; leave it out")
         if not is_model(self.path) and (self.truncation is not None or self.form != "redraw"):
@@ -86,9 +86,13 @@ def main(argv: list[str]) -> int:
     options: Options = parse(Options, argv, "evaluate")
     weights.locate(options.features, options.weights)
     result = _score(options)
-    out = options.out or default_out(options, result["protocol"])
+    wanted = options.out or default_out(options, result["protocol"])
+    out = free_name(wanted, result["protocol"])
     write_json(out, result)
-    _show(result, out, Console())
+    show(result)
+    if out != wanted:
+        console.print(f"{quoted(wanted)} holds a score by another protocol, and stays", markup=False)
+    console.print(f"scores and protocol: {quoted(out)}", markup=False)
     return 0
 
 
@@ -121,10 +125,10 @@ class Generated:
 def _score(options: Options) -> dict[str, Any]:
     evaluate = importlib.import_module("orthogan.metrics.evaluate")
     device = importlib.import_module("orthogan.runtime").pick_device(options.device)
-    with _progress_bar() as bar:
-        generated = _from_model(options) if is_model(options.path) else _from_images(options, bar)
-        config = real_config(options, generated.data)
-        cache = _pack(config, generated.resolution, bar, "decoding real images")
+    generated = _from_model(options) if is_model(options.path) else _from_images(options)
+    config = real_config(options, generated.data)
+    cache = _pack(config, generated.resolution, "decoding real images")
+    with counting("features of real images") as progress:
         scorer = evaluate.Scorer(
             options.features,
             cache.checked,
@@ -133,10 +137,12 @@ def _score(options: Options) -> dict[str, Any]:
             weights=options.weights,
             max_real=options.real,
             source={"source": config.source, "crop": config.crop, "resize": config.resize},
-            progress=_counter(bar, "features of real images", min(options.real, len(cache))),
+            progress=lambda done: progress(done, min(options.real, len(cache))),
         )
-        progress = _counter(bar, "features of generated images", generated.count)
-        result: dict[str, Any] = scorer.score(generated.images, options.seed, progress=progress)
+    with counting("features of generated images") as progress:
+        result: dict[str, Any] = scorer.score(
+            generated.images, options.seed, progress=lambda done: progress(done, generated.count)
+        )
     for section, facts in generated.stamp().items():
         result["protocol"].setdefault(section, {}).update(facts)
     return result
@@ -154,11 +160,11 @@ def _from_model(options: Options) -> Generated:
     return Generated(images, count, model.resolution, model.header.config.data, stamp)
 
 
-def _from_images(options: Options, bar: Progress) -> Generated:
+def _from_images(options: Options) -> Generated:
     evaluate = importlib.import_module("orthogan.metrics.evaluate")
     resolution = options.resolution or common_size(options.source)
     config = DataConfig(source=options.source, unconditional=True, skip_bad=options.skip_bad)
-    cache = _pack(config, resolution, bar, "decoding generated images")
+    cache = _pack(config, resolution, "decoding generated images")
     count = options.samples or len(cache)
     if count > len(cache):
         raise UserError(f"samples={count}: {options.source} holds {len(cache)} images; ask for as many or fewer")
@@ -216,42 +222,46 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
     write_whole(path, json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _pack(config: DataConfig, resolution: int, bar: Progress, what: str) -> Any:
-    task = bar.add_task(what, total=None, visible=False)
+def free_name(path: Path, protocol: dict[str, Any]) -> Path:
+    """The path, or the next of name-2, name-3 ... that holds no score by another protocol.
 
-    def progress(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total, visible=done < total)
-
-    return importlib.import_module("orthogan.data").pack(config, resolution, progress)
-
-
-def _counter(bar: Progress, what: str, total: int) -> Callable[[int], None]:
-    task = bar.add_task(what, total=total, visible=False)
-    return lambda done: bar.update(task, completed=done, visible=True)
+    Where nothing differs the digits are the same too, and the file may be written again.
+    """
+    names = itertools.chain([path], (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(2)))
+    return next(name for name in names if not name.exists() or protocol_in(name) == plain(protocol))
 
 
-def _progress_bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+def protocol_in(path: Path) -> Any:
+    """The protocol of a score file; None for any other file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["protocol"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def plain(values: dict[str, Any]) -> Any:
+    """As JSON gives it back: tuples are lists there."""
+    return json.loads(json.dumps(values))
+
+
+def _pack(config: DataConfig, resolution: int, what: str) -> Any:
+    with counting(what) as progress:
+        return importlib.import_module("orthogan.data").pack(config, resolution, progress)
 
 
 _BETTER = {"frechet_distance": "lower", "kernel_distance": "lower"}
 
 
-def _show(result: dict[str, Any], out: Path, console: Console) -> None:
+def show(result: dict[str, Any]) -> None:
+    """Print the scores and what to know about them."""
     scores = importlib.import_module("orthogan.metrics.scores")
     values, protocol = result["scores"], result["protocol"]
-    table = Table("score", "value", "better")
+    rows = []
     for name in scores.TITLES:
         spread = values.get(f"{name}_std")
-        table.add_row(
-            scores.title(name, protocol["features"]["network"]),
-            f"{values[name]:.5g}" + (f" ± {spread:.2g}" if spread else ""),
-            _BETTER.get(name, "higher"),
-        )
-    console.print(table)
+        told = f"{values[name]:.5g}" + (f" ± {spread:.2g}" if spread else "")
+        rows.append([scores.title(name, protocol["features"]["network"]), told, _BETTER.get(name, "higher")])
     counts = f"{protocol['generated']['images']} generated against {protocol['real']['images']} real images"
-    console.print(counts, highlight=False)
+    table(counts, ["score", "value", "better"], rows)
     for note in result["notes"]:
-        console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
-    console.print(f"scores and protocol: {out}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"note: {note}", markup=False)

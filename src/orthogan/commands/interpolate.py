@@ -6,10 +6,12 @@ from typing import Literal
 
 import torch
 
+from orthogan.classes import read
 from orthogan.commands.options import Classes, Truncated, parse
 from orthogan.config import require
+from orthogan.pictures import check_film, grid, labelled, save_film
 from orthogan.reports import console
-from orthogan.sampling import Walk, grid, save_film, walk
+from orthogan.sampling import Walk, walk, walk_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +25,13 @@ class Options(Truncated):
     path: Literal["slerp", "lerp"] = "slerp"
     """Great circle or straight line between latents; class embeddings always take the straight line."""
     classes: Classes = None
-    """Classes to walk through, such as 3,7 or 0-4; all of them in turn if left out."""
+    """Classes to walk through, by name or index: Cats,3,0-4; all of them in turn if left out."""
     out: Path = Path("interpolation.png")
     """A .png sheet, a .gif, or an .mp4 (the extra orthogan[video])."""
     fps: int = 15
-    """Images a second of a GIF or an MP4, which show all rows at once and walk to and fro."""
+    """Images a second of a GIF or an MP4, which show all rows at once and walk to and fro; at least a second long."""
+    scale: int | None = None
+    """Whole number of pixels that each becomes on a side. By default 1 for a sheet, and what makes a film 256 wide."""
 
 
 def main(argv: list[str]) -> int:
@@ -36,23 +40,28 @@ def main(argv: list[str]) -> int:
     require(options.steps > 1, "steps", options.steps, "must be at least 2: a walk has two ends")
     suffixes = (".png", ".gif", ".mp4")
     require(options.out.suffix in suffixes, "out", str(options.out), f"must end in {', '.join(suffixes)}")
-    model = options.load()
-    model.stand(options.truncation, options.form)
+    require(options.scale is None or options.scale > 0, "scale", options.scale, "must be positive")
+    check_film(options.out, options.fps)
+    model = options.load(options.out)
+    classes = None if options.classes is None else read(options.classes, model.class_names, model.n_classes)
+    # What cannot be walked is refused here, before statistics are collected; no image is made before it is asked for.
     images = walk(
         model.sampler,
         options.between,
         options.rows,
         options.steps,
         path=options.path,
-        classes=options.classes,
+        classes=classes,
         truncation=options.truncation,
         form=options.form,
         seed=options.seed,
     )
+    model.stand(options.truncation, options.form)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.out.suffix == ".png":
-        grid(torch.cat(list(images)), options.steps).save(options.out)
+        names = walk_names(model.sampler, options.between, options.rows, classes, model.class_names)
+        labelled(grid(torch.cat(list(images)), options.steps, options.scale or 1), names).save(options.out)
     else:
-        save_film(images, options.steps, options.out, options.fps)
+        save_film(images, options.steps, options.out, options.fps, options.scale)
     console.print(f"{options.rows} walks of {options.steps} images are in {options.out}", markup=False)
     return 0

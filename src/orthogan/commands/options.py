@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from orthogan.commands.parsing import parse as parse  # for the commands, which find all about options here
-from orthogan.config import RunConfig
+from orthogan.config import RunConfig, require
 from orthogan.game.latents import check_truncation
 from orthogan.model import Model, load
 
@@ -32,33 +32,20 @@ def expand(argv: list[str]) -> list[str]:
     return [*words, "--loss", "wasserstein"] if of_wgan and "--loss" not in words else words
 
 
-def read_classes(words: list[str]) -> tuple[int, ...] | None:
-    """`3,7` or `0-4` as class indices."""
-    text = words[0]
-    if text.lower() == "none":
-        return None
-    chosen: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()):
-            raise ValueError(f"classes={text!r}: must be class indices such as 3,7 or 0-4")
-        if last and int(last) < int(first):
-            raise ValueError(f"classes={text!r}: the range {part} runs backwards")
-        chosen.extend(range(int(first), int(last or first) + 1))
-    return tuple(chosen)
+Classes = Annotated[str | None, tyro.conf.arg(metavar="NAME,3,0-4")]
+"""A list of classes as people write one: see `orthogan.classes.read`."""
 
 
-Classes = Annotated[
-    tuple[int, ...] | None,
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="3,7|0-4",
-        instance_from_str=read_classes,
-        is_instance=lambda value: value is None or isinstance(value, tuple),
-        str_from_instance=lambda value: ["none" if value is None else ",".join(map(str, value))],
-    ),
-]
-"""A list of classes as people write one."""
+def refuse_in_data(out: Path, model: Model) -> None:
+    """Images that are written among the data that a generator learnt from would be learnt from next."""
+    source = model.header.config.data.source
+    if source in ("", "digits"):
+        return
+    data, place = Path(source).expanduser().resolve(), out.expanduser().resolve()
+    inside = data.exists() and (place == data or data in place.parents)
+    require(
+        not inside, "out", str(out), f"is the data that the run was trained on, or inside it ({source}); go elsewhere"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +61,11 @@ class Checkpoint:
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Arithmetic; auto is bf16 where the processor is fast at it."""
 
-    def load(self) -> Model:
-        return load(self.model, self.device, self.precision)
+    def load(self, out: Path) -> Model:
+        """The generator, unless `out` lies among its data."""
+        model = load(self.model, self.device, self.precision)
+        refuse_in_data(out, model)
+        return model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from orthogan.classes import read
 from orthogan.commands.options import Classes, Truncated, parse
+from orthogan.config import require
+from orthogan.pictures import place_of, save_images
 from orthogan.reports import console
-from orthogan.sampling import save_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,19 +18,29 @@ class Options(Truncated):
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     """How many images."""
     classes: Classes = None
-    """Class indices in turn, such as 3,7 or 0-4; every class equally likely if left out."""
+    """Classes in turn, by name or index: Cats,3,0-4; every class equally likely if left out. A word that names a class
+    is that class, other numbers are indices; #7 is an index always, and a name with commas goes into double quotes."""
     layout: Literal["images", "grid", "npz"] = "images"
-    """Numbered PNG files, one PNG grid, or an npz with the array `images` (N, H, W, 3)."""
+    """Numbered PNG files and a table of their classes, one PNG grid, or an npz with the arrays `images` (N, H, W, 3),
+    `labels` and `class_names`."""
     out: Path = Path("samples")
-    """Folder to write into."""
+    """An empty or new folder; or a .png (layout grid) or .npz file."""
+    replace: bool = False
+    """Remove the samples that the folder holds already."""
 
 
 def main(argv: list[str]) -> int:
-    options = parse(Options, argv, "sample", "Write images from a run folder or a checkpoint file.")
-    model = options.load()
+    options: Options = parse(Options, argv, "sample", "Write images from a run folder or a checkpoint file.")
+    require(options.n > 0, "n", options.n, "must be positive")
+    place_of(options.out, options.layout, options.replace)
+    model = options.load(options.out)
+    classes = None if options.classes is None else read(options.classes, model.class_names, model.n_classes)
     stream = model.stream(
-        options.n, classes=options.classes, truncation=options.truncation, form=options.form, seed=options.seed
+        options.n, classes=classes, truncation=options.truncation, form=options.form, seed=options.seed
     )
-    written = save_images(stream, options.n, options.out, options.layout)
+    labels = model.sampler.labels(options.n, classes, options.seed)
+    written = save_images(
+        stream, options.n, options.out, options.layout, labels, model.class_names, replace=options.replace
+    )
     console.print(f"{options.n} images of {model.path} are in {written}", markup=False)
     return 0

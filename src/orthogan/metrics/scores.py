@@ -11,10 +11,7 @@ import torch
 from torch import Tensor
 
 from orthogan.errors import UserError
-from orthogan.metrics import extras
-
-MIN_IMAGES = 10
-"""Below this on either side no score is worth its name, and precision and recall have no neighbourhoods."""
+from orthogan.metrics import MIN_IMAGES, extras
 
 NEIGHBOURHOOD = 3
 """Which nearest neighbour gives a ball its radius, in precision and recall (Kynkäänniemi et al. 2019, section 2)."""

@@ -107,22 +107,35 @@ class Layers:
 PLAIN = Layers(Linear, Embedding, Conv2d)
 
 
-@contextmanager
-def baked(network: nn.Module) -> Iterator[None]:
-    """Inside, every kernel is computed once and kept: for sampling, where the weights stand still.
+def bake(network: nn.Module) -> None:
+    """Compute every kernel once and keep it: for sampling, where the weights stand still.
 
     Under autocast those of convolutions are kept in its type, so that no forward casts them again.
     """
-    layers = [m for m in network.modules() if isinstance(m, Weighted)]
+    with torch.no_grad():
+        for layer in _weighted(network):
+            # Detached, for a plain layer's kernel is its parameter, and would be registered as a second one.
+            layer._kernel = _in_autocast_type(layer.make_kernel().detach())
+
+
+def unbake(network: nn.Module) -> None:
+    """Compute kernels at every forward again."""
+    for layer in _weighted(network):
+        layer._kernel = None
+
+
+@contextmanager
+def baked(network: nn.Module) -> Iterator[None]:
+    """Inside, the kernels are kept: see `bake`."""
     try:
-        with torch.no_grad():
-            for layer in layers:
-                # Detached, for a plain layer's kernel is its parameter, and would be registered as a second one.
-                layer._kernel = _in_autocast_type(layer.make_kernel().detach())
+        bake(network)
         yield
     finally:
-        for layer in layers:
-            layer._kernel = None
+        unbake(network)
+
+
+def _weighted(network: nn.Module) -> list[Weighted]:
+    return [m for m in network.modules() if isinstance(m, Weighted)]
 
 
 @torch.no_grad()

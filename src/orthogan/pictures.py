@@ -1,0 +1,185 @@
+"""Many images as one picture, one film, or many files. Images are uint8 (N, H, W, 3) in reading order."""
+
+import csv
+import importlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from orthogan.classes import label
+from orthogan.config import require
+from orthogan.errors import UserError
+
+LAYOUTS = {"images": "", "grid": "grid.png", "npz": "samples.npz"}
+"""What samples are written as, and the name of the one file in a folder where it is one."""
+
+CLASSES_FILE = "classes.csv"
+"""Beside numbered PNG files: the class of each."""
+
+FILM_SIDE = 256
+"""A film is enlarged to at least so many pixels on its longer side, unless told otherwise."""
+
+GIF_FPS = 50
+"""A GIF counts in hundredths of a second, and browsers slow down delays of one."""
+
+
+def grid(images: Tensor, columns: int, scale: int = 1) -> Image.Image:
+    """One picture of many, colours untouched, the rest of the last row white, every pixel scale x scale large."""
+    n, h, w, _ = images.shape
+    rows = -(-n // columns)
+    canvas = torch.full((rows * columns, h, w, 3), 255, dtype=torch.uint8)
+    canvas[:n] = images
+    tiled = canvas.view(rows, columns, h, w, 3).permute(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
+    picture = Image.fromarray(tiled.numpy())
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def full_columns(n: int) -> int:
+    """Columns of the most nearly square grid that n images fill without a rest."""
+    rows = next(r for r in range(int(n**0.5), 0, -1) if n % r == 0)
+    return n // rows
+
+
+def labelled(picture: Image.Image, labels: Sequence[str]) -> Image.Image:
+    """The picture with a column of labels on its left, one for each of its rows of equal height."""
+    if not labels:
+        return picture
+    height = picture.height // len(labels)
+    size = max(10, min(24, height * 3 // 8))
+    font = ImageFont.load_default(size)
+    texts = [shortened(text, font, 14 * size) for text in labels]
+    margin = size // 2
+    left = round(max(font.getlength(text) for text in texts)) + 2 * margin
+    whole = Image.new("RGB", (left + picture.width, picture.height), "white")
+    whole.paste(picture, (left, 0))
+    pen = ImageDraw.Draw(whole)
+    for row, text in enumerate(texts):
+        pen.text((left - margin, row * height + height / 2), text, "black", font, anchor="rm")
+    return whole
+
+
+def shortened(text: str, font: Any, width: int) -> str:
+    """The text, cut at the end so that it fits into `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
+
+
+def place_of(out: Path, layout: str, replace: bool) -> Path:
+    """The file or the folder that `save_images` writes.
+
+    A path that ends in .png (layout grid) or .npz (layout npz) is that file itself, anything else a folder. Raises
+    `UserError` for other files, and for a folder that holds anything but earlier samples that may be replaced.
+    """
+    if layout not in LAYOUTS:
+        raise UserError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
+    if not out.is_dir():
+        for other, name in LAYOUTS.items():
+            if out.suffix and out.suffix == Path(name).suffix:
+                require(layout == other, "out", str(out), f"is no folder for layout {layout}; add --layout {other}")
+                return out
+        require(not out.exists(), "out", str(out), "is a file; name a folder")
+        return out / LAYOUTS[layout]
+    held = sorted(out.iterdir())
+    strangers = [path.name for path in held if not is_sample(path)]
+    what = f"holds {strangers[0]}" if strangers else "holds other samples"
+    way_out = "choose another folder" if strangers else "choose another folder, or add --replace to remove them"
+    require(not held or (replace and not strangers), "out", str(out), f"{what}; {way_out}")
+    return out / LAYOUTS[layout]
+
+
+def is_sample(path: Path) -> bool:
+    """Whether a file is one that `save_images` writes into a folder."""
+    written = {*LAYOUTS.values(), CLASSES_FILE}
+    return path.is_file() and (path.name in written or bool(re.fullmatch(r"\d{6,}\.png", path.name)))
+
+
+def save_images(
+    images: Iterator[Tensor],
+    n: int,
+    out: Path,
+    layout: str,
+    labels: Tensor | None = None,
+    names: Sequence[str] = (),
+    replace: bool = False,
+) -> Path:
+    """Write a stream of n images as numbered PNG files, as one grid, or as an npz; returns where.
+
+    Numbered files have a table of their classes beside them, `classes.csv`, if `labels` (n,) are given. An npz holds
+    the arrays `images` (n, H, W, 3), and then `labels` and `class_names`.
+    """
+    place = place_of(out, layout, replace)
+    if out.is_dir():
+        for path in out.iterdir():
+            path.unlink()
+    (place if layout == "images" else place.parent).mkdir(parents=True, exist_ok=True)
+    if layout == "images":
+        for i, image in enumerate(image for chunk in images for image in chunk):
+            Image.fromarray(image.numpy()).save(place / f"{i:06d}.png")
+        if labels is not None:
+            save_classes(place / CLASSES_FILE, labels, names)
+        return place
+    every = torch.cat(list(images))
+    if layout == "grid":
+        grid(every, max(1, round(n**0.5))).save(place)
+        return place
+    arrays = {"images": every.numpy()}
+    if labels is not None:
+        arrays |= {"labels": labels.numpy(), "class_names": np.array(list(names), dtype=np.str_)}
+    np.savez(place, **arrays)  # type: ignore[arg-type]
+    return place
+
+
+def save_classes(path: Path, labels: Tensor, names: Sequence[str]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "label", "class"])
+        writer.writerows([f"{i:06d}.png", int(c), label(int(c), names)] for i, c in enumerate(labels))
+
+
+def check_film(path: Path, fps: int) -> None:
+    """Refuse a film that cannot be written, before its images are made."""
+    require(fps > 0, "fps", fps, "must be positive")
+    if path.suffix == ".gif":
+        require(fps <= GIF_FPS, "fps", fps, f"a GIF shows at most {GIF_FPS} images a second; write an .mp4")
+    if path.suffix == ".mp4":
+        mp4_writer()
+
+
+def mp4_writer() -> Any:
+    try:
+        importlib.import_module("imageio_ffmpeg")
+        return importlib.import_module("imageio.v3")
+    except ImportError as error:
+        raise UserError(
+            "writing MP4 needs two more packages: pip install 'orthogan[video]'; or write a .gif"
+        ) from error
+
+
+def save_film(images: Iterator[Tensor], steps: int, path: Path, fps: int, scale: int | None = None) -> None:
+    """A GIF or an MP4 that shows every row of a walk at once, going there and back, for a second at least."""
+    check_film(path, fps)
+    rows = torch.cat(list(images)).unflatten(0, (-1, steps))
+    columns = full_columns(len(rows))
+    if scale is None:
+        scale = max(1, -(-FILM_SIDE // (columns * rows.shape[3])))
+    frames = [grid(rows[:, i], columns, scale) for i in to_and_fro(steps, fps)]
+    if path.suffix == ".gif":
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+    else:
+        mp4_writer().imwrite(path, [np.asarray(frame) for frame in frames], fps=fps, macro_block_size=2)
+
+
+def to_and_fro(steps: int, at_least: int) -> list[int]:
+    """0 ... steps - 1 ... 1, its two ends held so long that there are `at_least` images."""
+    missing = max(0, at_least - 2 * (steps - 1))
+    there, back = list(range(steps)), list(range(steps - 2, 0, -1))
+    return [*there, *[steps - 1] * (missing // 2), *back, *[0] * (missing - missing // 2)]
