@@ -1,19 +1,23 @@
 """Sampling: addressed images, sheets, walks, standing statistics kept beside the checkpoint."""
 
+import gc
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tiny import tiny_network, tiny_run
 from torch import Tensor
 
+import orthogan
 from orthogan.errors import UserError
 from orthogan.model import find_checkpoint, load
 from orthogan.networks import build_generator
 from orthogan.nn.norm import norm_layers
-from orthogan.sampling import Sampler, chunk_size, grid, save_film, save_images, sheet_layout, to_uint8, walk
+from orthogan.sampling import Sampler, chunk_size, sheet_layout, to_uint8, truncation_sheet, walk
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Header
 
@@ -149,14 +153,6 @@ def test_a_run_folder_means_its_newest_whole_checkpoint(saved: Path) -> None:
         load(run / "nothing.safetensors")
 
 
-def test_the_grid_reads_left_to_right_and_leaves_colours_alone() -> None:
-    images = torch.stack([torch.full((2, 2, 3), value, dtype=torch.uint8) for value in (10, 20, 30)])
-    picture = np.asarray(grid(images, 2))
-    assert picture.shape == (4, 4, 3)
-    assert [int(picture[0, 0, 0]), int(picture[0, 2, 0]), int(picture[2, 0, 0])] == [10, 20, 30]
-    assert (picture[2:, 2:] == 255).all()
-
-
 def test_sheets_have_a_row_a_class_spread_over_all_of_them() -> None:
     classes, n = sheet_layout(1000)
     assert n == 100
@@ -187,31 +183,6 @@ def test_walks_between_classes_keep_the_latent_and_those_between_latents_the_cla
     assert (of_latents[-1].int() - same_class[1].int()).abs().max() <= 1
 
 
-@pytest.mark.parametrize(("layout", "name"), [("images", "000002.png"), ("grid", "grid.png"), ("npz", "samples.npz")])
-def test_written_images_are_the_sampled_ones(tmp_path: Path, layout: str, name: str) -> None:
-    images = together(sampler().stream(3))
-    save_images(iter([images[:2], images[2:]]), 3, tmp_path, layout)
-    if layout == "npz":
-        assert np.array_equal(np.load(tmp_path / name)["images"], images.numpy())
-    elif layout == "grid":
-        assert np.array_equal(np.asarray(Image.open(tmp_path / name)), np.asarray(grid(images, 2)))
-    else:
-        assert np.array_equal(np.asarray(Image.open(tmp_path / name)), images[2].numpy())
-
-
-@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
-def test_films_go_there_and_back(tmp_path: Path, suffix: str) -> None:
-    if suffix == ".mp4":
-        pytest.importorskip("imageio_ffmpeg")
-    images = torch.arange(8, dtype=torch.uint8).mul(30).view(8, 1, 1, 1).expand(8, 16, 16, 3)
-    path = tmp_path / f"film{suffix}"
-    save_film(iter([images]), 4, path, fps=5)
-    assert path.stat().st_size > 0
-    if suffix == ".gif":
-        film = Image.open(path)
-        assert film.n_frames == 6  # type: ignore[attr-defined]
-
-
 def test_the_checkpoint_s_precision_and_truncation_are_described(saved: Path) -> None:
     model = load(saved, precision="float32")
     model.sample(1, truncation=0.7)
@@ -220,3 +191,112 @@ def test_the_checkpoint_s_precision_and_truncation_are_described(saved: Path) ->
     assert described["images_seen"] == 5
     assert described["precision"] == "float32"
     assert described["standing_statistics_batches"] == 16
+
+
+def test_a_truncation_sheet_does_not_leave_its_statistics_to_the_next_sampling(saved: Path) -> None:
+    expected = load(saved, precision="float32").sample(3)
+    model = load(saved, precision="float32")
+    model.sample(1)
+    truncation_sheet(model.sampler, [0.5, 0.04])
+    assert np.array_equal(model.sample(3), expected)
+    model.sampler.collect(seed=1)
+    assert np.array_equal(model.sample(3), expected)
+    assert model.describe()["truncation"] is None
+
+
+def test_a_truncation_sheet_takes_kept_statistics(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(saved)
+    model.stand(0.5)
+    monkeypatch.setattr(Sampler, "collect", lambda *_, **__: pytest.fail("collected again"))
+    truncation_sheet(model.sampler, [0.5], stand=model.stand)
+
+
+@pytest.mark.parametrize(
+    "ask", [{"classes": [99]}, {"classes": "d"}, {"n": 0}, {"truncation": -1.0}, {"form": "scaled"}]
+)
+def test_what_cannot_be_drawn_is_refused_before_statistics_are_collected(
+    ask: dict[str, Any], saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sampler, "collect", lambda *_, **__: pytest.fail("collected"))
+    with pytest.raises(UserError):
+        load(saved).stream(**({"n": 2} | ask))
+    assert not (saved.parent / "standing").exists()
+
+
+def test_classes_are_taken_by_name_and_by_index(saved: Path) -> None:
+    model = load(saved)
+    expected = model.sample(4, classes=[1, 2])
+    assert np.array_equal(model.sample(4, classes=["b", 2]), expected)
+    assert np.array_equal(model.sample(4, classes=np.array([1, 2])), expected)
+    assert np.array_equal(model.sample(2, classes="c"), model.sample(2, classes=[2]))
+
+
+def test_ones_own_latents_give_the_images_that_sampling_gives(saved: Path) -> None:
+    from orthogan.game.latents import latents_at
+
+    model = load(saved, precision="bf16")
+    for truncation in (None, 0.5):
+        z = latents_at(3, 0, 5, model.dim_z, truncation)
+        expected = model.sample(5, classes=[1], truncation=truncation, seed=3)
+        one_hot = np.tile([0.0, 1.0, 0.0], (5, 1))
+        for y in (1, "b", [1] * 5, ["b", 1, "b", 1, 1], torch.ones(5, dtype=torch.int64), torch.tensor(1), one_hot):
+            assert np.array_equal(model.generate(z.double().numpy(), y, truncation=truncation), expected), y
+    assert np.array_equal(model.generate(z.tolist(), "b", truncation=0.5), expected)
+
+
+@pytest.mark.parametrize(
+    ("z", "y", "message"),
+    [
+        (np.zeros((2, 11)), 0, r"z.shape=\(2, 11\): must be \(N, 12\)"),
+        (np.zeros(12), 0, "z.shape"),
+        (np.zeros((0, 12)), 0, "z.shape"),
+        (np.full((2, 12), np.nan), 0, "must be finite"),
+        ([["a"]], 0, "not an array of numbers"),
+        (np.zeros((2, 12)), None, "3 classes"),
+        (np.zeros((2, 12)), [0, 1, 2], "3 labels"),
+        (np.zeros((2, 12)), 3, "classes 0 to 2"),
+        (np.zeros((2, 12)), [0.5, 0.5], "neither an index nor a name"),
+        (np.zeros((2, 12)), np.zeros((2, 2)), "y.shape"),
+        (np.zeros((2, 12)), np.zeros((1, 3)), "1 rows"),
+    ],
+)
+def test_latents_and_labels_of_other_shapes_are_refused(z: Any, y: Any, message: str, saved: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        load(saved).generate(z, y)
+
+
+def test_a_model_says_what_it_is(saved: Path) -> None:
+    told = repr(load(saved))
+    for part in ("biggan", "16x16", "3 classes", "z of 12", "normal", "cpu", saved.name):
+        assert part in told
+
+
+def test_dir_shows_what_there_is() -> None:
+    assert {"load", "build", "Model", "UserError"} <= set(dir(orthogan))
+    assert all(getattr(orthogan, name) is not None for name in dir(orthogan))
+
+
+def test_a_program_that_loads_a_model_ends_in_silence(saved: Path) -> None:
+    code = f"import orthogan; model = orthogan.load({str(saved)!r}); model.sample(1)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_a_network_whose_sampler_is_gone_computes_its_kernels_again() -> None:
+    s = sampler()
+    generator = s.generator
+    assert any(m._kernel is not None for m in generator.modules() if hasattr(m, "_kernel"))
+    del s
+    gc.collect()
+    assert all(m._kernel is None for m in generator.modules() if hasattr(m, "_kernel"))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"PK\x03\x04\x00\x00\x08\x08", "torch.save"), (b"\x80\x02\x8a\nl\xfc\x9cF", "pickle"), (b"\x89HDF\r\n", "HDF5")],
+)
+def test_checkpoints_of_other_programs_are_told_what_they_are(content: bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "G_ema.pth"
+    path.write_bytes(content + bytes(100))
+    with pytest.raises(UserError, match=rf"{told}.*\.safetensors"):
+        load(path)

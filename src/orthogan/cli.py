@@ -22,6 +22,7 @@ COMMANDS = {
     "data": "look at a source of images before training; clear the cache",
     "presets": "list, show and compare the named configurations",
     "doctor": "versions, processor, GPU, feature weights, and what is missing",
+    "completion": "a script that completes these words in bash or zsh",
 }
 
 

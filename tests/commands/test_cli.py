@@ -67,10 +67,12 @@ def test_a_folder_of_ones_own_pictures_from_refusal_to_score(
     assert len(list(out.glob("*.png"))) == 5
     assert Image.open(out / "000000.png").size == (32, 32)
     assert main(["interpolate", str(run), "--rows", "2", "--steps", "3", "--out", str(tmp_path / "walk.png")]) == 0
-    assert Image.open(tmp_path / "walk.png").size == (96, 64)
+    width, height = Image.open(tmp_path / "walk.png").size
+    assert (width > 96, height) == (True, 64)  # classes stand on the left
     sheet = ["sheet", "truncation", str(run), "--thresholds", "1", "0.5", "--out", str(tmp_path / "sheet.png")]
     assert main(sheet) == 0
-    assert Image.open(tmp_path / "sheet.png").size == (320, 64)
+    width, height = Image.open(tmp_path / "sheet.png").size
+    assert (width > 320, height) == (True, 64)  # thresholds stand on the left
 
 
 def test_a_flat_folder_trains_without_labels(tmp_path: Path) -> None:

@@ -64,6 +64,22 @@ def test_a_folder_is_scored_against_a_folder_twice_alike(capsys: pytest.CaptureF
     assert "scores-efficientnet-lite0-n20.json" in printed
 
 
+def test_scores_against_another_reference_of_equal_size_do_not_overwrite_the_first(capsys: pytest.CaptureFixture[str]):
+    made, real, other = folder("made", noise(20, 0)), folder("real", noise(30, 1)), folder("other", noise(30, 2))
+    for reference in (real, other, other, real):
+        assert main([made, "--against", reference]) == 0
+    name = "scores-efficientnet-lite0-n20"
+    assert [read(f"{name}{end}.json")["protocol"]["real"]["source"] for end in ("", "-2")] == ["real", "other"]
+    assert len(list(Path().glob("scores-*.json"))) == 2
+    told = capsys.readouterr().out
+    assert f"{name}.json holds a score by another protocol, and stays" in told
+    assert f"scores and protocol: {name}-2.json" in told
+    Path("mine.json").write_text("something else")
+    assert main([made, "--against", real, "--out", "mine.json"]) == 0
+    assert Path("mine.json").read_text() == "something else"
+    assert read("mine-2.json")["protocol"]["real"]["source"] == "real"
+
+
 def test_an_array_file_is_a_set_of_images():
     np.savez("made.npz", images=noise(20, 0))
     folder("real", noise(20, 1))

@@ -17,7 +17,7 @@ from orthogan.errors import UserError
 from orthogan.files import write_whole
 from orthogan.metrics import MIN_IMAGES, weights
 from orthogan.reports import console, counting, quoted, table
-from orthogan.training.foreign import refuse_foreign
+from orthogan.training import foreign
 
 # Everything that imports PyTorch is loaded by name inside functions, after the weights were found: a missing file is
 # told in a moment, not after the seconds that those imports take.
@@ -68,7 +68,8 @@ class Options:
         for name, least in (("samples", MIN_IMAGES), ("real", MIN_IMAGES), ("resolution", 1)):
             value = getattr(self, name)
             require(value is None or value >= least, name, value, f"must be at least {least}")
-        refuse_foreign(self.path)
+        if self.path.suffix in foreign.SUFFIXES:
+            foreign.refuse_foreign(self.path)
         if is_model(self.path) and self.resolution is not None:
             raise UserError(f"resolution={self.resolution}: a generator is scored at its own; leave it out")
         if not is_model(self.path) and (self.truncation is not None or self.form != "redraw"):

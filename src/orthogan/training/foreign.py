@@ -5,8 +5,8 @@ from pathlib import Path
 from orthogan.errors import UserError
 
 KINDS = (
-    (b"PK\x03\x04", "a file of torch.save: of BigGAN-PyTorch, StudioGAN or another program perhaps"),
-    (b"\x80", "a Python pickle: an old file of torch.save, or one of StyleGAN perhaps"),
+    (b"PK\x03\x04", "a zip file: of torch.save perhaps, by BigGAN-PyTorch, StudioGAN or another program"),
+    (b"\x80", "a Python pickle: an old file of torch.save perhaps, or one of StyleGAN"),
     (b"\x89HDF", "an HDF5 file: of Keras perhaps"),
 )
 """First bytes, and what has them."""
