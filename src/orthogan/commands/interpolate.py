@@ -10,7 +10,7 @@ from orthogan.classes import read
 from orthogan.commands.options import Classes, Truncated, parse
 from orthogan.config import require
 from orthogan.pictures import check_film, grid, labelled, save_film
-from orthogan.reports import console
+from orthogan.reports import console, quoted
 from orthogan.sampling import Walk, walk, walk_names
 
 
@@ -63,5 +63,5 @@ def main(argv: list[str]) -> int:
         labelled(grid(torch.cat(list(images)), options.steps, options.scale or 1), names).save(options.out)
     else:
         save_film(images, options.steps, options.out, options.fps, options.scale)
-    console.print(f"{options.rows} walks of {options.steps} images are in {options.out}", markup=False)
+    console.print(f"{options.rows} walks of {options.steps} images are in {quoted(options.out)}", markup=False)
     return 0

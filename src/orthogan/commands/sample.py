@@ -10,7 +10,7 @@ from orthogan.classes import read
 from orthogan.commands.options import Classes, Truncated, parse
 from orthogan.config import require
 from orthogan.pictures import place_of, save_images
-from orthogan.reports import console
+from orthogan.reports import console, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,5 +42,5 @@ def main(argv: list[str]) -> int:
     written = save_images(
         stream, options.n, options.out, options.layout, labels, model.class_names, replace=options.replace
     )
-    console.print(f"{options.n} images of {model.path} are in {written}", markup=False)
+    console.print(f"{options.n} images of {quoted(model.path)} are in {quoted(written)}", markup=False)
     return 0

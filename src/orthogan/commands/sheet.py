@@ -9,7 +9,7 @@ import tyro
 from orthogan.commands.options import Checkpoint, parse
 from orthogan.config import require
 from orthogan.game.latents import check_truncation
-from orthogan.reports import console
+from orthogan.reports import console, quoted
 from orthogan.sampling import class_sheet, truncation_sheet
 
 
@@ -57,5 +57,5 @@ def main(argv: list[str]) -> int:
         sheet = class_sheet(model.sampler, options.seed, options.truncation, names=model.class_names)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(options.out)
-    console.print(f"the sheet is {options.out}", markup=False)
+    console.print(f"the sheet is {quoted(options.out)}", markup=False)
     return 0
