@@ -83,6 +83,15 @@ def test_every_setting_of_the_images_has_its_own_pack(classes):
     assert pack(config(classes, mirror=True, skip_bad=True), 16).path == pack(base, 16).path
 
 
+def test_for_random_crops_squares_are_larger_by_as_much(classes):
+    cache = pack(config(classes, random_crop=0.8), 16)
+    assert cache.resolution == 20
+    with open_source(str(classes)).read(0) as image:
+        assert np.array_equal(cache.images[0], square(image, Policy(20)))
+    with pytest.raises(UserError, match=r"data\.random_crop=0"):
+        config(classes, random_crop=0)
+
+
 def test_a_changed_source_is_noticed(classes, picture):
     before = pack(config(classes), 16)
     picture(classes / "cat" / "0.png", seed=77)

@@ -152,6 +152,18 @@ def test_a_torn_cache_file_is_computed_anew(counted: list[int], cache_folder: Pa
     assert kept.read_bytes() == whole
 
 
+@pytest.mark.parametrize("at", [-1, -100, 20])
+def test_a_flipped_bit_of_kept_features_is_noticed(counted: list[int], cache_folder: Path, at: int):
+    evaluate.Scorer("tiny", REAL, "abc")
+    (kept_file,) = cache_folder.rglob("*.safetensors")
+    whole = bytearray(kept_file.read_bytes())
+    kept_file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at:][1:])
+    counted.clear()
+    evaluate.Scorer("tiny", REAL, "abc")
+    assert sum(counted) == 60
+    assert kept_file.read_bytes() == whole
+
+
 def test_of_many_real_images_the_same_choice_is_made(counted: list[int]):
     scorer = evaluate.Scorer("tiny", REAL, "abc", max_real=25)
     assert sum(counted) == 25

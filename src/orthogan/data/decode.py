@@ -127,25 +127,34 @@ def _area_average(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
     are of whole numbers that floats hold exactly, so every machine gets the same bytes.
     """
     (width, height), (new_width, new_height) = image.size, size
-    down, across = _overlaps(height, new_height), _overlaps(width, new_width).astype(np.float64)
+    across = _overlaps(width, new_width, 0, new_width, np.float64)
     averaged = np.empty((new_height, new_width, 3), np.uint8)
     step = max(1, _STRIP_VALUES * new_height // (height * width * 3))
     for top in range(0, new_height, step):
         bottom = min(top + step, new_height)
-        first, last = top * height // new_height, -(-bottom * height // new_height)
-        strip = np.asarray(image.crop((0, first, width, last)), np.float32)
-        rows = (down[top:bottom, first:last] @ strip.reshape(last - first, -1)).reshape(bottom - top, width, 3)
+        down = _overlaps(height, new_height, top, bottom, np.float32)
+        first = top * height // new_height
+        strip = np.asarray(image.crop((0, first, width, first + down.shape[1])), np.float32)
+        rows = (down @ strip.reshape(len(strip), -1)).reshape(bottom - top, width, 3)
         columns = across @ rows.swapaxes(0, 1).astype(np.float64, order="C").reshape(width, -1)
-        means = (columns + width * height / 2) / (width * height)
-        averaged[top:bottom] = means.reshape(new_width, bottom - top, 3).swapaxes(0, 1)
+        columns += width * height / 2
+        columns /= width * height
+        averaged[top:bottom] = columns.reshape(new_width, bottom - top, 3).swapaxes(0, 1)
     return averaged
 
 
-@functools.lru_cache(maxsize=64)
-def _overlaps(old: int, new: int) -> sparse.csr_array:
-    """float32 (new, old): how much of new pixel i lies on old pixel j, in 1 / new of an old pixel; rows sum to old."""
-    edges = np.arange(new + 1)[:, None] * old
-    at = edges[:-1] // new + np.arange(old // new + 2)
+@functools.lru_cache(maxsize=256)
+def _overlaps(old: int, new: int, top: int, bottom: int, dtype: type) -> sparse.csr_array:
+    """How much of each of the new pixels top ... bottom - 1 lies on each old pixel that they touch.
+
+    In units of 1 / new of an old pixel, so that a row sums to `old`. Shape (bottom - top, old pixels touched).
+    """
+    edges = np.arange(top, bottom + 1)[:, None] * old
+    first, last = edges[:-1] // new, -(-edges[-1, 0] // new)
+    at = np.minimum(first + np.arange(-(-old // new) + 1), last - 1)
     overlap = np.minimum((at + 1) * new, edges[1:]) - np.maximum(at * new, edges[:-1])
-    row, tap = np.nonzero(overlap > 0)
-    return sparse.csr_array((overlap[row, tap].astype(np.float32), (row, at[row, tap])), shape=(new, old))
+    overlap[:, 1:][at[:, 1:] == at[:, :-1]] = 0  # the last pixel, met again
+    starts = np.arange(0, overlap.size + 1, overlap.shape[1])
+    shape = (bottom - top, int(last - first[0, 0]))
+    weights = np.maximum(overlap, 0).astype(dtype)
+    return sparse.csr_array((weights.ravel(), (at - first[0]).ravel(), starts), shape=shape)
