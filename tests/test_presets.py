@@ -1,12 +1,15 @@
 """The named runs."""
 
 import pytest
+import torch
+from process import orthogan as command
 
 import orthogan
-from orthogan.config import RunConfig, differences, override
+from orthogan.config import RunConfig, differences, flatten, override
 from orthogan.errors import UserError
 from orthogan.game.losses import LOSSES
-from orthogan.presets import PRESETS, describe, get
+from orthogan.networks import build_discriminator
+from orthogan.presets import PRESETS, SOURCES, describe, get, origins, sources
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -110,8 +113,13 @@ def test_biggan_32_studiogan_has_studiogan_s_settings():
     assert (run.optimizer.g_lr, run.optimizer.d_lr) == (2e-4, 2e-4)
     assert (run.optimizer.beta1, run.optimizer.beta2) == (0.5, 0.999)
     assert (run.network.width, run.network.dim_z, run.network.init) == (96, 80, "orthogonal")
-    assert (run.network.g_attention, run.network.d_attention, run.ema.start_steps) == (16, 16, 1000)
+    assert (run.network.g_attention, run.network.d_attention) == (16, 16)
+    assert run.ema.start_steps == 1001  # it copies while its count, from 0, is below 1000: a thousand updates
     assert run.data.mirror
+
+
+def test_studiogan_s_adam_has_its_own_eps():
+    assert get("biggan-32-studiogan").optimizer.eps == 1e-6  # src/config.py, every backbone but StyleGAN
 
 
 def test_biggan_32_studiogan_has_studiogan_s_epsilons():
@@ -138,3 +146,79 @@ def test_build_on_the_processor_gives_real_initialised_weights():
     pair = orthogan.build("digits", width=4)
     assert all(p.isfinite().all() for p in (*pair.generator.parameters(), *pair.discriminator.parameters()))
     assert not any(p.is_meta for p in pair.generator.parameters())
+
+
+# Its configs/*.yml: batchsize, iteration, iteration_decay_start, n_gen_samples, resize_method, augmentation.
+SNGAN_PROJECTION = {
+    "sngan-32": (64, 50_000, 0, 128, "bilinear", False),
+    "sngan-64": (64, 250_000, 200_000, 64, "bilinear", False),
+    "sngan-128": (4 * 16, 450_000, 400_000, 4 * 32, "bilinear", False),
+    "sngan-128-small": (16, 450_000, 400_000, 32, "bilinear", True),
+    "sngan-256": (8, 450_000, 400_000, 16, "bilinear", True),
+}
+
+
+@pytest.mark.parametrize("name", SNGAN_PROJECTION)
+def test_presets_of_sn_gan_are_the_configurations_of_its_code(name):
+    run = get(name)
+    decay = run.optimizer.decay_from_images
+    assert decay is not None
+    row = (
+        run.batch,
+        run.images / run.images_per_step,
+        decay / run.images_per_step,
+        run.batch * run.g_batches,
+        run.data.resize,
+        run.data.mirror,
+    )
+    assert row == SNGAN_PROJECTION[name]
+    assert (run.d_steps, run.optimizer.beta1, run.optimizer.beta2, run.data.dequantize) == (5, 0, 0.9, True)
+
+
+def test_biggan_128_accumulated_shrinks_images_as_torchvision_does():
+    assert get("biggan-128-accumulated").data.resize == "bilinear"
+
+
+def test_d_of_biggan_deep_32_halves_twice():
+    """`downsample: [True, True, False, False]`, one entry a stage of two blocks, three stages of 4 ch."""
+    d = build_discriminator(override(get("biggan-deep-32").network, {"width": 4}))
+    assert [block.down for block in d.blocks] == [True, False, True, False, False, False]
+    assert {block.conv4.weight.shape[0] for block in d.blocks} == {16}
+    sides = []
+    d.blocks[-1].register_forward_hook(lambda module, inputs, output: sides.append(output.shape[2]))
+    d(torch.zeros(1, 3, 32, 32), torch.zeros(1, dtype=torch.long))
+    assert sides == [8]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_value_of_a_preset_has_a_source(name):
+    found = sources(name)
+    assert found.keys() == flatten(get(name)).keys()
+    assert set(found.values()) <= SOURCES.keys()
+    assert origins(name)
+
+
+def test_presets_that_mix_sources_say_which_value_is_whose():
+    sagan, accumulated, deep = sources("sagan-128"), sources("biggan-128-accumulated"), sources("biggan-deep-64")
+    assert (sagan["optimizer.beta2"], sagan["network.init"]) == ("SAGAN", "BigGAN-PyTorch")
+    assert (sagan["network.g_attention"], sagan["data.resize"]) == ("SAGAN code", "orthogan")
+    assert (accumulated["batch"], accumulated["optimizer.g_lr"]) == ("BigGAN", "BigGAN-PyTorch")
+    assert (deep["network.d_channels"], deep["network.width"]) == ("compare_gan", "BigGAN")
+    assert sources("biggan-128")["ema.start_steps"] == "BigGAN-PyTorch"
+    assert sources("biggan-512-released")["network.dim_z"] == "BigGAN weights"
+
+
+def test_show_prints_the_source_beside_the_value_and_spells_it_out():
+    told = command("presets", "show", "sagan-128").out
+    rows = {words[0]: words[1:] for words in map(str.split, told.splitlines()) if len(words) > 2}
+    assert rows["optimizer.beta2"][-1] == "SAGAN"
+    assert rows["network.sn_eps"][-1] == "BigGAN-PyTorch"
+    assert rows["seed"][-1] == "orthogan"
+    assert "ajbrock/BigGAN-PyTorch" in told
+    assert "StudioGAN" not in told
+
+
+def test_presets_spells_its_sources_out():
+    told = command("presets").out
+    assert all(source in told for source in SOURCES)
+    assert "sngan_projection" in next(line for line in told.splitlines() if "sngan-256" in line)

@@ -1,482 +1,582 @@
-"""Named runs: functions that return a whole configuration, derived from one another.
+"""Named runs: settings by path over a base, grouped by the source that states them.
 
-Sources: P the paper (Brock et al. 2019), A BigGAN-PyTorch's launch scripts, M SN-GAN's released code (Miyato et al.).
+`get` gives the whole configuration of one, `sources` says of each of its values whose it is.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
-from orthogan.config import (
-    CadenceConfig,
-    DataConfig,
-    EmaConfig,
-    OptimizerConfig,
-    RegularizerConfig,
-    RunConfig,
-    override,
-)
+from orthogan.config import NetworkConfig, RunConfig, flatten, override
 from orthogan.errors import unknown
 from orthogan.networks.biggan import BigGANConfig
 from orthogan.networks.biggan_deep import BigGANDeepConfig
 from orthogan.networks.sngan import SNGANCNNConfig, SNGANConfig
 
 Run = RunConfig[Any]
+Settings = dict[str, Any]
+"""Values by path, such as {"optimizer.g_lr": 5e-05}."""
+
+SOURCES = {
+    "BigGAN": "the paper: Brock, Donahue and Simonyan 2019",
+    "BigGAN-PyTorch": "ajbrock/BigGAN-PyTorch, its networks and launch scripts",
+    "BigGAN weights": "the networks that were released with weights on TensorFlow Hub",
+    "StudioGAN": "POSTECH-CVLab/PyTorch-StudioGAN, its configurations",
+    "compare_gan": "google/compare_gan",
+    "SAGAN": "the paper: Zhang, Goodfellow, Metaxas and Odena 2019",
+    "SAGAN code": "brain-research/self-attention-gan",
+    "SN-GAN": "the paper: Miyato, Kataoka, Koyama and Yoshida 2018",
+    "sngan_projection": "pfnet-research/sngan_projection, the code of SN-GAN and of the projection discriminator",
+    "orthogan": "our choice or default, where those are silent or differ",
+}
+"""Names of the sources, as `presets show` prints them, and what they are."""
+
+OF_NETWORK = {
+    BigGANConfig: "BigGAN",
+    BigGANDeepConfig: "BigGAN",
+    SNGANConfig: "sngan_projection",
+    SNGANCNNConfig: "SN-GAN",
+}
+"""Whose the values are that a family's configuration has without being told."""
 
 
-def digits() -> Run:
-    """A small BigGAN that draws the MNIST digits after minutes on a processor."""
-    return RunConfig(
-        network=BigGANConfig(
-            resolution=32,
-            n_classes=10,
-            width=16,
-            g_channels=(8, 8, 4, 2),
-            d_channels=(2, 4, 8, 8),
-            d_downs=2,
-            dim_z=64,
-        ),
-        data=DataConfig(source="digits"),
-        optimizer=OptimizerConfig(g_lr=4e-4, d_lr=4e-4, beta1=0.0, beta2=0.99),
-        ema=EmaConfig(decay=0.99),
-        cadence=CadenceConfig(log_images=1_000, sheet_images=8_000, checkpoint_images=8_000),
-        images=24_000,
-        batch=32,
-        d_steps=1,
-    )
+@dataclass(frozen=True)
+class Preset:
+    """A named run. Settings that neither it nor its base names are the defaults of their configuration class."""
+
+    what: str
+    """One line."""
+    base: "str | type[NetworkConfig]"
+    """The preset that this one changes, or the family that it starts from."""
+    settings: dict[str, Settings]
+    """What it changes, by the name of the source."""
+
+    @property
+    def changes(self) -> Settings:
+        return {path: value for stated in self.settings.values() for path, value in stated.items()}
 
 
-def small_32() -> Run:
-    """A small BigGAN at 32 px for a folder of one's own, with or without classes, on a processor: ours."""
-    return override(
-        digits(),
-        {
-            "network.n_classes": 0,
-            "data.source": "",
-            "ema.decay": 0.995,
-            "cadence.log_images": 2_000,
-            "cadence.sheet_images": 16_000,
-            "cadence.checkpoint_images": 16_000,
-            "images": 160_000,
-        },
-    )
-
-
-def small_64() -> Run:
-    """A small BigGAN at 64 px for a folder of one's own, with or without classes, on a processor or a GPU: ours."""
-    return override(
-        small_32(),
-        {
-            "network.resolution": 64,
-            "network.g_channels": (8, 8, 4, 2, 1),
-            "network.d_channels": (1, 2, 4, 8, 8),
-            "network.d_downs": 4,
-            "network.dim_z": 80,
-        },
-    )
-
-
-def biggan_128() -> Run:
-    """BigGAN at 128 px, last of its kind in the paper's Table 1 (ch 96, batch 2048): P; the average starts as in A."""
-    return RunConfig(
-        network=BigGANConfig(resolution=128, n_classes=1000, g_attention=64, d_attention=64),
-        optimizer=OptimizerConfig(g_lr=5e-5, d_lr=2e-4, beta1=0.0, beta2=0.999),
-        regularizers=RegularizerConfig(g_ortho=1e-4),
-        ema=EmaConfig(decay=0.9999, start_steps=20_000),
-        cadence=CadenceConfig(log_images=40_960, sheet_images=2_048_000, checkpoint_images=2_048_000),
-        images=165_000 * 2 * 2048,
-        batch=2048,
-    )
-
-
-def biggan_256() -> Run:
-    """BigGAN at 256 px: one more block at 16 px in each network, attention of G at 128 px: P."""
-    return override(
-        biggan_128(),
-        {
-            "network.resolution": 256,
-            "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
-            "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
-            "network.d_downs": 6,
-            "network.g_attention": 128,
-            "network.dim_z": 140,
-        },
-    )
-
-
-def biggan_512() -> Run:
-    """BigGAN at 512 px with the paper's z of 160 dimensions, attention at 64 px in both networks: P."""
-    return override(
-        biggan_256(),
-        {
-            "network.resolution": 512,
-            "network.g_channels": (16, 16, 8, 8, 4, 2, 1, 1),
-            "network.d_channels": (1, 1, 2, 4, 8, 8, 16, 16),
-            "network.d_downs": 7,
-            "network.g_attention": 64,
-            "network.dim_z": 160,
-        },
-    )
-
-
-def biggan_512_released() -> Run:
-    """BigGAN at 512 px with the z of 128 dimensions that the released weights have."""
-    return override(biggan_512(), {"network.dim_z": 128})
-
-
-def biggan_64() -> Run:
-    """BigGAN at 64 px as BigGAN-PyTorch builds it, with the 128 px run's settings: A."""
-    return override(
-        biggan_128(),
-        {
-            "network.resolution": 64,
-            "network.g_channels": (16, 16, 8, 4, 2),
-            "network.d_channels": (1, 2, 4, 8, 16),
-            "network.d_downs": 4,
-            "network.d_attention": 32,
-        },
-    )
-
-
-def biggan_32() -> Run:
-    """BigGAN for CIFAR-10 as BigGAN-PyTorch's script trains it (batch 50, 4 D steps, no shared embedding): A."""
-    return RunConfig(
-        network=BigGANConfig(
-            resolution=32,
-            n_classes=10,
-            width=64,
-            g_channels=(4, 4, 4, 4),
-            d_channels=(4, 4, 4, 4),
-            d_downs=2,
-            dim_z=128,
-            skip_z=False,
-            shared_embedding=False,
-            bn_eps=1e-5,
-            sn_eps=1e-8,
-            init="normal",
-        ),
-        optimizer=OptimizerConfig(g_lr=2e-4, d_lr=2e-4, beta1=0.0, beta2=0.999),
-        ema=EmaConfig(decay=0.9999, start_steps=1_000),
-        images=125_000 * 4 * 50,
-        batch=50,
-        d_steps=4,
-    )
-
-
-def biggan_32_studiogan() -> Run:
-    """BigGAN for CIFAR-10 as StudioGAN builds it: ch 96, split z, attention at 16 px, a narrower D."""
-    return override(
-        biggan_32(),
-        {
-            "network.width": 96,
-            "network.d_channels": (2, 2, 2, 2),
-            "network.g_attention": 16,
-            "network.d_attention": 16,
-            "network.dim_z": 80,
-            "network.skip_z": True,
-            "network.shared_embedding": True,
-            "network.init": "orthogonal",
-            "network.sn_eps": 1e-6,
-            "network.bn_eps": 1e-4,
-            "data.mirror": True,
-            "optimizer.beta1": 0.5,
-            "batch": 64,
-            "d_steps": 5,
-            "images": 100_000 * 5 * 64,
-        },
-    )
-
-
-def biggan_128_accumulated() -> Run:
-    """BigGAN at 128 px for 8 GPUs as BigGAN-PyTorch ran it: batch 256 x 8 micro-batches, 1 D step: A."""
-    return override(
-        biggan_128(),
-        {
-            "accumulate": 8,
-            "d_steps": 1,
-            "optimizer.g_lr": 1e-4,
-            "optimizer.d_lr": 4e-4,
-            "optimizer.eps": 1e-6,
-            "network.sn_eps": 1e-6,
-            "network.bn_eps": 1e-5,
-            "regularizers.g_ortho": 0.0,
-            "images": 138_000 * 2048,
-        },
-    )
-
-
-def biggan_deep_128() -> Run:
-    """BigGAN-deep at 128 px: P."""
-    return replace(
-        biggan_128(), network=BigGANDeepConfig(resolution=128, n_classes=1000, g_attention=64, d_attention=64)
-    )
-
-
-def biggan_deep_256() -> Run:
-    """BigGAN-deep at 256 px, both learning rates 2.5e-5: P."""
-    return override(
-        biggan_deep_128(),
-        {
-            "network.resolution": 256,
-            "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
-            "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
-            "optimizer.g_lr": 2.5e-5,
-            "optimizer.d_lr": 2.5e-5,
-        },
-    )
-
-
-def biggan_deep_512() -> Run:
-    """BigGAN-deep at 512 px: P."""
-    return override(
-        biggan_deep_256(),
-        {
-            "network.resolution": 512,
-            "network.g_channels": (16, 16, 8, 8, 4, 2, 1, 1),
-            "network.d_channels": (1, 1, 2, 4, 8, 8, 16, 16),
-        },
-    )
-
-
-def biggan_deep_64() -> Run:
-    """BigGAN-deep at 64 px with the blocks of compare_gan, without attention; settings of 128 px."""
-    return override(
-        biggan_deep_128(),
-        {
-            "network.resolution": 64,
-            "network.g_channels": (16, 16, 8, 4, 2),
-            "network.d_channels": (2, 4, 8, 16, 16),
-            "network.g_attention": 0,
-            "network.d_attention": 0,
-        },
-    )
-
-
-def biggan_deep_32() -> Run:
-    """BigGAN-deep at 32 px, G of 4 ch and D of 2 ch throughout as in compare_gan (which has half a stage more)."""
-    return override(
-        biggan_deep_64(),
-        {
-            "network.resolution": 32,
-            "network.n_classes": 10,
-            "network.g_channels": (4, 4, 4, 4),
-            "network.d_channels": (2, 2, 2, 2),
-        },
-    )
-
-
-def sagan_128() -> Run:
-    """SAGAN (Zhang et al. 2019): ch 64, per-class tables, attention at 32 px as released; the paper also has 64."""
-    return RunConfig(
-        network=BigGANConfig(
-            resolution=128,
-            n_classes=1000,
-            width=64,
-            g_attention=32,
-            d_attention=32,
-            dim_z=128,
-            skip_z=False,
-            shared_embedding=False,
-            bn_eps=1e-5,
-            sn_eps=1e-8,
-            init="xavier",
-        ),
-        optimizer=OptimizerConfig(g_lr=1e-4, d_lr=4e-4, beta1=0.0, beta2=0.9),
-        ema=EmaConfig(decay=0.0),
-        images=1_000_000 * 256,
-        batch=256,
-        d_steps=1,
-    )
-
-
-def sngan_32() -> Run:
-    """SN-GAN's residual networks for CIFAR-10 as its released code trains them, hinge loss, 5 D steps: M."""
-    return RunConfig(
-        network=SNGANConfig(
-            resolution=32,
-            n_classes=10,
-            g_channels=(4, 4, 4, 4),
-            d_channels=(2, 2, 2, 2),
-            d_downs=2,
-            head_bias=False,
-        ),
-        data=DataConfig(dequantize=True),
-        optimizer=OptimizerConfig(g_lr=2e-4, d_lr=2e-4, beta1=0.0, beta2=0.9, decay_from_images=0),
-        ema=EmaConfig(decay=0.0),
-        images=50_000 * 5 * 64,
-        batch=64,
-        d_steps=5,
-        g_batches=2,
-    )
-
-
-def sngan_48() -> Run:
-    """SN-GAN's residual networks for STL-10 at 48 px, without classes: M."""
-    return override(
-        sngan_32(),
-        {
-            "network.resolution": 48,
-            "network.n_classes": 0,
-            "network.g_channels": (8, 4, 2, 1),
-            "network.d_channels": (1, 2, 4, 8, 16),
-            "network.d_downs": 4,
-            "network.head_bias": True,
-        },
-    )
-
-
-def sngan_64() -> Run:
-    """SN-GAN with projection at 64 px on ImageNet: M."""
-    return override(
-        sngan_32(),
-        {
-            "network.resolution": 64,
-            "network.n_classes": 1000,
-            "network.g_channels": (16, 8, 4, 2, 1),
-            "network.d_channels": (1, 2, 4, 8, 16),
-            "network.d_downs": 5,
-            "network.head_bias": True,
-            "images": 250_000 * 5 * 64,
-            "optimizer.decay_from_images": 200_000 * 5 * 64,
-            "g_batches": 1,
-        },
-    )
-
-
-def sngan_128() -> Run:
-    """SN-GAN with projection at 128 px on ImageNet, the batch of four GPUs: M."""
-    return override(
-        sngan_64(),
-        {
-            "network.resolution": 128,
-            "network.g_channels": (16, 16, 8, 4, 2, 1),
-            "network.d_channels": (1, 2, 4, 8, 16, 16),
-            "images": 450_000 * 5 * 64,
-            "optimizer.decay_from_images": 400_000 * 5 * 64,
-            "g_batches": 2,
-        },
-    )
-
-
-def sngan_128_small() -> Run:
-    """The smaller networks of the dog and cat runs at 128 px (143 classes, one GPU's batch of 16): M."""
-    return override(
-        sngan_128(),
-        {
-            "network.n_classes": 143,
-            "network.g_channels": (8, 8, 4, 4, 2, 1),
-            "network.d_channels": (1, 2, 4, 4, 8, 8),
-            "batch": 16,
-            "images": 450_000 * 5 * 16,
-            "optimizer.decay_from_images": 400_000 * 5 * 16,
-        },
-    )
-
-
-def sngan_256() -> Run:
-    """The dog and cat runs at 256 px (143 classes, one GPU's batch of 8): M."""
-    return override(
-        sngan_128_small(),
-        {
-            "network.resolution": 256,
-            "network.width": 32,
-            "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
-            "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
-            "network.d_downs": 6,
-            "batch": 8,
-            "images": 450_000 * 5 * 8,
-            "optimizer.decay_from_images": 400_000 * 5 * 8,
-        },
-    )
-
-
-def sngan_cnn_32() -> Run:
-    """SN-GAN's plain networks at 32 px, setting C of its table 1, non-saturating loss, no classes: M."""
-    return RunConfig(
-        network=SNGANCNNConfig(resolution=32),
-        optimizer=OptimizerConfig(g_lr=2e-4, d_lr=2e-4, beta1=0.5, beta2=0.999),
-        ema=EmaConfig(decay=0.0),
-        loss="non-saturating",
-        images=100_000 * 64,
-        batch=64,
-        d_steps=1,
-    )
-
-
-def sngan_cnn_48() -> Run:
-    """SN-GAN's plain networks at 48 px: M."""
-    return override(sngan_cnn_32(), {"network.resolution": 48})
-
-
-def _table1(batch: int, iterations: int, **network: Any) -> Callable[[], Run]:
-    """A row of BigGAN's Table 1 without orthogonal regularisation; z has 128 dimensions where it is not split."""
-
-    def preset() -> Run:
-        changes: dict[str, Any] = {f"network.{k}": v for k, v in network.items()}
-        run = override(biggan_128(), {**changes, "regularizers.g_ortho": 0.0, "batch": batch})
-        return replace(run, images=iterations * run.images_per_step)
-
-    return preset
-
-
-_PLAIN = {"shared_embedding": False, "skip_z": False, "dim_z": 128}
-
-PRESETS: dict[str, Callable[[], Run]] = {
-    "digits": digits,
-    "small-32": small_32,
-    "small-64": small_64,
-    "biggan-32": biggan_32,
-    "biggan-32-studiogan": biggan_32_studiogan,
-    "biggan-64": biggan_64,
-    "biggan-128": biggan_128,
-    "biggan-128-accumulated": biggan_128_accumulated,
-    "biggan-256": biggan_256,
-    "biggan-512": biggan_512,
-    "biggan-512-released": biggan_512_released,
-    "biggan-deep-32": biggan_deep_32,
-    "biggan-deep-64": biggan_deep_64,
-    "biggan-deep-128": biggan_deep_128,
-    "biggan-deep-256": biggan_deep_256,
-    "biggan-deep-512": biggan_deep_512,
-    "sagan-128": sagan_128,
-    "sngan-cnn-32": sngan_cnn_32,
-    "sngan-cnn-48": sngan_cnn_48,
-    "sngan-32": sngan_32,
-    "sngan-48": sngan_48,
-    "sngan-64": sngan_64,
-    "sngan-128": sngan_128,
-    "sngan-128-small": sngan_128_small,
-    "sngan-256": sngan_256,
-    # BigGAN's Table 1, from the second row down; its last but one is biggan-128 itself.
-    "table1-512": _table1(512, 1_000_000, width=64, **_PLAIN),
-    "table1-1024": _table1(1024, 1_000_000, width=64, **_PLAIN),
-    "table1-2048": _table1(2048, 732_000, width=64, **_PLAIN),
-    "table1-wide": _table1(2048, 295_000, **_PLAIN),
-    "table1-shared": _table1(2048, 185_000, skip_z=False, dim_z=128),
-    "table1-skip-z": _table1(2048, 152_000),
-    "table1-ortho": biggan_128,
-    "table1-ch64": lambda: override(biggan_128(), {"network.width": 64, "images": 371_000 * 2 * 2048}),
+BIGGAN_TRAINING: Settings = {
+    "data.crop": "center",
+    "data.resize": "area",
+    "data.mirror": False,
+    "optimizer.g_lr": 5e-5,
+    "optimizer.d_lr": 2e-4,
+    "optimizer.beta1": 0.0,
+    "optimizer.beta2": 0.999,
+    "regularizers.g_ortho": 1e-4,
+    "ema.decay": 0.9999,
+    "loss": "hinge",
+    "images": 165_000 * 2 * 2048,
+    "batch": 2048,
+    "d_steps": 2,
+}
+EVERY_1000_BATCHES: Settings = {
+    "cadence.log_images": 40_960,
+    "cadence.sheet_images": 2_048_000,
+    "cadence.checkpoint_images": 2_048_000,
 }
 
 
-def describe(name: str) -> str:
-    """One line on a preset."""
-    if name.startswith("table1-"):
-        run = get(name)
-        switches = {
-            "shared embedding": run.network.shared_embedding,
-            "split z": run.network.skip_z,
-            "orthogonal regularisation": run.regularizers.g_ortho > 0,
-        }
-        on = [switch for switch, value in switches.items() if value]
-        return (
-            f"Row of BigGAN's Table 1: batch {run.batch}, ch {run.network.width}, {', '.join(on) or 'nothing added'}."
-        )
-    return (PRESETS[name].__doc__ or "").strip().splitlines()[0]
+def table1(batch: int, iterations: int, **network: Any) -> Preset:
+    """A row of BigGAN's Table 1 without orthogonal regularisation; z has 128 dimensions where it is not split."""
+    width = network.get("width", 96)
+    switches = {"shared embedding": "shared_embedding", "split z": "skip_z"}
+    on = [name for name, setting in switches.items() if network.get(setting, True)]
+    return Preset(
+        f"Row of BigGAN's Table 1: batch {batch}, ch {width}, {', '.join(on) or 'nothing added'}.",
+        "biggan-128",
+        {
+            "BigGAN": {
+                **{f"network.{name}": value for name, value in network.items()},
+                "regularizers.g_ortho": 0.0,
+                "batch": batch,
+                "images": iterations * 2 * batch,
+            }
+        },
+    )
+
+
+PLAIN: Settings = {"shared_embedding": False, "skip_z": False, "dim_z": 128}
+
+PRESETS: dict[str, Preset] = {
+    "digits": Preset(
+        "A small BigGAN that draws the MNIST digits after minutes on a processor.",
+        BigGANConfig,
+        {
+            "orthogan": {
+                "network.resolution": 32,
+                "network.n_classes": 10,
+                "network.width": 16,
+                "network.g_channels": (8, 8, 4, 2),
+                "network.d_channels": (2, 4, 8, 8),
+                "network.d_downs": 2,
+                "network.dim_z": 64,
+                "data.source": "digits",
+                "optimizer.g_lr": 4e-4,
+                "optimizer.d_lr": 4e-4,
+                "optimizer.beta2": 0.99,
+                "ema.decay": 0.99,
+                "cadence.log_images": 1_000,
+                "cadence.sheet_images": 8_000,
+                "cadence.checkpoint_images": 8_000,
+                "images": 24_000,
+                "batch": 32,
+                "d_steps": 1,
+            },
+        },
+    ),
+    "small-32": Preset(
+        "A small BigGAN at 32 px for a folder of one's own, with or without classes, on a processor.",
+        "digits",
+        {
+            "orthogan": {
+                "network.n_classes": 0,
+                "data.source": "",
+                "ema.decay": 0.995,
+                "cadence.log_images": 2_000,
+                "cadence.sheet_images": 16_000,
+                "cadence.checkpoint_images": 16_000,
+                "images": 160_000,
+            },
+        },
+    ),
+    "small-64": Preset(
+        "A small BigGAN at 64 px for a folder of one's own, with or without classes, on a processor or a GPU.",
+        "small-32",
+        {
+            "orthogan": {
+                "network.resolution": 64,
+                "network.g_channels": (8, 8, 4, 2, 1),
+                "network.d_channels": (1, 2, 4, 8, 8),
+                "network.d_downs": 4,
+                "network.dim_z": 80,
+            },
+        },
+    ),
+    "biggan-32": Preset(
+        "BigGAN for CIFAR-10 as BigGAN-PyTorch's script trains it (batch 50, 4 D steps, no shared embedding).",
+        BigGANConfig,
+        {
+            "BigGAN-PyTorch": {
+                "network.resolution": 32,
+                "network.n_classes": 10,
+                "network.width": 64,
+                "network.g_channels": (4, 4, 4, 4),
+                "network.d_channels": (4, 4, 4, 4),
+                "network.d_downs": 2,
+                "network.g_attention": 0,
+                "network.d_attention": 0,
+                "network.dim_z": 128,
+                "network.skip_z": False,
+                "network.shared_embedding": False,
+                "network.bn_eps": 1e-5,
+                "network.sn_eps": 1e-8,
+                "network.init": "normal",
+                "data.mirror": False,
+                "optimizer.g_lr": 2e-4,
+                "optimizer.d_lr": 2e-4,
+                "optimizer.beta1": 0.0,
+                "optimizer.beta2": 0.999,
+                "optimizer.eps": 1e-8,
+                "regularizers.g_ortho": 0.0,
+                "ema.decay": 0.9999,
+                "ema.start_steps": 1_000,
+                "loss": "hinge",
+                "images": 125_000 * 4 * 50,
+                "batch": 50,
+                "d_steps": 4,
+            },
+        },
+    ),
+    "biggan-32-studiogan": Preset(
+        "BigGAN for CIFAR-10 as StudioGAN builds it: ch 96, split z, attention at 16 px, a narrower D.",
+        "biggan-32",
+        {
+            "StudioGAN": {
+                "network.width": 96,
+                "network.g_channels": (4, 4, 4, 4),
+                "network.d_channels": (2, 2, 2, 2),
+                "network.d_downs": 2,
+                "network.g_attention": 16,
+                "network.d_attention": 16,
+                "network.dim_z": 80,
+                "network.skip_z": True,
+                "network.shared_embedding": True,
+                "network.init": "orthogonal",
+                "network.sn_eps": 1e-6,
+                "network.bn_eps": 1e-4,
+                "data.mirror": True,
+                "optimizer.g_lr": 2e-4,
+                "optimizer.d_lr": 2e-4,
+                "optimizer.beta1": 0.5,
+                "optimizer.beta2": 0.999,
+                "optimizer.eps": 1e-6,
+                "ema.decay": 0.9999,
+                "ema.start_steps": 1_001,  # its g_ema_start is 1000 and counts updates from 0
+                "loss": "hinge",
+                "batch": 64,
+                "d_steps": 5,
+                "images": 100_000 * 5 * 64,
+            },
+        },
+    ),
+    "biggan-64": Preset(
+        "BigGAN at 64 px as BigGAN-PyTorch builds it, with the 128 px run's settings.",
+        "biggan-128",
+        {
+            "BigGAN-PyTorch": {
+                "network.resolution": 64,
+                "network.g_channels": (16, 16, 8, 4, 2),
+                "network.d_channels": (1, 2, 4, 8, 16),
+                "network.d_downs": 4,
+            },
+            "orthogan": {"network.g_attention": 64, "network.d_attention": 32},
+        },
+    ),
+    "biggan-128": Preset(
+        "BigGAN at 128 px, last of its kind in the paper's Table 1 (ch 96, batch 2048).",
+        BigGANConfig,
+        {
+            "BigGAN": {
+                "network.resolution": 128,
+                "network.n_classes": 1000,
+                "network.g_attention": 64,
+                "network.d_attention": 64,
+                **BIGGAN_TRAINING,
+            },
+            "BigGAN-PyTorch": {"ema.start_steps": 20_000},
+            "orthogan": EVERY_1000_BATCHES,
+        },
+    ),
+    "biggan-128-accumulated": Preset(
+        "BigGAN at 128 px for 8 GPUs as BigGAN-PyTorch ran it: batch 256 x 8 micro-batches, 1 D step.",
+        "biggan-128",
+        {
+            "BigGAN-PyTorch": {
+                "network.sn_eps": 1e-6,
+                "network.bn_eps": 1e-5,
+                "data.resize": "bilinear",
+                "optimizer.g_lr": 1e-4,
+                "optimizer.d_lr": 4e-4,
+                "optimizer.eps": 1e-6,
+                "regularizers.g_ortho": 0.0,
+                "accumulate": 8,
+                "bn_over": "micro-batch",
+                "d_steps": 1,
+                "images": 138_000 * 2048,
+            },
+        },
+    ),
+    "biggan-256": Preset(
+        "BigGAN at 256 px: one more block at 16 px in each network, attention of G at 128 px.",
+        "biggan-128",
+        {
+            "BigGAN": {
+                "network.resolution": 256,
+                "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
+                "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
+                "network.d_downs": 6,
+                "network.g_attention": 128,
+                "network.dim_z": 140,
+            },
+        },
+    ),
+    "biggan-512": Preset(
+        "BigGAN at 512 px with the paper's z of 160 dimensions, attention at 64 px in both networks.",
+        "biggan-256",
+        {
+            "BigGAN": {
+                "network.resolution": 512,
+                "network.g_channels": (16, 16, 8, 8, 4, 2, 1, 1),
+                "network.d_channels": (1, 1, 2, 4, 8, 8, 16, 16),
+                "network.d_downs": 7,
+                "network.g_attention": 64,
+                "network.dim_z": 160,
+            },
+        },
+    ),
+    "biggan-512-released": Preset(
+        "BigGAN at 512 px with the z of 128 dimensions that the released weights have.",
+        "biggan-512",
+        {"BigGAN weights": {"network.dim_z": 128}},
+    ),
+    "biggan-deep-32": Preset(
+        "BigGAN-deep at 32 px as BigGAN-PyTorch and StudioGAN build it, D halving twice; settings of 128 px.",
+        "biggan-deep-128",
+        {
+            "BigGAN-PyTorch": {
+                "network.resolution": 32,
+                "network.n_classes": 10,
+                "network.g_channels": (4, 4, 4, 4),
+                "network.d_channels": (4, 4, 4, 4),
+                "network.d_downs": 2,
+                "network.g_attention": 0,
+                "network.d_attention": 0,
+            },
+        },
+    ),
+    "biggan-deep-64": Preset(
+        "BigGAN-deep at 64 px with the blocks of compare_gan, without attention; settings of 128 px.",
+        "biggan-deep-128",
+        {
+            "compare_gan": {
+                "network.resolution": 64,
+                "network.g_channels": (16, 16, 8, 4, 2),
+                "network.d_channels": (2, 4, 8, 16, 16),
+            },
+            "orthogan": {"network.g_attention": 0, "network.d_attention": 0},
+        },
+    ),
+    "biggan-deep-128": Preset(
+        "BigGAN-deep at 128 px, with BigGAN's settings.",
+        BigGANDeepConfig,
+        {
+            "BigGAN": {
+                "network.resolution": 128,
+                "network.n_classes": 1000,
+                "network.g_attention": 64,
+                "network.d_attention": 64,
+                **BIGGAN_TRAINING,
+            },
+            "BigGAN-PyTorch": {"ema.start_steps": 20_000},
+            "orthogan": EVERY_1000_BATCHES,
+        },
+    ),
+    "biggan-deep-256": Preset(
+        "BigGAN-deep at 256 px, both learning rates 2.5e-5.",
+        "biggan-deep-128",
+        {
+            "BigGAN": {
+                "network.resolution": 256,
+                "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
+                "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
+                "optimizer.g_lr": 2.5e-5,
+                "optimizer.d_lr": 2.5e-5,
+            },
+        },
+    ),
+    "biggan-deep-512": Preset(
+        "BigGAN-deep at 512 px, both learning rates 2.5e-5.",
+        "biggan-deep-256",
+        {
+            "BigGAN": {
+                "network.resolution": 512,
+                "network.g_channels": (16, 16, 8, 8, 4, 2, 1, 1),
+                "network.d_channels": (1, 1, 2, 4, 8, 8, 16, 16),
+            },
+        },
+    ),
+    "sagan-128": Preset(
+        "SAGAN: ch 64, per-class tables, attention at 32 px as in its code; the paper also has 64.",
+        BigGANConfig,
+        {
+            "SAGAN": {
+                "network.resolution": 128,
+                "network.n_classes": 1000,
+                "network.width": 64,
+                "network.dim_z": 128,
+                "network.skip_z": False,
+                "network.shared_embedding": False,
+                "optimizer.g_lr": 1e-4,
+                "optimizer.d_lr": 4e-4,
+                "optimizer.beta1": 0.0,
+                "optimizer.beta2": 0.9,
+                "ema.decay": 0.0,
+                "loss": "hinge",
+                "images": 1_000_000 * 256,
+                "batch": 256,
+                "d_steps": 1,
+            },
+            "SAGAN code": {"network.g_attention": 32, "network.d_attention": 32},
+            "BigGAN-PyTorch": {"network.bn_eps": 1e-5, "network.sn_eps": 1e-8, "network.init": "xavier"},
+        },
+    ),
+    "sngan-cnn-32": Preset(
+        "SN-GAN's plain networks at 32 px, setting C of its table 1, non-saturating loss, no classes.",
+        SNGANCNNConfig,
+        {
+            "SN-GAN": {
+                "network.resolution": 32,
+                "optimizer.g_lr": 2e-4,
+                "optimizer.d_lr": 2e-4,
+                "optimizer.beta1": 0.5,
+                "optimizer.beta2": 0.999,
+                "ema.decay": 0.0,
+                "loss": "non-saturating",
+                "images": 100_000 * 64,
+                "batch": 64,
+                "d_steps": 1,
+            },
+            "sngan_projection": {"network.bn_eps": 2e-5, "network.sn_eps": 1e-12},
+        },
+    ),
+    "sngan-cnn-48": Preset(
+        "SN-GAN's plain networks at 48 px, as at 32.", "sngan-cnn-32", {"SN-GAN": {"network.resolution": 48}}
+    ),
+    "sngan-32": Preset(
+        "SN-GAN's residual networks for CIFAR-10 as its code trains them, hinge loss, 5 D steps.",
+        SNGANConfig,
+        {
+            "sngan_projection": {
+                "network.resolution": 32,
+                "network.n_classes": 10,
+                "network.g_channels": (4, 4, 4, 4),
+                "network.d_channels": (2, 2, 2, 2),
+                "network.d_downs": 2,
+                "network.head_bias": False,
+                "data.crop": "center",
+                "data.resize": "bilinear",  # of its data sets with images larger than the network
+                "data.mirror": False,
+                "data.dequantize": True,
+                "optimizer.g_lr": 2e-4,
+                "optimizer.d_lr": 2e-4,
+                "optimizer.beta1": 0.0,
+                "optimizer.beta2": 0.9,
+                "optimizer.eps": 1e-8,
+                "optimizer.decay_from_images": 0,
+                "ema.decay": 0.0,
+                "loss": "hinge",
+                "images": 50_000 * 5 * 64,
+                "batch": 64,
+                "d_steps": 5,
+                "g_batches": 2,
+            },
+        },
+    ),
+    "sngan-48": Preset(
+        "SN-GAN's residual networks for STL-10 at 48 px, without classes, trained as at 32.",
+        "sngan-32",
+        {
+            "SN-GAN": {
+                "network.resolution": 48,
+                "network.n_classes": 0,
+                "network.g_channels": (8, 4, 2, 1),
+                "network.d_channels": (1, 2, 4, 8, 16),
+                "network.d_downs": 4,
+                "network.head_bias": True,
+            },
+        },
+    ),
+    "sngan-64": Preset(
+        "SN-GAN with projection at 64 px on ImageNet.",
+        "sngan-32",
+        {
+            "sngan_projection": {
+                "network.resolution": 64,
+                "network.n_classes": 1000,
+                "network.g_channels": (16, 8, 4, 2, 1),
+                "network.d_channels": (1, 2, 4, 8, 16),
+                "network.d_downs": 5,
+                "network.head_bias": True,
+                "images": 250_000 * 5 * 64,
+                "optimizer.decay_from_images": 200_000 * 5 * 64,
+                "g_batches": 1,
+            },
+        },
+    ),
+    "sngan-128": Preset(
+        "SN-GAN with projection at 128 px on ImageNet, the batch of four GPUs.",
+        "sngan-64",
+        {
+            "sngan_projection": {
+                "network.resolution": 128,
+                "network.g_channels": (16, 16, 8, 4, 2, 1),
+                "network.d_channels": (1, 2, 4, 8, 16, 16),
+                "images": 450_000 * 5 * 64,
+                "optimizer.decay_from_images": 400_000 * 5 * 64,
+                "g_batches": 2,
+            },
+        },
+    ),
+    "sngan-128-small": Preset(
+        "The smaller networks of the dog and cat runs at 128 px (143 classes, one GPU's batch of 16).",
+        "sngan-128",
+        {
+            "sngan_projection": {
+                "network.n_classes": 143,
+                "network.g_channels": (8, 8, 4, 4, 2, 1),
+                "network.d_channels": (1, 2, 4, 4, 8, 8),
+                "data.mirror": True,
+                "batch": 16,
+                "images": 450_000 * 5 * 16,
+                "optimizer.decay_from_images": 400_000 * 5 * 16,
+            },
+        },
+    ),
+    "sngan-256": Preset(
+        "The dog and cat runs at 256 px (143 classes, one GPU's batch of 8).",
+        "sngan-128-small",
+        {
+            "sngan_projection": {
+                "network.resolution": 256,
+                "network.width": 32,
+                "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
+                "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
+                "network.d_downs": 6,
+                "batch": 8,
+                "images": 450_000 * 5 * 8,
+                "optimizer.decay_from_images": 400_000 * 5 * 8,
+            },
+        },
+    ),
+    # BigGAN's Table 1, from the second row down.
+    "table1-512": table1(512, 1_000_000, width=64, **PLAIN),
+    "table1-1024": table1(1024, 1_000_000, width=64, **PLAIN),
+    "table1-2048": table1(2048, 732_000, width=64, **PLAIN),
+    "table1-wide": table1(2048, 295_000, **PLAIN),
+    "table1-shared": table1(2048, 185_000, skip_z=False, dim_z=128),
+    "table1-skip-z": table1(2048, 152_000),
+    "table1-ortho": Preset(
+        "Row of BigGAN's Table 1: batch 2048, ch 96, shared embedding, split z, orthogonal regularisation; biggan-128.",
+        "biggan-128",
+        {},
+    ),
+    "table1-ch64": Preset(
+        "Row of BigGAN's Table 1: batch 2048, ch 64, shared embedding, split z, orthogonal regularisation.",
+        "biggan-128",
+        {"BigGAN": {"network.width": 64, "images": 371_000 * 2 * 2048}},
+    ),
+}
+
+
+def find(name: str) -> Preset:
+    """A preset by name. An unknown name is an error that offers the nearest one."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]
 
 
 def get(name: str) -> Run:
     """The configuration of a preset. An unknown name is an error that offers the nearest one."""
-    if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
-    return PRESETS[name]()
+    preset = find(name)
+    if isinstance(preset.base, str):
+        return override(get(preset.base), preset.changes)
+    shape = {path: value for path, value in preset.changes.items() if path.startswith("network.")}
+    network = preset.base(**{path.removeprefix("network."): value for path, value in shape.items()})
+    rest = {path: value for path, value in preset.changes.items() if path not in shape}
+    started: Run = RunConfig(network=network)
+    return override(started, rest)
+
+
+def sources(name: str) -> dict[str, str]:
+    """Whose each setting of a preset is: its path -> a name of `SOURCES`."""
+    preset = find(name)
+    if isinstance(preset.base, str):
+        found = sources(preset.base)
+    else:
+        own = OF_NETWORK[preset.base]
+        found = {path: own if path.startswith("network.") else "orthogan" for path in flatten(get(name))}
+    return found | {path: source for source, stated in preset.settings.items() for path in stated}
+
+
+def origins(name: str) -> list[str]:
+    """The sources that a preset and its bases name settings from, the first that is told first; orthogan left out."""
+    preset = find(name)
+    before = origins(preset.base) if isinstance(preset.base, str) else [OF_NETWORK[preset.base]]
+    left = set(sources(name).values())
+    return [source for source in dict.fromkeys([*before, *preset.settings]) if source in left - {"orthogan"}]
+
+
+def describe(name: str) -> str:
+    """One line on a preset."""
+    return find(name).what

@@ -1,5 +1,7 @@
 """`orthogan presets`, `orthogan presets show NAME`, `orthogan presets diff A B`."""
 
+from collections.abc import Iterable, Mapping
+
 from orthogan import presets
 from orthogan.config import differences, flatten
 from orthogan.errors import UserError, unknown
@@ -11,10 +13,13 @@ USAGE = "usage: orthogan presets [show NAME | diff A B]"
 def main(argv: list[str]) -> int:
     match argv:
         case []:
-            rows = [[name, presets.describe(name)] for name in presets.PRESETS]
-            table("presets", ["name", "what it is"], rows)
+            rows = [[name, presets.describe(name), ", ".join(presets.origins(name))] for name in presets.PRESETS]
+            table("presets", ["name", "what it is", "settings from"], rows)
+            explain(presets.SOURCES)
         case ["show", name]:
-            show(presets.get(name), name)
+            found = presets.sources(name)
+            show(presets.get(name), name, found)
+            explain(found.values())
         case ["diff", a, b]:
             rows = [[path, repr(x), repr(y)] for path, x, y in differences(presets.get(a), presets.get(b))]
             table(f"{a} against {b}", ["setting", a, b], rows)
@@ -27,6 +32,16 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def show(config: object, title: str) -> None:
-    """Every setting with its value."""
-    table(title, ["setting", "value"], [[path, repr(value)] for path, value in flatten(config).items()])
+def show(config: object, title: str, sources: Mapping[str, str] | None = None) -> None:
+    """Every setting with its value, and whose that is where it is known."""
+    rows = [[path, repr(value)] for path, value in flatten(config).items()]
+    if sources is None:
+        table(title, ["setting", "value"], rows)
+    else:
+        table(title, ["setting", "value", "source"], [[path, value, sources[path]] for path, value in rows])
+
+
+def explain(names: Iterable[str]) -> None:
+    """Spell out those of the sources that occur."""
+    occurring = set(names)
+    table("sources", ["name", "what it is"], [[s, what] for s, what in presets.SOURCES.items() if s in occurring])
