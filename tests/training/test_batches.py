@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from process import orthogan
 from tiny import tiny_run
 
 from orthogan import runs
@@ -69,3 +70,10 @@ def test_pixel_noise_is_drawn_once_a_batch_and_is_the_same_in_any_share(
     assert drawn.count("dequantize") == 1
     noise = torch.rand((8, 3, 16, 16), generator=draw(0, "dequantize", 8))
     torch.testing.assert_close(images, (trainer.stream.batch(8, 8)[0] + noise) / 128 - 1)
+
+
+def test_statistics_over_the_batch_are_refused_only_where_they_are_that_already(arrays: Path) -> None:
+    words = ("train", "sngan-32", "--data", arrays, "--bn-over", "batch")
+    told = orthogan(*words).error
+    assert told.startswith("bn_over='batch': has no effect while accumulate is 1, for each update is then one batch")
+    assert orthogan(*words, "--accumulate", "2", "--network.width", "4", "--dry-run").status == 0
