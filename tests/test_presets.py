@@ -158,6 +158,11 @@ SNGAN_PROJECTION = {
 }
 
 
+@pytest.mark.parametrize(("name", "ratio"), [("sngan-128-small", 0.9), ("sngan-256", 0.9), ("sngan-128", 1.0)])
+def test_the_dog_and_cat_runs_cut_at_random(name, ratio):
+    assert get(name).data.random_crop == ratio  # crop_ratio of its datasets/imagenet_dog_and_cat.py
+
+
 @pytest.mark.parametrize("name", SNGAN_PROJECTION)
 def test_presets_of_sn_gan_are_the_configurations_of_its_code(name):
     run = get(name)

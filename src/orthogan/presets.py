@@ -497,6 +497,7 @@ PRESETS: dict[str, Preset] = {
                 "network.g_channels": (8, 8, 4, 4, 2, 1),
                 "network.d_channels": (1, 2, 4, 4, 8, 8),
                 "data.mirror": True,
+                "data.random_crop": 0.9,
                 "batch": 16,
                 "images": 450_000 * 5 * 16,
                 "optimizer.decay_from_images": 400_000 * 5 * 16,
