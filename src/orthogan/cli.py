@@ -19,7 +19,7 @@ COMMANDS = {
     "interpolate": "walk between latents or classes: a sheet, a GIF or an MP4",
     "evaluate": "score a run or a folder of images against real ones",
     "study": "rerun a paper's comparison on your images: stabilizers, width, table1",
-    "data": "look at a source of images before training; clear the cache",
+    "data": "look at a source of images before training; check or clear the cache",
     "presets": "list, show and compare the named configurations",
     "doctor": "versions, processor, GPU, feature weights, and what is missing",
     "completion": "a script that completes these words in bash or zsh",

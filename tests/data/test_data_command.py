@@ -168,4 +168,6 @@ def test_names_that_are_no_text_do_not_end_it(tmp_path, picture):
     assert done.status == 1, done.err
     assert "\x1b" not in done.out
     assert "2 images cannot be read" in done.out
-    assert "cannot identify" in orthogan("train", "digits", "--data", tmp_path / "in", "--out", "x").error
+    refusal = orthogan("train", "digits", "--data", tmp_path / "in", "--out", "x").error
+    assert "cannot identify" in refusal
+    assert "\x1b" not in refusal

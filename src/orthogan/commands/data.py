@@ -15,6 +15,7 @@ from orthogan.commands.parsing import run_one
 from orthogan.data import DataReport, Source, inspect_source, open_source
 from orthogan.data.cache import PackInfo, TornPack, list_packs, open_pack, packs_folder, remove_packs, set_aside
 from orthogan.data.partial import sweep
+from orthogan.data.source import printable
 from orthogan.errors import UserError
 from orthogan.files import cache_folder
 from orthogan.metrics import kept
@@ -166,7 +167,7 @@ def _summed(names: list[str]) -> str:
 
 
 def _print(console: Console, text: str, style: str | None = None) -> None:
-    console.print(_printable(text), style=style, highlight=False, markup=False, soft_wrap=True)
+    console.print(printable(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_counts(console: Console, what: str, counts: dict[str, int]) -> None:
@@ -185,12 +186,7 @@ def _show_rows(console: Console, titles: tuple[str, ...], rows: list[list[str]])
 
 
 def _plain(text: str) -> str:
-    return _printable(text).replace("[", r"\[")  # rich would read [...] as a style
-
-
-def _printable(text: str) -> str:
-    """Names may hold bytes that are no text, and codes that would steer the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return printable(text).replace("[", r"\[")  # rich would read [...] as a style
 
 
 def _show_packs(packs: list[PackInfo], features: list[kept.Kept], console: Console) -> None:

@@ -29,7 +29,7 @@ from orthogan.data.decode import Policy, square
 from orthogan.data.parallel import Progress, for_each_image
 from orthogan.data.partial import partial_folder, rename, sweep
 from orthogan.data.rows import RowWriter, create_rows, keep_rows
-from orthogan.data.source import Source, digest_of, reason_of
+from orthogan.data.source import Source, digest_of, printable, reason_of
 from orthogan.data.sources import open_source
 from orthogan.errors import UserError
 from orthogan.files import flush
@@ -137,7 +137,7 @@ def _refuse_bad(bad: Bad, total: int, config: DataConfig) -> None:
     if not bad or (config.skip_bad and len(bad) < total):
         return
     lines = [f"data.source={config.source!r}: {len(bad)} of {total} images cannot be read"]
-    lines += [f"  {name}: {reason}" for name, reason in bad[:LISTED]]
+    lines += [f"  {printable(name)}: {printable(reason)}" for name, reason in bad[:LISTED]]
     if len(bad) > LISTED:
         lines.append(f"  ... and {len(bad) - LISTED} more; orthogan data inspect --json lists all")
     if len(bad) < total:
