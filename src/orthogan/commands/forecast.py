@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from orthogan import runs, runtime
 from orthogan.commands.presets import show
 from orthogan.config import RunConfig, differences, flatten
 from orthogan.data import layout_warnings, open_source
+from orthogan.errors import UserError
 from orthogan.reports import amount, console, counting, duration, table, warn
 from orthogan.training.cadence import follow_length, never, total_steps
 from orthogan.training.estimate import Estimate, estimate, folder_bytes
@@ -36,7 +38,7 @@ def tell_before(config: RunConfig[Any], preset: RunConfig[Any]) -> None:
         console.print(f"fitted to {config.images:,} images: {', '.join(followed)}", markup=False)
     for text in never(config):
         warn(text)
-    if config.data.source:
+    with suppress(UserError):  # what cannot be read is told when all processes read it
         for text in layout_warnings(open_source(config.data.source, config.data.unconditional)):
             warn(text)
 

@@ -1,0 +1,19 @@
+"""What the plain layers hand to an optimiser."""
+
+import pytest
+import torch
+
+from orthogan.nn.layers import PLAIN, Layers
+from orthogan.nn.spectral import spectral
+
+
+@pytest.mark.parametrize("layers", [PLAIN, spectral(1e-4)], ids=["plain", "spectral"])
+def test_gradients_of_1x1_kernels_have_the_strides_of_their_parameter(layers: Layers) -> None:
+    """DDP warns where they have not, and copies."""
+    conv = layers.conv(16, 32, 1)
+    x = torch.randn(2, 16, 4, 4).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(x)
+    y.float().square().sum().backward()
+    assert conv.weight.grad is not None
+    assert conv.weight.grad.stride() == conv.weight.stride()
