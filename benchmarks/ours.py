@@ -15,7 +15,8 @@ from orthogan import presets, runs
 from orthogan.config import DataConfig, override
 from orthogan.data import BatchStream, pack
 from orthogan.sampling import Sampler
-from orthogan.training.trainer import Observer, Trainer, make_fabric
+from orthogan.training.launch import make_fabric
+from orthogan.training.trainer import Observer, Trainer
 
 DIGITS = DataConfig(source="digits")
 

@@ -20,7 +20,8 @@ from orthogan import presets, runs, runtime
 from orthogan.config import override
 from orthogan.data import pack
 from orthogan.nn.stabilizers import Stabilizer
-from orthogan.training.trainer import Observer, Trainer, make_fabric
+from orthogan.training.launch import make_fabric
+from orthogan.training.trainer import Observer, Trainer
 
 
 def make_step(preset: str, width: int, batch: int, stabilizer: str, device: torch.device) -> Callable[[], object]:

@@ -36,7 +36,7 @@ from orthogan.reports import command, console, quoted
         (["sheet", "clases", "x"], "did you mean 'classes'?"),
         (["evaluate", "x"], "`orthogan evaluate` needs --against DATA"),
         (["evaluate", "x", "--against", "y", "--sampels", "3"], "did you mean --samples?"),
-        (["data"], "inspect, clear"),
+        (["data"], "inspect, check, clear"),
         (["data", "inspct", "x"], "did you mean 'inspect'?"),
         (["data", "clear", "--dyr-run"], "did you mean --dry-run?"),
     ],

@@ -157,10 +157,11 @@ def test_a_run_that_fails_is_named_and_the_others_stand(
     broken = out / "runs" / "none-C-seed0"
     (broken / "result.json").unlink()
     config = (broken / "config.json").read_text()
+    shutil.rmtree(broken / "checkpoints")  # from which the configuration would be taken
     (broken / "config.json").write_text(config.replace('"width": 4', '"width": "four"'))
     assert main(words) == 2
     told = capsys.readouterr().out
-    assert "none-C-seed0: network.width='four': must be int" in told
+    assert f"{broken / 'config.json'} cannot be read (network.width='four': must be int)" in told
     assert "spectral-norm" in (out / "table.md").read_text()
     assert len(results(out)) == len(ROWS) - 1
     (broken / "config.json").write_text(config)

@@ -104,7 +104,8 @@ def test_what_the_first_process_refuses_all_refuse(tmp_path: Path) -> None:
     command = [sys.executable, *TORCHRUN, "-m", "orthogan", *words, "--device", "cpu"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
-    assert done.stderr.count("nothing.zip': no such file") >= 1
+    # The launcher may end the other process before it has said so too.
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 2
+    assert errors
+    assert all("nothing.zip': no such file" in line for line in errors)
     assert not (tmp_path / "run").exists()
