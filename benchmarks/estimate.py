@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.memory import MIB, MemoryCase, measure
 from orthogan import presets
-from orthogan.config import override
+from orthogan.settings import override
 from orthogan.training.estimate import estimate
 
 CASES = [

@@ -12,9 +12,10 @@ import torch
 
 import orthogan
 from orthogan import presets, runs
-from orthogan.config import DataConfig, override
+from orthogan.config import DataConfig
 from orthogan.data import BatchStream, pack
 from orthogan.sampling import Sampler
+from orthogan.settings import override
 from orthogan.training.launch import make_fabric
 from orthogan.training.trainer import Observer, Trainer
 

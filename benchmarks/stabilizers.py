@@ -17,9 +17,9 @@ from rich.table import Table
 from benchmarks.measure import Case, Timing, interleave, ratio
 from benchmarks.ours import DIGITS
 from orthogan import presets, runs, runtime
-from orthogan.config import override
 from orthogan.data import pack
 from orthogan.nn.stabilizers import Stabilizer
+from orthogan.settings import override
 from orthogan.training.launch import make_fabric
 from orthogan.training.trainer import Observer, Trainer
 

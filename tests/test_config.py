@@ -5,22 +5,11 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 
 import pytest
 
-from orthogan.config import (
-    CadenceConfig,
-    DataConfig,
-    EmaConfig,
-    OptimizerConfig,
-    RegularizerConfig,
-    RunConfig,
-    differences,
-    flatten,
-    from_dict,
-    override,
-    to_dict,
-)
+from orthogan.config import CadenceConfig, DataConfig, EmaConfig, OptimizerConfig, RegularizerConfig, RunConfig
 from orthogan.errors import UserError, unknown
 from orthogan.networks.biggan import BigGANConfig
 from orthogan.presets import PRESETS, get
+from orthogan.settings import differences, flatten, from_dict, override, to_dict
 
 
 @pytest.fixture

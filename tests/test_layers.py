@@ -12,8 +12,8 @@ import orthogan
 SOURCE = Path(orthogan.__file__).parent
 
 FLOORS = {
-    **dict.fromkeys(("config", "errors", "files", "randomness", "runtime", "tensorfile"), 0),
-    **dict.fromkeys(("nn", "game"), 1),
+    **dict.fromkeys(("errors", "files", "randomness", "runtime", "settings", "tensorfile"), 0),
+    **dict.fromkeys(("config", "nn", "game"), 1),
     "networks": 2,
     **dict.fromkeys(("classes", "data", "metrics", "pictures", "sampling", "stability"), 3),
     **dict.fromkeys(("training", "interop"), 4),

@@ -5,11 +5,12 @@ import torch
 from process import orthogan as command
 
 import orthogan
-from orthogan.config import RunConfig, differences, flatten, override
+from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.game.losses import LOSSES
 from orthogan.networks import build_discriminator
 from orthogan.presets import PRESETS, SOURCES, describe, get, origins, sources
+from orthogan.settings import differences, flatten, override
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from orthogan.config import NetworkConfig, override
+from orthogan.config import NetworkConfig
 from orthogan.errors import UserError
 from orthogan.model import Model, load
 from orthogan.networks import build_discriminator, build_generator
 from orthogan.presets import get
+from orthogan.settings import override
 
 __all__ = ["Model", "Pair", "UserError", "build", "load"]
 

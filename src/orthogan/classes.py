@@ -5,8 +5,8 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 
-from orthogan.config import require
 from orthogan.errors import UserError, unknown
+from orthogan.settings import require
 
 RULE = "give names, indices, or both"
 SHOWN = 30

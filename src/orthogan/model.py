@@ -12,13 +12,13 @@ from torch import Tensor
 
 from orthogan import runtime, tensorfile
 from orthogan.classes import Classes, indices
-from orthogan.config import require
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite, remove_asides
 from orthogan.game.latents import check_truncation
 from orthogan.networks import build_generator, family_of
 from orthogan.nn.norm import norm_layers
 from orthogan.sampling import STANDING_BATCHES, Sampler
+from orthogan.settings import require
 from orthogan.training import checkpoint
 from orthogan.training.foreign import refuse_foreign
 

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from orthogan.classes import label
-from orthogan.config import require
 from orthogan.errors import UserError
+from orthogan.settings import require
 
 LAYOUTS = {"images": "", "grid": "grid.png", "npz": "samples.npz"}
 """What samples are written as, and the name of the one file in a folder where it is one."""

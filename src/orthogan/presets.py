@@ -6,11 +6,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from orthogan.config import NetworkConfig, RunConfig, flatten, override
+from orthogan.config import NetworkConfig, RunConfig
 from orthogan.errors import unknown
 from orthogan.networks.biggan import BigGANConfig
 from orthogan.networks.biggan_deep import BigGANDeepConfig
 from orthogan.networks.sngan import SNGANCNNConfig, SNGANConfig
+from orthogan.settings import flatten, override
 
 Run = RunConfig[Any]
 Settings = dict[str, Any]

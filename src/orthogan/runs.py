@@ -11,7 +11,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from lightning_fabric import Fabric
 
 from orthogan import presets, runtime
-from orthogan.config import CadenceConfig, RunConfig, differences, may_change_on_resume, override, require
+from orthogan.config import CadenceConfig, RunConfig, may_change_on_resume
 from orthogan.data import ImageCache, pack
 from orthogan.data.sources import NAMED
 from orthogan.errors import UserError, unknown
@@ -20,6 +20,7 @@ from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
 from orthogan.metrics import weights
 from orthogan.metrics.scores import MIN_IMAGES
+from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint
 from orthogan.training.launch import make_fabric, of_first, together
 from orthogan.training.logs import is_whole, read_config, read_preset, write_config

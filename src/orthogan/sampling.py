@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from orthogan import classes as naming
 from orthogan import runtime
 from orthogan.classes import Classes
-from orthogan.config import require
 from orthogan.errors import UserError
 from orthogan.game.latents import check_truncation, latents_at, lerp, sample_latents, slerp, uniform_classes
 from orthogan.nn.layers import bake, unbake
@@ -26,6 +25,7 @@ from orthogan.nn.norm import norm_layers, standing_statistics
 from orthogan.nn.spectral import advance
 from orthogan.pictures import grid, labelled
 from orthogan.randomness import draw
+from orthogan.settings import require
 
 SINGULAR_ITERATIONS = 10
 STANDING_BATCHES = 16

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny import tiny_run
 
 from orthogan import runs
-from orthogan.config import override
 from orthogan.networks import FAMILIES
+from orthogan.settings import override
 from orthogan.training.trainer import Observer, Trainer
 
 HERE = Path(__file__).parent

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from orthogan.config import override
 from orthogan.errors import UserError
 from orthogan.networks.sngan import (
     SNGANCNNConfig,
@@ -19,6 +18,7 @@ from orthogan.networks.sngan import (
 from orthogan.nn.layers import baked
 from orthogan.nn.spectral import normalized_layers
 from orthogan.presets import get
+from orthogan.settings import override
 
 
 def small(**changes: object) -> SNGANConfig:

@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
-from orthogan.config import DataConfig, differences
+from orthogan.config import DataConfig
 from orthogan.errors import UserError
 from orthogan.networks import build_discriminator
+from orthogan.settings import differences
 from orthogan.studies import STUDIES, biggan, sngan
 from orthogan.studies.cells import StudyOptions
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny import tiny_network, tiny_run
 
 from orthogan import files, runs
-from orthogan.config import override
+from orthogan.settings import override
 from orthogan.training import trainer as trainer_module
 from orthogan.training.launch import leave_together
 from orthogan.training.logs import read_config

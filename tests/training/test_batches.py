@@ -9,7 +9,7 @@ from process import orthogan
 from tiny import tiny_run
 
 from orthogan import runs
-from orthogan.config import override
+from orthogan.settings import override
 from orthogan.training import trainer as trainer_module
 from orthogan.training.trainer import Observer, Trainer
 

@@ -3,7 +3,7 @@
 import pytest
 
 from orthogan import presets
-from orthogan.config import override
+from orthogan.settings import override
 from orthogan.training.cadence import due, follow_length, never, times_due
 
 

@@ -8,7 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import tiny_run
 
 from orthogan import runs
-from orthogan.config import CadenceConfig, RunConfig, override
+from orthogan.config import CadenceConfig, RunConfig
+from orthogan.settings import override
 from orthogan.training import trainer as trainer_module
 from orthogan.training.trainer import Observer, Trainer
 

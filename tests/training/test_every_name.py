@@ -10,11 +10,12 @@ import torch
 from tiny import tiny_run
 
 from orthogan import model, runs
-from orthogan.config import RegularizerConfig, override
+from orthogan.config import RegularizerConfig
 from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
 from orthogan.networks import FAMILIES
 from orthogan.nn.stabilizers import Stabilizer
+from orthogan.settings import override
 from orthogan.training import checkpoint
 from orthogan.training.trainer import Observer
 

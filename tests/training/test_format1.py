@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 import orthogan
 from orthogan import runs
-from orthogan.config import override
+from orthogan.settings import override
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import BadCheckpoint
 from orthogan.training.logs import read_config

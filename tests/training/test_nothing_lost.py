@@ -17,9 +17,10 @@ from process import Running, orthogan
 from tiny import tiny_run
 
 from orthogan import cli, runs
-from orthogan.config import CadenceConfig, override
+from orthogan.config import CadenceConfig
 from orthogan.errors import UserError
 from orthogan.model import load
+from orthogan.settings import override
 from orthogan.training import checkpoint, logs, trainer
 from orthogan.training.checkpoint import BadCheckpoint
 from orthogan.training.logs import read_config

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from tiny import tiny_run
 
 from orthogan import runs
-from orthogan.config import OptimizerConfig, override
+from orthogan.config import OptimizerConfig
 from orthogan.errors import UserError
+from orthogan.settings import override
 from orthogan.training import checkpoint
 from orthogan.training.logs import read_config
 from orthogan.training.trainer import Observer

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from orthogan.commands.parsing import parse
-from orthogan.config import Crop, DataConfig, Resize, require
+from orthogan.config import Crop, DataConfig, Resize
 from orthogan.errors import UserError
 from orthogan.files import write_whole
 from orthogan.metrics import MIN_IMAGES, weights
 from orthogan.reports import console, counting, quoted, table
+from orthogan.settings import require
 from orthogan.training import foreign
 
 # Everything that imports PyTorch is loaded by name inside functions, after the weights were found: a missing file is

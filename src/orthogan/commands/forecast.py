@@ -10,10 +10,11 @@ import torch
 
 from orthogan import runs, runtime
 from orthogan.commands.presets import show
-from orthogan.config import RunConfig, differences, flatten
+from orthogan.config import RunConfig
 from orthogan.data import layout_warnings, open_source
 from orthogan.errors import UserError
 from orthogan.reports import amount, console, counting, duration, table, warn
+from orthogan.settings import differences, flatten
 from orthogan.training.cadence import follow_length, never, total_steps
 from orthogan.training.estimate import Estimate, estimate, folder_bytes
 from orthogan.training.launch import processes

@@ -8,10 +8,10 @@ import torch
 
 from orthogan.classes import read
 from orthogan.commands.options import Classes, Truncated, parse
-from orthogan.config import require
 from orthogan.pictures import check_film, grid, labelled, save_film
 from orthogan.reports import console, quoted
 from orthogan.sampling import Walk, walk, walk_names
+from orthogan.settings import require
 
 
 @dataclass(frozen=True, kw_only=True)

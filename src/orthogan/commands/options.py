@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from orthogan.commands.parsing import parse as parse  # for the commands, which find all about options here
-from orthogan.config import RunConfig, require
+from orthogan.config import RunConfig
 from orthogan.game.latents import check_truncation
 from orthogan.model import Model, load
+from orthogan.settings import require
 
 
 def run_type(config: RunConfig[Any]) -> Any:

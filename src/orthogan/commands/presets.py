@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from orthogan import presets
-from orthogan.config import differences, flatten
 from orthogan.errors import UserError, unknown
 from orthogan.reports import console, table
+from orthogan.settings import differences, flatten
 
 USAGE = "usage: orthogan presets [show NAME | diff A B]"
 

@@ -8,9 +8,9 @@ import tyro
 
 from orthogan.classes import read
 from orthogan.commands.options import Classes, Truncated, parse
-from orthogan.config import require
 from orthogan.pictures import place_of, save_images
 from orthogan.reports import console, quoted
+from orthogan.settings import require
 
 
 @dataclass(frozen=True, kw_only=True)

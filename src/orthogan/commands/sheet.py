@@ -7,10 +7,10 @@ from typing import Annotated
 import tyro
 
 from orthogan.commands.options import Checkpoint, parse
-from orthogan.config import require
 from orthogan.game.latents import check_truncation
 from orthogan.reports import console, quoted
 from orthogan.sampling import class_sheet, truncation_sheet
+from orthogan.settings import require
 
 
 @dataclass(frozen=True, kw_only=True)

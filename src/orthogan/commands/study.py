@@ -9,10 +9,10 @@ from filelock import FileLock, Timeout
 
 from orthogan import plots, runs
 from orthogan.commands.options import expand, parse
-from orthogan.config import require
 from orthogan.errors import UserError, unknown
 from orthogan.metrics.evaluate import Scorer
 from orthogan.reports import StudyView, console, counting, table
+from orthogan.settings import require
 from orthogan.studies import STUDIES, summary
 from orthogan.studies import plan as planning
 from orthogan.studies.cells import Cell, Study, StudyOptions

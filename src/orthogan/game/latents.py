@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from orthogan.config import require
 from orthogan.errors import unknown
 from orthogan.randomness import draw
+from orthogan.settings import require
 
 TRUNCATION_FORMS = ("redraw", "scaled")
 """`redraw`: the paper's. `scaled`: the released models', t times a normal truncated to [-2, 2]."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from orthogan.config import differences
 from orthogan.metrics.features import FeatureNet
+from orthogan.settings import differences
 
 Protocol = dict[str, Any]
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from orthogan.config import NetworkConfig, check_choices, require
+from orthogan.config import NetworkConfig
 from orthogan.networks.common import check_attention, check_inputs, check_positive, check_resolution, prepare
 from orthogan.nn.blocks import SelfAttention
 from orthogan.nn.classes import ClassTable, ProjectionHead
@@ -21,6 +21,7 @@ from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.resample import double, halve
 from orthogan.nn.spectral import spectral
 from orthogan.nn.stabilizers import Parts, Stabilizer, parts
+from orthogan.settings import check_choices, require
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from orthogan.config import NetworkConfig, require
+from orthogan.config import NetworkConfig
 from orthogan.nn.initializers import Init, initialize
 from orthogan.nn.spectral import advance
 from orthogan.nn.weight_norm import WeightNorm
+from orthogan.settings import require
 
 MOST = 2**31
 """No size of a network reaches this: PyTorch could not count the elements."""

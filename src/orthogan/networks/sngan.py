@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from orthogan.config import NetworkConfig, check_choices, require
+from orthogan.config import NetworkConfig
 from orthogan.networks.common import check_inputs, check_positive, check_resolution, prepare
 from orthogan.nn.blocks import DBlock, GBlock
 from orthogan.nn.classes import ClassTable, ProjectionHead, need_labels
 from orthogan.nn.layers import PLAIN
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.stabilizers import Parts, Stabilizer, parts
+from orthogan.settings import check_choices, require
 
 LEAK = 0.1
 """Slope of the plain networks' leaky ReLU."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orthogan import presets
-from orthogan.config import override, require
 from orthogan.errors import UserError
 from orthogan.networks.biggan import BigGANConfig
+from orthogan.settings import override, require
 from orthogan.studies.cells import Cell, StudyOptions, common
 
 

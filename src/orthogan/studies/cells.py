@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from orthogan.config import CadenceConfig, DataConfig, RunConfig, check_choices, require
+from orthogan.config import CadenceConfig, DataConfig, RunConfig
 from orthogan.metrics.scores import MIN_IMAGES
+from orthogan.settings import check_choices, require
 
 
 @dataclass(frozen=True, kw_only=True)

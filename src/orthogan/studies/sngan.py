@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from orthogan import presets
-from orthogan.config import DataConfig, override, require
+from orthogan.config import DataConfig
 from orthogan.networks.sngan import SNGANCNNConfig, SNGANConfig
 from orthogan.nn.stabilizers import Stabilizer
+from orthogan.settings import override, require
 from orthogan.studies.cells import Cell, StudyOptions, common
 
 Setting = Literal["A", "B", "C", "D", "E", "F"]

@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from orthogan import tensorfile
-from orthogan.config import RunConfig, from_dict, to_dict
+from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.files import aside, remove_asides
 from orthogan.networks import FAMILIES, family_of
+from orthogan.settings import from_dict, to_dict
 
 FORMAT = "orthogan-checkpoint-2"
 FORMAT_1 = "orthogan-checkpoint-1"
