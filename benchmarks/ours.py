@@ -12,8 +12,8 @@ import torch
 
 import orthogan
 from orthogan import presets, runs
-from orthogan.config import DataConfig
 from orthogan.data import BatchStream, pack
+from orthogan.data.config import DataConfig
 from orthogan.sampling import Sampler
 from orthogan.settings import override
 from orthogan.training.launch import make_fabric

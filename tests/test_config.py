@@ -5,7 +5,8 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 
 import pytest
 
-from orthogan.config import CadenceConfig, DataConfig, EmaConfig, OptimizerConfig, RegularizerConfig, RunConfig
+from orthogan.config import CadenceConfig, EmaConfig, OptimizerConfig, RegularizerConfig, RunConfig
+from orthogan.data.config import DataConfig
 from orthogan.errors import UserError, unknown
 from orthogan.networks.biggan import BigGANConfig
 from orthogan.presets import PRESETS, get
@@ -101,7 +102,7 @@ REFUSED = [
     (OptimizerConfig, "optimizer.beta1", 1.0),
     (OptimizerConfig, "optimizer.beta2", -0.1),
     (OptimizerConfig, "optimizer.eps", 0.0),
-    (RegularizerConfig, "regularizers.g_ortho", -1e-4),
+    (RegularizerConfig, "regularizers.g_ortho.strength", -1e-4),
     (EmaConfig, "ema.decay", 1.0),
     (EmaConfig, "ema.start_steps", -1),
     (CadenceConfig, "cadence.log_images", 0),
@@ -153,14 +154,14 @@ def test_form_of_a_regulariser_that_is_off_is_refused():
     [
         ("precision", "fp16"),
         ("bn_over", "all"),
-        ("regularizers.g_ortho_form", "half"),
+        ("regularizers.g_ortho.form", "half"),
         ("network.init", "ortho"),
         ("network.width", "64"),
         ("data.crop", "centre"),
     ],
 )
 def test_override_checks_choices_and_types(run, path, value):
-    run = override(run, {"accumulate": 2, "regularizers.g_ortho": 1e-4})
+    run = override(run, {"accumulate": 2, "regularizers.g_ortho.strength": 1e-4})
     with pytest.raises(UserError, match=path.rpartition(".")[2]):
         override(run, {path: value})
 

@@ -90,7 +90,7 @@ def test_every_row_of_table_1_is_an_override_away_from_biggan_128():
     plain = {"network.shared_embedding": False, "network.skip_z": False, "network.dim_z": 128}
     row = override(
         get("biggan-128"),
-        {**plain, "network.width": 64, "regularizers.g_ortho": 0.0, "batch": 512, "images": 1_000_000 * 1024},
+        {**plain, "network.width": 64, "regularizers.g_ortho.strength": 0.0, "batch": 512, "images": 1_000_000 * 1024},
     )
     assert row == get("table1-512")
 

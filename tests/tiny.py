@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from orthogan.config import CadenceConfig, DataConfig, EmaConfig, OptimizerConfig, RunConfig
+from orthogan.config import CadenceConfig, EmaConfig, OptimizerConfig, RunConfig
+from orthogan.data.config import DataConfig
 from orthogan.networks.biggan import BigGANConfig
 
 

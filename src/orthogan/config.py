@@ -8,13 +8,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
+from orthogan.data.config import DataConfig
+from orthogan.game.regularizers import RegularizerConfig, check_stabilizer
 from orthogan.settings import check_choices, flatten, require
 
 MOST = 1_000_000
 """Bound of batches and of steps in one update, hundreds of times what anybody has trained with."""
-
-Crop = Literal["center", "stretch", "pad", "top"]
-Resize = Literal["area", "bilinear", "bicubic", "lanczos"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,34 +26,6 @@ class NetworkConfig:
     """Number of classes; 0 trains without labels. `orthogan train` takes it from the data."""
     latent: str = "normal"
     """Law of z, from orthogan.game.latents."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where the images come from and how they become squares."""
-
-    source: str = ""
-    """A folder, a zip, an .npz or .npy file, a Hugging Face folder, parquet files, or the word digits."""
-    crop: Crop = "center"
-    """How an image that is not square becomes square: cut around the centre, squeeze, add borders, or keep the top."""
-    resize: Resize = "area"
-    """Filter that shrinks images. BigGAN used area; enlarging is always bicubic when the filter is area."""
-    background: str = "white"
-    """Colour under transparent pixels and in the borders that `pad` adds: a name or #rrggbb."""
-    unconditional: bool = False
-    """Ignore the labels that the data has."""
-    mirror: bool = False
-    """Show each image mirrored half of the time."""
-    random_crop: float = 1.0
-    """Share of the side that each showing takes, at a random place; PFN's SN-GAN code: 0.9 for its dogs and cats."""
-    dequantize: bool = False
-    """Scale to x/128 - 1 and add uniform noise of one grey level, as SN-GAN did, instead of x/127.5 - 1."""
-    skip_bad: bool = False
-    """Leave unreadable files out and go on."""
-
-    def __post_init__(self) -> None:
-        check_choices(self, "data.")
-        require(0.1 <= self.random_crop <= 1, "data.random_crop", self.random_crop, "must be in [0.1, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,39 +48,6 @@ class OptimizerConfig:
         require(0 <= self.beta1 < 1, "optimizer.beta1", self.beta1, "must be in [0, 1)")
         require(0 <= self.beta2 < 1, "optimizer.beta2", self.beta2, "must be in [0, 1)")
         require(self.eps > 0, "optimizer.eps", self.eps, "must be positive")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegularizerConfig:
-    """Strengths of the regularisers; 0 leaves one out."""
-
-    g_ortho: float = 0.0
-    """Orthogonal regularisation of G, beta of BigGAN's equation 3 (the paper: 1e-4)."""
-    g_ortho_form: Literal["paper", "biggan-pytorch"] = "paper"
-    """The exact derivative of the paper's penalty without class tables, or BigGAN-PyTorch's half of it with them."""
-    d_ortho: float = 0.0
-    """The same regularisation of D."""
-    d_ortho_form: Literal["paper", "biggan-pytorch"] = "paper"
-    """As g_ortho_form; BigGAN-PyTorch's takes in D's class embedding."""
-    d_consistency: float = 0.0
-    """Weight of D's consistency on real images that are mirrored and shifted (Zhang et al. 2020: 10)."""
-    d_clip: float = 0.01
-    """Bound of D's weights with the stabiliser weight-clipping (Arjovsky et al. 2017)."""
-    d_penalty: float = 10.0
-    """Weight of the penalty with the stabilisers gradient-penalty and wgan-gp (Gulrajani et al. 2017)."""
-    d_orthonormal: float = 1e-4
-    """Weight of the penalty with the stabiliser orthonormal."""
-
-    def __post_init__(self) -> None:
-        check_choices(self, "regularizers.")
-        for name in ("g_ortho", "d_ortho", "d_consistency"):
-            require(getattr(self, name) >= 0, f"regularizers.{name}", getattr(self, name), "must not be negative")
-        for name in ("d_clip", "d_penalty", "d_orthonormal"):
-            require(getattr(self, name) > 0, f"regularizers.{name}", getattr(self, name), "must be positive")
-        for name in ("g_ortho", "d_ortho"):
-            form = getattr(self, f"{name}_form")
-            rule = f"has no effect while regularizers.{name} is 0; set a strength such as 1e-4 or leave it out"
-            require(getattr(self, name) > 0 or form == "paper", f"regularizers.{name}_form", form, rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,37 +148,12 @@ class RunConfig(Generic[Network]):
         start = self.optimizer.decay_from_images
         rule = f"must be from 0 to below the run's length, images={self.images}"
         require(start is None or 0 <= start < self.images, "optimizer.decay_from_images", start, rule)
-        check_stabilizer(self)
+        check_stabilizer(getattr(self.network, "stabilizer", None), self.regularizers, self.loss)
 
     @property
     def images_per_step(self) -> int:
         """Real images one whole step (d_steps updates of D, one of G) shows."""
         return self.batch * self.d_steps
-
-
-OF_STABILIZERS = {
-    "d_clip": ("weight-clipping",),
-    "d_penalty": ("gradient-penalty", "wgan-gp"),
-    "d_orthonormal": ("orthonormal",),
-}
-"""Settings of `RegularizerConfig` that only these stabilisers read."""
-
-
-def check_stabilizer(config: "RunConfig[Any]") -> None:
-    """Refuse combinations that make no sense, and settings that the chosen stabiliser does not read."""
-    stabilizer = getattr(config.network, "stabilizer", None)
-    for name, readers in OF_STABILIZERS.items():
-        value, default = getattr(config.regularizers, name), getattr(RegularizerConfig, name)
-        rule = f"only network.stabilizer {' or '.join(readers)} reads it, not {stabilizer}; leave it out"
-        require(value == default or stabilizer in readers, f"regularizers.{name}", value, rule)
-    wasserstein = stabilizer != "wgan-gp" or config.loss == "wasserstein"
-    require(
-        wasserstein, "network.stabilizer", stabilizer, "needs --loss wasserstein; gradient-penalty goes with others"
-    )
-    twice = stabilizer == "orthonormal" and config.regularizers.d_ortho > 0
-    require(
-        not twice, "regularizers.d_ortho", config.regularizers.d_ortho, "is contained in the stabiliser orthonormal"
-    )
 
 
 def may_change_on_resume(config: "RunConfig[Any]") -> tuple[str, ...]:

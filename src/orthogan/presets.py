@@ -64,7 +64,7 @@ BIGGAN_TRAINING: Settings = {
     "optimizer.d_lr": 2e-4,
     "optimizer.beta1": 0.0,
     "optimizer.beta2": 0.999,
-    "regularizers.g_ortho": 1e-4,
+    "regularizers.g_ortho.strength": 1e-4,
     "ema.decay": 0.9999,
     "loss": "hinge",
     "images": 165_000 * 2 * 2048,
@@ -89,7 +89,7 @@ def table1(batch: int, iterations: int, **network: Any) -> Preset:
         {
             "BigGAN": {
                 **{f"network.{name}": value for name, value in network.items()},
-                "regularizers.g_ortho": 0.0,
+                "regularizers.g_ortho.strength": 0.0,
                 "batch": batch,
                 "images": iterations * 2 * batch,
             }
@@ -179,7 +179,7 @@ PRESETS: dict[str, Preset] = {
                 "optimizer.beta1": 0.0,
                 "optimizer.beta2": 0.999,
                 "optimizer.eps": 1e-8,
-                "regularizers.g_ortho": 0.0,
+                "regularizers.g_ortho.strength": 0.0,
                 "ema.decay": 0.9999,
                 "ema.start_steps": 1_000,
                 "loss": "hinge",
@@ -260,7 +260,7 @@ PRESETS: dict[str, Preset] = {
                 "optimizer.g_lr": 1e-4,
                 "optimizer.d_lr": 4e-4,
                 "optimizer.eps": 1e-6,
-                "regularizers.g_ortho": 0.0,
+                "regularizers.g_ortho.strength": 0.0,
                 "accumulate": 8,
                 "bn_over": "micro-batch",
                 "d_steps": 1,

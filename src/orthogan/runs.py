@@ -178,10 +178,10 @@ def _where_to_go_on(folder: Path, config: RunConfig[Any]) -> tuple[Path | None, 
 
 def _mend(trainer: Trainer) -> None:
     """Make up for what a kill left undone, and write down what may have changed."""
-    folder, checkpoints = trainer.folder, trainer.checkpoints
+    folder = trainer.folder
     checkpoint.clear_leftovers(folder)
-    checkpoint.clear_leftovers(checkpoints)
-    checkpoint.repair_best(checkpoints, trainer.best_images)
+    for duty in trainer.duties.values():
+        duty.mend(trainer)
     if not is_whole(folder) or read_config(folder) != trainer.config:
         write_config(folder, trainer.config, trainer.preset)
 

@@ -24,7 +24,7 @@ from orthogan.nn.layers import bake, unbake
 from orthogan.nn.norm import norm_layers, standing_statistics
 from orthogan.nn.spectral import advance
 from orthogan.pictures import grid, labelled
-from orthogan.randomness import draw
+from orthogan.randomness import CLASS, STANDING, draw
 from orthogan.settings import require
 
 SINGULAR_ITERATIONS = 10
@@ -74,7 +74,7 @@ class Sampler:
 
         def forwards() -> Iterator[Tensor]:
             for i in range(batches):
-                source = draw(seed, "standing", i)
+                source = draw(seed, STANDING, i)
                 z = sample_latents(STANDING_BATCH, self.network.dim_z, source, truncation, form, self.network.latent)
                 y = uniform_classes(STANDING_BATCH, self.network.n_classes, source) if self.network.n_classes else None
                 yield self._forward(z, y)
@@ -105,7 +105,7 @@ class Sampler:
             return torch.tensor([classes[i % len(classes)] for i in range(first, first + n)])
         if not count:
             return None
-        return torch.cat([uniform_classes(1, count, draw(seed, "class", i)) for i in range(first, first + n)])
+        return torch.cat([uniform_classes(1, count, draw(seed, CLASS, i)) for i in range(first, first + n)])
 
     def check(self, n: int, classes: Classes | None, truncation: float | None, form: str) -> None:
         """Refuse what this generator cannot draw, before statistics are collected for it."""

@@ -14,9 +14,9 @@ from pictures import truncated_jpeg
 from process import orthogan
 
 from orthogan.commands.data import main
-from orthogan.config import DataConfig
 from orthogan.data import pack
 from orthogan.data.cache import open_if_whole
+from orthogan.data.config import DataConfig
 from orthogan.data.partial import partial_folder
 from orthogan.errors import UserError
 from orthogan.metrics import kept

@@ -7,7 +7,7 @@ import pytest
 from pictures import noise
 from PIL import Image
 
-from orthogan.config import DataConfig
+from orthogan.data.config import DataConfig
 from orthogan.data.decode import Policy, parse_colour, square, to_rgb
 from orthogan.errors import UserError
 

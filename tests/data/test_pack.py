@@ -16,9 +16,9 @@ from PIL import Image
 from process import Running
 
 from orthogan import data
-from orthogan.config import DataConfig
 from orthogan.data import open_source, pack
 from orthogan.data.cache import list_packs, open_if_whole, packs_folder, remove_packs
+from orthogan.data.config import DataConfig
 from orthogan.data.decode import Policy, square
 from orthogan.data.parallel import for_each_image
 from orthogan.data.partial import OWNER, is_abandoned, partial_folder
@@ -301,7 +301,7 @@ def test_when_processes_cannot_run_one_goes_on(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from orthogan.config import DataConfig
+from orthogan.data.config import DataConfig
 from orthogan.data import pack
 
 def die(done, total):
@@ -401,7 +401,7 @@ def test_a_full_disk_is_told_before_decoding(classes, monkeypatch):
 LIMITED = """
 import errno, os, resource, sys
 from orthogan import cli
-from orthogan.config import DataConfig
+from orthogan.data.config import DataConfig
 from orthogan.data import pack, rows
 
 def full(self, index, row):

@@ -33,7 +33,7 @@ PLAYERS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "biggan",
         {"g_channels": (2, 2, 1), "d_channels": (1, 2, 2), "d_downs": 2, "g_attention": 8, "d_attention": 8}
         | {"width": 8, "dim_z": 12, "shared_dim": 8},
-        {"regularizers.g_ortho": 0.3},
+        {"regularizers.g_ortho.strength": 0.3},
     ),
     "biggan-deep": (
         "biggan-deep",
@@ -111,8 +111,8 @@ def play(players: str, game: str, images: Path, folder: Path) -> Losses:
     torch.set_num_threads(1)
     try:
         trainer = begin(players, game, images, folder)
-        steps = [trainer.step() for _ in range(STEPS)]
-        trainer._reader.shutdown()
+        steps = [{name: float(value) for name, value in trainer.step().items()} for _ in range(STEPS)]
+        trainer.feed.close()
     finally:
         torch.set_num_threads(threads)
     return {name: [step[name] for step in steps] for name in ("d_loss", "g_loss")}

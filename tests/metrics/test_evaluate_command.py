@@ -14,7 +14,7 @@ from PIL import Image
 
 from orthogan.commands import evaluate as command
 from orthogan.commands.evaluate import main
-from orthogan.config import DataConfig
+from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
 from orthogan.metrics import features, weights
 from orthogan.metrics.features import FeatureNet

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from orthogan.config import DataConfig
+from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
 from orthogan.networks import build_discriminator
 from orthogan.settings import differences
@@ -89,7 +89,7 @@ def test_table_1_adds_one_thing_a_row() -> None:
         {"network.width": 12},
         {"network.shared_embedding": True},
         {"network.skip_z": True},
-        {"regularizers.g_ortho": 1e-4},
+        {"regularizers.g_ortho.strength": 1e-4},
         {"network.width": 8},
     ]
     first = cells[0].config

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orthogan.config import DataConfig
+from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
 from orthogan.studies import STUDIES
 from orthogan.studies import plan as planning

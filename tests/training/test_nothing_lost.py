@@ -24,7 +24,7 @@ from orthogan.settings import override
 from orthogan.training import checkpoint, logs, trainer
 from orthogan.training.checkpoint import BadCheckpoint
 from orthogan.training.logs import read_config
-from orthogan.training.steps import NonFiniteError
+from orthogan.training.player import NonFiniteError
 from orthogan.training.trainer import Observer, Trainer
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from torch import nn
 from orthogan.game.losses import LOSSES
 from orthogan.networks import build_discriminator, build_generator
 from orthogan.nn.spectral import advance, normalized_layers
-from orthogan.training.steps import Batch, Game, NonFiniteError, Player
+from orthogan.training.player import Player
+from orthogan.training.steps import Batch, Game
 
 
 def game(joint: bool = False, **network: Any) -> Game:

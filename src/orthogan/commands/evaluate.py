@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from orthogan.commands.parsing import parse
-from orthogan.config import Crop, DataConfig, Resize
+from orthogan.data.config import Crop, DataConfig, Resize
 from orthogan.errors import UserError
 from orthogan.files import write_whole
 from orthogan.metrics import MIN_IMAGES, weights

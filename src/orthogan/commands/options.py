@@ -10,8 +10,15 @@ import tyro
 from orthogan.commands.parsing import parse as parse  # for the commands, which find all about options here
 from orthogan.config import RunConfig
 from orthogan.game.latents import check_truncation
+from orthogan.game.regularizers import RENAMED
 from orthogan.model import Model, load
+from orthogan.nn.stabilizers import STABILIZERS
 from orthogan.settings import require
+
+
+def _option(path: str) -> str:
+    """`optimizer.g_lr` -> `--optimizer.g-lr`."""
+    return "--" + path.replace("_", "-")
 
 
 def run_type(config: RunConfig[Any]) -> Any:
@@ -25,12 +32,22 @@ SHORT = {"--data": "--data.source", "--stabilizer": "--network.stabilizer", "--l
 SHORTENED = "Short: " + ", ".join(f"{short} for {whole}" for short, whole in SHORT.items()) + "."
 
 
+OLD = {_option(path): _option(now) for path, now in RENAMED.items()}
+"""Options as they were called before, which are still understood."""
+
+
 def expand(argv: list[str]) -> list[str]:
-    """`--data X` is short for `--data.source X`, and so on; the stabiliser wgan-gp brings its loss along."""
+    """`--data X` is short for `--data.source X`, and so on; a stabiliser that goes with one loss brings it along."""
     pairs = [given.split("=", 1) if given.startswith("--") else [given] for given in argv]
-    words = [SHORT.get(word, word) for pair in pairs for word in pair]
-    of_wgan = (SHORT["--stabilizer"], "wgan-gp") in itertools.pairwise(words)
-    return [*words, "--loss", "wasserstein"] if of_wgan and "--loss" not in words else words
+    words = [_whole(word) for pair in pairs for word in pair]
+    chosen = [value for word, value in itertools.pairwise(words) if word == SHORT["--stabilizer"]]
+    kind = STABILIZERS.get(chosen[-1]) if chosen else None
+    return [*words, "--loss", kind.loss] if kind and kind.loss and "--loss" not in words else words
+
+
+def _whole(word: str) -> str:
+    word = SHORT.get(word, word)
+    return OLD.get(word.replace("_", "-"), word) if word.startswith("--") else word
 
 
 Classes = Annotated[str | None, tyro.conf.arg(metavar="NAME,3,0-4")]

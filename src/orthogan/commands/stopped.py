@@ -5,7 +5,7 @@ from orthogan.files import CannotWrite
 from orthogan.reports import command
 from orthogan.training import checkpoint
 from orthogan.training.launch import is_lost_process
-from orthogan.training.steps import NonFiniteError
+from orthogan.training.player import NonFiniteError
 from orthogan.training.trainer import Trainer
 
 

@@ -17,7 +17,7 @@ from orthogan.files import CannotWrite
 from orthogan.reports import TrainingView, command, console, counting, quoted
 from orthogan.training.cadence import follow_length
 from orthogan.training.launch import leave_together
-from orthogan.training.steps import NonFiniteError
+from orthogan.training.player import NonFiniteError
 from orthogan.training.trainer import Trainer
 
 USAGE = """usage: orthogan train PRESET --data SOURCE [options]

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps
 from scipy import sparse
 
-from orthogan.config import Crop, DataConfig, Resize
+from orthogan.data.config import Crop, DataConfig, Resize
 from orthogan.errors import UserError
 
 Colour = tuple[int, int, int]

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from orthogan.config import DataConfig
 from orthogan.data.cache import (
     ImageCache,
     TornPack,
@@ -25,6 +24,7 @@ from orthogan.data.cache import (
     row_sum,
     write_meta,
 )
+from orthogan.data.config import DataConfig
 from orthogan.data.decode import Policy, square
 from orthogan.data.parallel import Progress, for_each_image
 from orthogan.data.partial import partial_folder, rename, sweep

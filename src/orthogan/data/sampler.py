@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from orthogan.data.cache import ImageCache
-from orthogan.randomness import draw
+from orthogan.randomness import CROP, MIRROR, ORDER, draw
 
 
 class BatchStream:
@@ -56,11 +56,11 @@ class BatchStream:
 
     def _draw_epoch(self, epoch: int) -> list[torch.Tensor]:
         n = len(self._images)
-        order = torch.randperm(n, generator=draw(self.seed, "order", epoch))
-        flips = torch.rand(n, generator=draw(self.seed, "mirror", epoch)) < 0.5
+        order = torch.randperm(n, generator=draw(self.seed, ORDER, epoch))
+        flips = torch.rand(n, generator=draw(self.seed, MIRROR, epoch)) < 0.5
         if not self._margin:
             return [order, flips]
-        return [order, flips, torch.randint(self._margin + 1, (n, 2), generator=draw(self.seed, "crop", epoch))]
+        return [order, flips, torch.randint(self._margin + 1, (n, 2), generator=draw(self.seed, CROP, epoch))]
 
     def _crop(self, images_nhwc: np.ndarray, corners: torch.Tensor) -> np.ndarray:
         side = self.resolution

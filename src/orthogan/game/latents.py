@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from orthogan.errors import unknown
-from orthogan.randomness import draw
+from orthogan.randomness import SAMPLE, draw
 from orthogan.settings import require
 
 TRUNCATION_FORMS = ("redraw", "scaled")
@@ -189,7 +189,7 @@ def latents_at(
     prior: str = "normal",
 ) -> Tensor:
     """The latents of samples first ... first + n - 1 of a seed, each drawn by its own index: (n, dim)."""
-    rows = (sample_latents(1, dim, draw(seed, "sample", i), truncation, form, prior) for i in range(first, first + n))
+    rows = (sample_latents(1, dim, draw(seed, SAMPLE, i), truncation, form, prior) for i in range(first, first + n))
     return torch.cat(list(rows))
 
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from orthogan.nn.frozen import unfrozen_modules
+
 Init = Literal["orthogonal", "normal", "xavier"]
 
 SCHEMES: dict[str, Callable[[Tensor], object]] = {
@@ -15,8 +17,8 @@ SCHEMES: dict[str, Callable[[Tensor], object]] = {
 
 
 def initialize(network: nn.Module, scheme: Init) -> None:
-    """Initialise every convolution, linear layer and embedding of a network, class embeddings included."""
-    for module in network.modules():
+    """Initialise every convolution, linear layer and embedding of a network but those of its frozen parts."""
+    for module in unfrozen_modules(network):
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
             SCHEMES[scheme](module.weight)
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module.bias is not None:

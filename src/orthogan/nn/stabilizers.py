@@ -1,6 +1,6 @@
-"""What a discriminator is built from under each stabiliser of the SN-GAN paper's comparison: layers and norms.
+"""The stabilisers of the SN-GAN paper's comparison: what each builds D from, and what else it brings along.
 
-Those that act on the loss or on the weights instead are in `game.regularizers`; here their networks are plain.
+Everything that is particular to one stabiliser stands in its row of the table.
 """
 
 from collections.abc import Callable
@@ -45,15 +45,39 @@ def layer_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(1, channels)
 
 
+def plain(sn_eps: float, bn_eps: float) -> Parts:
+    return Parts(PLAIN, no_norm)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A stabiliser."""
+
+    parts: Callable[[float, float], Parts] = plain
+    """From the eps of spectral norm and that of batch norm."""
+    rule: str | None = None
+    """The rule of `game.regularizers` that it is, where it acts on the loss or on the weights."""
+    loss: str | None = None
+    """The only loss that it goes with."""
+    otherwise: str | None = None
+    """The stabiliser that is the same with other losses."""
+    contains: tuple[str, ...] = ()
+    """Rules that would do again what it does."""
+
+
+STABILIZERS: dict[str, Kind] = {
+    "none": Kind(),
+    "spectral-norm": Kind(lambda sn_eps, bn_eps: Parts(spectral(sn_eps), no_norm)),
+    "weight-norm": Kind(lambda sn_eps, bn_eps: Parts(WEIGHT_NORM, no_norm)),
+    "weight-clipping": Kind(rule="d_clip"),
+    "gradient-penalty": Kind(rule="d_penalty"),
+    "wgan-gp": Kind(rule="d_penalty", loss="wasserstein", otherwise="gradient-penalty"),
+    "batch-norm": Kind(lambda sn_eps, bn_eps: Parts(PLAIN, partial(BatchNorm2d, eps=bn_eps))),
+    "layer-norm": Kind(lambda sn_eps, bn_eps: Parts(PLAIN, layer_norm)),
+    "orthonormal": Kind(rule="d_orthonormal", contains=("d_ortho",)),
+}
+
+
 def parts(stabilizer: Stabilizer, sn_eps: float, bn_eps: float = 1e-4) -> Parts:
     """What a discriminator with this stabiliser is built from."""
-    match stabilizer:
-        case "spectral-norm":
-            return Parts(spectral(sn_eps), no_norm)
-        case "weight-norm":
-            return Parts(WEIGHT_NORM, no_norm)
-        case "batch-norm":
-            return Parts(PLAIN, partial(BatchNorm2d, eps=bn_eps))
-        case "layer-norm":
-            return Parts(PLAIN, layer_norm)
-    return Parts(PLAIN, no_norm)
+    return STABILIZERS[stabilizer].parts(sn_eps, bn_eps)

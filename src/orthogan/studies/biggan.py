@@ -33,7 +33,7 @@ def table1(options: Table1Options) -> list[Cell]:
     wide = {**grown, "network.width": options.width * 3 // 2}
     shared = {**wide, "network.shared_embedding": True}
     split = {**shared, "network.skip_z": True}
-    ortho = {**split, "regularizers.g_ortho": 1e-4}
+    ortho = {**split, "regularizers.g_ortho.strength": 1e-4}
     rows: dict[str, dict[str, Any]] = {
         "baseline": {},
         "batch x2": {"batch": 2 * options.batch},
@@ -46,7 +46,7 @@ def table1(options: Table1Options) -> list[Cell]:
         "all, width x1": {**ortho, "network.width": options.width},
     }
     plain: dict[str, Any] = {"network.width": options.width, "network.shared_embedding": False, "network.skip_z": False}
-    plain |= {"batch": options.batch, "regularizers.g_ortho": 0.0}
+    plain |= {"batch": options.batch, "regularizers.g_ortho.strength": 0.0}
     return [
         _cell(options, row, {**common(options, seed), **plain, **changes})
         for seed in range(options.seeds)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from orthogan.config import CadenceConfig, DataConfig, RunConfig
+from orthogan.config import CadenceConfig, RunConfig
+from orthogan.data.config import DataConfig
 from orthogan.metrics.scores import MIN_IMAGES
 from orthogan.settings import check_choices, require
 

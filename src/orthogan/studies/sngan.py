@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from orthogan import presets
-from orthogan.config import DataConfig
+from orthogan.data.config import DataConfig
 from orthogan.networks.sngan import SNGANCNNConfig, SNGANConfig
 from orthogan.nn.stabilizers import Stabilizer
 from orthogan.settings import override, require

@@ -22,7 +22,7 @@ from orthogan.errors import UserError
 from orthogan.files import write_whole
 from orthogan.nn.layers import singular_values
 from orthogan.training.logs import read_config
-from orthogan.training.steps import NonFiniteError
+from orthogan.training.player import NonFiniteError
 from orthogan.training.trainer import Observer, Trainer
 
 RESULT, TIMES, ERROR = "result.json", "times.jsonl", "error.txt"

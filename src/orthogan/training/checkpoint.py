@@ -19,8 +19,9 @@ from orthogan import tensorfile
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.files import aside, remove_asides
+from orthogan.game.regularizers import RENAMED
 from orthogan.networks import FAMILIES, family_of
-from orthogan.settings import from_dict, to_dict
+from orthogan.settings import flatten, from_dict, to_dict
 
 FORMAT = "orthogan-checkpoint-2"
 FORMAT_1 = "orthogan-checkpoint-1"
@@ -83,10 +84,22 @@ def config_to_json(config: RunConfig[Any]) -> dict[str, Any]:
 
 def config_from_json(values: dict[str, Any]) -> RunConfig[Any]:
     """Rebuild a run's configuration; the family decides the class of its network part."""
-    run = dict(values["run"])
+    run = _renamed(values["run"])
     run["network"] = from_dict(FAMILIES[values["family"]].config, run["network"], "network.")
     config: RunConfig[Any] = from_dict(RunConfig, run)
     return config
+
+
+def _renamed(run: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run under today's paths."""
+    renamed: dict[str, Any] = {}
+    for path, value in flatten(run).items():
+        *places, name = RENAMED.get(path, path).split(".")
+        at = renamed
+        for place in places:
+            at = at.setdefault(place, {})
+        at[name] = value
+    return renamed
 
 
 def save(path: Path, tensors: dict[str, Tensor], header: Header) -> None:

@@ -19,8 +19,8 @@ from orthogan.config import RunConfig
 from orthogan.networks import build_discriminator, build_generator
 from orthogan.sampling import sheet_layout
 from orthogan.training.cadence import times_due
+from orthogan.training.player import Player
 from orthogan.training.rehearsal import batches, make_game, play
-from orthogan.training.steps import Player
 
 CPU_SLACK = 1.15
 CPU_WORKSPACE_BYTES = 45 * 2**20
@@ -94,8 +94,8 @@ def _count_flops() -> FlopCounterMode:
 class _Untouched(Player):
     """A player whose optimiser never steps: fake gradients have no values to check or to use."""
 
-    def finish_update(self, losses: Tensor, rerun: Any) -> Tensor:
-        return losses
+    def finish_update(self, loss: Tensor) -> Tensor:
+        return loss
 
 
 def estimate(config: RunConfig[Any], precision: str, device: torch.device, world_size: int = 1) -> Estimate:

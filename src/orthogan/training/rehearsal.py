@@ -9,13 +9,17 @@ from torch import Tensor
 from orthogan.config import RunConfig
 from orthogan.game import regularizers
 from orthogan.game.losses import LOSSES
-from orthogan.training.steps import Batch, Game, Player
+from orthogan.training.player import Player
+from orthogan.training.steps import Batch, Game
 
 
 class OneProcess:
     """Fabric's verbs for a single process, without Fabric, which cannot set up fake networks."""
 
     autocast = no_backward_sync = staticmethod(lambda *_, **__: nullcontext())
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        return tensor
 
     def backward(self, tensor: Tensor, gradient: Tensor | None = None) -> None:
         tensor.backward(gradient)
@@ -26,24 +30,17 @@ def make_game(config: RunConfig[Any], g: Player, d: Player) -> Game:
     joint = config.bn_over == "batch"
     if joint:
         g.network.checkpoint_blocks = True  # type: ignore[assignment]
-    return Game(
-        OneProcess(),  # type: ignore[arg-type]
-        g,
-        d,
-        LOSSES[config.loss],
-        regularizers.of_generator(config.regularizers),
-        regularizers.of_discriminator(config.regularizers, config.network),
-        joint_fakes=joint,
-    )
+    g.rules, d.rules = regularizers.of_players(config.regularizers, getattr(config.network, "stabilizer", None))
+    return Game(OneProcess(), g, d, LOSSES[config.loss], joint_fakes=joint)  # type: ignore[arg-type]
 
 
 def play(config: RunConfig[Any], game: Game, micro: int) -> None:
     """One whole step on micro-batches of this size."""
-    mix = [torch.zeros(micro) for _ in range(config.accumulate)]
+    uniform = [torch.zeros(micro) for _ in range(config.accumulate)]
     for _ in range(config.d_steps):
         real = batches(config, micro, real=True)
-        game.update_discriminator(real, batches(config, micro, real=False), mix)
-    game.update_generator(batches(config, micro * config.g_batches, real=False), real)
+        game.update_discriminator(real, batches(config, micro, real=False), uniform)
+    game.update_generator(batches(config, micro * config.g_batches, real=False), real, uniform)
 
 
 def batches(config: RunConfig[Any], micro: int, *, real: bool) -> list[Batch]:

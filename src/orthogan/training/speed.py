@@ -9,8 +9,9 @@ from torch import Tensor
 from orthogan import runtime
 from orthogan.config import RunConfig
 from orthogan.networks import build_discriminator, build_generator
+from orthogan.training.player import Player
 from orthogan.training.rehearsal import make_game, play
-from orthogan.training.steps import Game, Player
+from orthogan.training.steps import Game
 
 MEASURED_SECONDS = 20.0
 """Time after which `seconds_per_step` begins no third size."""
@@ -21,7 +22,7 @@ LONG_SECONDS = 3.0
 class _Unchecked(Player):
     """A player whose losses may be anything: only the time counts."""
 
-    def finish_update(self, losses: Tensor, rerun: Any) -> Tensor:
+    def finish_update(self, loss: Tensor) -> Tensor:
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
         self.optimizer.step()
         return norm

@@ -1,0 +1,97 @@
+"""The regularisers, by name: a rule is one file here, with its settings beside it, and one line in the table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from orthogan.game.regularizers import clipping, consistency, gradient_penalty, ortho, orthonormal
+from orthogan.game.regularizers.base import Regularizer, Settings
+from orthogan.nn.stabilizers import STABILIZERS
+from orthogan.settings import check_choices, require
+
+Player = Literal["generator", "discriminator"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegularizerConfig:
+    """The rules of both players: g_ of the generator, d_ of the discriminator."""
+
+    g_ortho: ortho.OrthoSettings = field(default_factory=ortho.OrthoSettings)
+    d_ortho: ortho.OrthoSettings = field(default_factory=ortho.OrthoSettings)
+    d_consistency: consistency.ConsistencySettings = field(default_factory=consistency.ConsistencySettings)
+    d_clip: clipping.ClippingSettings = field(default_factory=clipping.ClippingSettings)
+    d_penalty: gradient_penalty.GradientPenaltySettings = field(
+        default_factory=gradient_penalty.GradientPenaltySettings
+    )
+    d_orthonormal: orthonormal.OrthonormalSettings = field(default_factory=orthonormal.OrthonormalSettings)
+
+    def __post_init__(self) -> None:
+        for name in RULES:
+            settings: Settings = getattr(self, name)
+            check_choices(settings, f"regularizers.{name}.")
+            settings.check(f"regularizers.{name}")
+            positive = settings.strength > 0 or name not in OF_STABILIZERS
+            require(positive, f"regularizers.{name}.strength", settings.strength, "must be positive")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A regulariser of one player, built from its settings."""
+
+    player: Player
+    build: Callable[[Any], Regularizer]
+
+
+RULES = {
+    "g_ortho": Rule("generator", ortho.build),
+    "d_clip": Rule("discriminator", clipping.build),
+    "d_penalty": Rule("discriminator", gradient_penalty.build),
+    "d_orthonormal": Rule("discriminator", orthonormal.build),
+    "d_ortho": Rule("discriminator", ortho.build),
+    "d_consistency": Rule("discriminator", consistency.build),
+}
+"""Every rule by its field in `RegularizerConfig`."""
+
+OF_STABILIZERS = {kind.rule for kind in STABILIZERS.values() if kind.rule}
+"""Rules that are on when their stabiliser is chosen, and at no other time."""
+
+
+Rules = dict[str, Regularizer]
+
+
+def of_players(config: RegularizerConfig, stabilizer: str | None = None) -> tuple[Rules, Rules]:
+    """The rules of G and of D that a run's settings and D's stabiliser ask for, by name."""
+    chosen = STABILIZERS[stabilizer].rule if stabilizer else None
+    on = {name: rule for name, rule in RULES.items() if _is_on(name, getattr(config, name), chosen)}
+    g, d = (
+        {name: rule.build(getattr(config, name)) for name, rule in on.items() if rule.player == player}
+        for player in ("generator", "discriminator")
+    )
+    return g, d
+
+
+def _is_on(name: str, settings: Settings, chosen: str | None) -> bool:
+    return name == chosen if name in OF_STABILIZERS else settings.strength > 0
+
+
+RENAMED = {f"regularizers.{name}": f"regularizers.{name}.strength" for name in RULES} | {
+    f"regularizers.{name}_form": f"regularizers.{name}.form" for name in ("g_ortho", "d_ortho")
+}
+"""Paths of settings as they were before every rule had its own."""
+
+
+def check_stabilizer(stabilizer: str | None, config: RegularizerConfig, loss: str) -> None:
+    """Refuse combinations that make no sense, and settings that D's stabiliser does not read."""
+    kind = STABILIZERS[stabilizer] if stabilizer else None
+    for name in OF_STABILIZERS - {kind.rule if kind else None}:
+        settings = getattr(config, name)
+        readers = " or ".join(other for other, row in STABILIZERS.items() if row.rule == name)
+        rule = f"only the stabilizer {readers} reads it, not {stabilizer}; leave it out"
+        require(settings == type(settings)(), f"regularizers.{name}", settings.strength, rule)
+    if kind is None:
+        return
+    rule = f"needs --loss {kind.loss}" + (f"; {kind.otherwise} goes with others" if kind.otherwise else "")
+    require(kind.loss in (None, loss), "stabilizer", stabilizer, rule)
+    for name in kind.contains:
+        strength = getattr(config, name).strength
+        require(not strength, f"regularizers.{name}", strength, f"is contained in the stabiliser {stabilizer}")

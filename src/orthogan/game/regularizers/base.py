@@ -1,0 +1,45 @@
+"""What a regulariser may do. It says what it touches by the methods it overrides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from orthogan.game.moment import Moment
+from orthogan.settings import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the settings of every rule have. Rules derive their own from it, in their own file."""
+
+    strength: float = 0.0
+    """Weight of the rule; 0 leaves it out."""
+
+    def check(self, where: str) -> None:
+        """Raises `UserError`, naming the settings by where they stand in a run's configuration."""
+        require(self.strength >= 0, f"{where}.strength", self.strength, "must not be negative")
+
+
+class Regularizer:
+    """Base: touches nothing and remembers nothing."""
+
+    interval: int = 1
+    """`on_loss` is asked once in so many updates of its player (lazy regularisation)."""
+
+    def on_loss(self, moment: Moment) -> Tensor | float:
+        """Terms to be averaged and added to the loss of the network that is being updated."""
+        return 0.0
+
+    def on_grads(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> None:
+        """Change the gradients of the trained parameters once an update, after all micro-batches and processes."""
+
+    def on_weights(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> None:
+        """Change the trained parameters after the optimiser's step."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the next update depends on and a checkpoint must hold."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the state of a checkpoint."""

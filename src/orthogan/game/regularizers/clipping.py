@@ -1,0 +1,31 @@
+"""Weight clipping (Arjovsky et al. 2017)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from orthogan.game.regularizers.base import Regularizer, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClippingSettings(Settings):
+    strength: float = 0.01
+    """Bound of D's weights with the stabiliser weight-clipping (Arjovsky et al. 2017)."""
+
+
+class WeightClipping(Regularizer):
+    """Every parameter into [-limit, limit] after each step."""
+
+    def __init__(self, limit: float = 0.01):
+        self.limit = limit
+
+    @torch.no_grad()
+    def on_weights(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> None:
+        torch._foreach_clamp_max_(list(trained), self.limit)
+        torch._foreach_clamp_min_(list(trained), -self.limit)
+
+
+def build(settings: ClippingSettings) -> Regularizer:
+    return WeightClipping(settings.strength)

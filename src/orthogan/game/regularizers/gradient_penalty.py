@@ -1,0 +1,32 @@
+"""The gradient penalty of WGAN-GP (Gulrajani et al. 2017)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from orthogan.game.moment import Moment
+from orthogan.game.regularizers.base import Regularizer, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientPenaltySettings(Settings):
+    strength: float = 10.0
+    """Weight of the penalty with the stabilisers gradient-penalty and wgan-gp (Gulrajani et al. 2017)."""
+
+
+class GradientPenalty(Regularizer):
+    """weight * (||grad D(x')|| - 1)^2 at x' between a real and a fake image (equation 3)."""
+
+    def __init__(self, weight: float = 10.0):
+        self.weight = weight
+
+    def on_loss(self, moment: Moment) -> Tensor:
+        between = torch.lerp(moment.fake, moment.real, moment.uniform[:, None, None, None]).requires_grad_()
+        logits = moment.discriminator(between, moment.real_labels)
+        (gradient,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
+        return self.weight * (gradient.flatten(1).norm(dim=1) - 1).square()
+
+
+def build(settings: GradientPenaltySettings) -> Regularizer:
+    return GradientPenalty(settings.strength)

@@ -1,0 +1,36 @@
+"""The orthonormal regularisation that SN-GAN was compared with (Brock et al. 2016, Neural Photo Editing)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from orthogan.game.regularizers.base import Regularizer, Settings
+from orthogan.game.regularizers.ortho import OrthogonalRegularization
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrthonormalSettings(Settings):
+    strength: float = 1e-4
+    """Weight of the penalty with the stabiliser orthonormal."""
+
+
+class Orthonormal(OrthogonalRegularization):
+    """beta * ||W^T W - I||_F^2 of every weight of two or more dimensions."""
+
+    def matrices(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> Iterator[nn.Parameter]:
+        return (p for p in trained if p.ndim >= 2)
+
+    def penalty(self, weight: Tensor) -> Tensor:
+        rows = weight.flatten(1)
+        return self.beta * (rows.T @ rows - torch.eye(rows.shape[1]).to(rows)).square().sum()
+
+    def derivative(self, rows: Tensor) -> Tensor:
+        tall = rows.shape[0] > rows.shape[1]
+        product = rows @ (rows.T @ rows) if tall else (rows @ rows.T) @ rows
+        return 4 * self.beta * (product - rows)
+
+
+def build(settings: OrthonormalSettings) -> Regularizer:
+    return Orthonormal(settings.strength)

@@ -1,0 +1,175 @@
+"""What a run does besides stepping: each an object with a cadence in images, in one list that the loop goes through."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from orthogan.data import pack
+from orthogan.files import aside
+from orthogan.metrics.evaluate import Scorer
+from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
+from orthogan.training import checkpoint
+from orthogan.training.cadence import due
+from orthogan.training.steps import Stats
+
+if TYPE_CHECKING:
+    from orthogan.training.trainer import Trainer
+
+Facts = dict[str, Any]
+"""Plain JSON types."""
+
+
+class Duty:
+    """Base: never due, and remembers nothing. All processes go through the list in its order."""
+
+    def prepare(self, run: Trainer) -> None:
+        """Before the first step. Raises `UserError` for what the duty will need and cannot have."""
+
+    def mend(self, run: Trainer) -> None:
+        """Make up, on the first process of a resumed run, for what a kill left undone."""
+
+    def after_step(self, run: Trainer, stats: Stats) -> None:
+        """After every step, due or not. It must not wait for the device, on which the scalars of the step are."""
+
+    def is_due(self, run: Trainer, before: int) -> bool:
+        """Whether something falls due between `before` images and those that the run has seen now."""
+        return False
+
+    def do(self, run: Trainer) -> None:
+        """The duty itself."""
+
+    def facts(self) -> Facts:
+        """What a checkpoint must hold for the duty to go on as if it had never stopped."""
+        return {}
+
+    def take(self, facts: Facts) -> None:
+        """Take up the facts of a checkpoint."""
+
+
+class Log(Duty):
+    """A line of the means since the line before, and curves with the speed."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._sums: Tensor | None = None
+        self._steps = 0
+
+    def after_step(self, run: Trainer, stats: Stats) -> None:
+        values = torch.stack(list(stats.values())).double()
+        self._names, self._steps = list(stats), self._steps + 1
+        self._sums = values if self._sums is None else self._sums.to(values.device) + values
+
+    def is_due(self, run: Trainer, before: int) -> bool:
+        cadence = run.config.cadence
+        return due(before, run.images, cadence.log_images, cadence.first_images)
+
+    def do(self, run: Trainer) -> None:
+        means = {name: total / self._steps for name, total in self.window().items()}
+        self._sums, self._steps = None, 0
+        if run.log is not None:
+            run.log.line({"images": run.images, "steps": run.steps, **means})
+            run.log.curves(means | {"images_per_second": run.log.speed(run.images)}, run.images)
+
+    def window(self) -> dict[str, float]:
+        """Sums since the last line; reading them waits for the device."""
+        return {} if self._sums is None else dict(zip(self._names, self._sums.tolist(), strict=True))
+
+    def facts(self) -> Facts:
+        return {"window": self.window(), "window_steps": self._steps}
+
+    def take(self, facts: Facts) -> None:
+        self._names, self._steps = list(facts["window"]), facts["window_steps"]
+        self._sums = torch.tensor(list(facts["window"].values()), dtype=torch.float64) if self._names else None
+
+
+class Sheet(Duty):
+    """A picture of fixed latents, by the first process."""
+
+    def is_due(self, run: Trainer, before: int) -> bool:
+        cadence = run.config.cadence
+        return due(before, run.images, cadence.sheet_images, cadence.first_images)
+
+    def do(self, run: Trainer) -> None:
+        if run.log is not None:
+            path = run.folder / "sheets" / f"images-{run.images:012d}.png"
+            sheet = class_sheet(
+                snapshot(run.ema.module, run.config.precision), run.config.seed, names=run.cache.class_names
+            )
+            with aside(path) as partial:
+                sheet.save(partial)
+            run.log.picture(sheet, run.images)
+            run.observer.told(f"sheet {path}")
+        run.fabric.barrier()
+
+
+class Score(Duty):
+    """Scores of the average against the real images, by the first process."""
+
+    def __init__(self) -> None:
+        self.best: float | None = None
+        self.best_images: int | None = None
+        self._scorer: Scorer | None = None
+
+    def prepare(self, run: Trainer) -> None:
+        cadence = run.config.cadence
+        if cadence.score_images and run.fabric.is_global_zero:
+            run.observer.told("computing the features of the real images")
+            whole = dataclasses.replace(run.config.data, random_crop=1.0)
+            cache = run.cache if whole == run.config.data else pack(whole, run.config.network.resolution)
+            self._scorer = Scorer(cadence.score_features, cache.checked, cache.fingerprint, run.fabric.device)
+
+    def is_due(self, run: Trainer, before: int) -> bool:
+        return due(before, run.images, run.config.cadence.score_images)
+
+    def do(self, run: Trainer) -> None:
+        if self._scorer is None or run.log is None:
+            return
+        cadence = run.config.cadence
+        sampler = snapshot(run.ema.module, run.config.precision)
+        images = sampler.stream(cadence.score_samples, seed=run.config.seed)
+        stamp = {"images_seen": run.images, "truncation": None, "standing_statistics_batches": STANDING_BATCHES}
+        result = self._scorer.score(images, seed=run.config.seed, generator=stamp)
+        run.log.line({"images": run.images, **result}, "scores.jsonl")
+        run.log.curves({f"scores/{name}": value for name, value in result["scores"].items()}, run.images)
+        distance = float(result["scores"]["frechet_distance"])
+        run.observer.told(f"frechet distance ({cadence.score_features}) {distance:.2f}")
+        if self.best is None or distance < self.best:
+            self.best, self.best_images = distance, run.images
+
+    def facts(self) -> Facts:
+        return {"best": self.best, "best_images": self.best_images}
+
+    def take(self, facts: Facts) -> None:
+        self.best, self.best_images = facts["best"], facts.get("best_images")  # files of format 1 have no place
+
+
+class Save(Duty):
+    """A checkpoint: after every score too, so that a run that is killed while it scores goes on from before."""
+
+    def __init__(self, score: Score) -> None:
+        self._score = score
+
+    def mend(self, run: Trainer) -> None:
+        checkpoint.clear_leftovers(run.checkpoints)
+        checkpoint.repair_best(run.checkpoints, self._score.best_images)
+
+    def is_due(self, run: Trainer, before: int) -> bool:
+        cadence = run.config.cadence
+        return self._score.is_due(run, before) or due(
+            before, run.images, cadence.checkpoint_images, cadence.first_images
+        )
+
+    def do(self, run: Trainer) -> None:
+        path = run.save()
+        if self._score.best_images == run.images and run.log is not None:
+            checkpoint.keep_as_best(path)
+
+
+def usual() -> dict[str, Duty]:
+    """The duties of a run by name, in the order in which they are done after a step."""
+    score = Score()
+    return {"log": Log(), "sheet": Sheet(), "score": score, "save": Save(score)}

@@ -1,0 +1,92 @@
+"""The state of a run: a list of parts, each of which gives tensors to a checkpoint and takes them back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from orthogan.game.regularizers.base import Regularizer
+from orthogan.nn.frozen import identities
+from orthogan.training.checkpoint import BadCheckpoint, Loaded
+
+
+class Part(Protocol):
+    """Something with state, under one name in the checkpoint."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Everything that the next step depends on."""
+
+    def take(self, found: Loaded, name: str) -> None:
+        """Take up the state of a checkpoint. Raises `BadCheckpoint` where it does not fit, changing nothing."""
+
+
+@dataclass(frozen=True)
+class NetworkPart:
+    """The parameters and buffers of a network; of frozen parts with an identity only that."""
+
+    network: nn.Module
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        state: dict[str, Tensor] = self.network.state_dict()
+        return state
+
+    def take(self, found: Loaded, name: str) -> None:
+        stated = found.header.extra.get("frozen", {}).get(name, {})
+        if (own := identities(self.network)) != stated:
+            raise BadCheckpoint(f"{found.path} was trained beside other frozen weights: {name} has {stated}, not {own}")
+        self.network.load_state_dict(found.require_fit(name, self.network))
+
+
+@dataclass(frozen=True)
+class OptimizerPart:
+    """Adam's moments of every parameter, by its number."""
+
+    optimizer: torch.optim.Optimizer
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        state = self.optimizer.state_dict()["state"]
+        return {f"{index}.{key}": value for index, entry in state.items() for key, value in entry.items()}
+
+    def take(self, found: Loaded, name: str) -> None:
+        """Raises `BadCheckpoint` where, after the first step, the moments of a parameter are missing."""
+        stored = found.part(name)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        state: dict[int, dict[str, Tensor]] = {}
+        for index, parameter in enumerate(parameters if found.header.steps else []):
+            shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+            state[index] = {key: stored[f"{index}.{key}"] for key in shapes if f"{index}.{key}" in stored}
+            if {key: value.shape for key, value in state[index].items()} != shapes:
+                raise BadCheckpoint(
+                    f"{found.path} lacks {name}'s state of parameter {index}: it can be sampled, but training cannot "
+                    "go on from it"
+                )
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+
+@dataclass(frozen=True)
+class RulePart:
+    """What a rule remembers from update to update."""
+
+    rule: Regularizer
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return self.rule.state_dict()
+
+    def take(self, found: Loaded, name: str) -> None:
+        stored, own = found.part(name), self.rule.state_dict()
+        if {key: t.shape for key, t in stored.items()} != {key: t.shape for key, t in own.items()}:
+            raise BadCheckpoint(f"{found.path} lacks the state of {name}: training cannot go on from it")
+        self.rule.load_state_dict(stored)
+
+
+def gather(parts: Mapping[str, Part]) -> dict[str, Tensor]:
+    """The tensors of all parts under their names."""
+    return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.tensors().items()}
+
+
+def scatter(parts: Mapping[str, Part], found: Loaded) -> None:
+    """Have all parts take up a checkpoint. Raises `BadCheckpoint` where one does not fit."""
+    for name, part in parts.items():
+        part.take(found, name)
