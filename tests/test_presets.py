@@ -46,7 +46,7 @@ def test_biggan_128_has_the_paper_s_hyperparameters():
     assert (run.optimizer.beta1, run.optimizer.beta2) == (0, 0.999)
     assert (run.batch, run.d_steps, run.loss) == (2048, 2, "hinge")
     assert (run.network.bn_eps, run.network.sn_eps, run.network.init) == (1e-4, 1e-4, "orthogonal")
-    assert (run.regularizers.g_ortho, run.regularizers.g_ortho_form) == (1e-4, "paper")
+    assert (run.regularizers.g_ortho.strength, run.regularizers.g_ortho.form) == (1e-4, "paper")
     assert run.ema.decay == 0.9999
     assert (run.network.width, run.network.dim_z, run.network.shared_dim) == (96, 120, 128)
     assert (run.network.g_attention, run.network.d_attention) == (64, 64)
@@ -80,7 +80,7 @@ def test_a_row_of_table_1_has_the_row_s_settings(name):
         run.network.width,
         run.network.shared_embedding,
         run.network.skip_z,
-        run.regularizers.g_ortho > 0,
+        run.regularizers.g_ortho.strength > 0,
         run.images / run.images_per_step,
     )
     assert row == TABLE_1[name]
@@ -101,7 +101,7 @@ def test_biggan_32_is_the_cifar_script_of_biggan_pytorch():
     assert (run.optimizer.g_lr, run.optimizer.d_lr, run.optimizer.beta2, run.optimizer.eps) == (2e-4, 2e-4, 0.999, 1e-8)
     assert (run.network.sn_eps, run.network.bn_eps, run.network.init) == (1e-8, 1e-5, "normal")
     assert (run.network.g_attention, run.network.d_attention) == (0, 0)
-    assert (run.ema.start_steps, run.regularizers.g_ortho) == (1000, 0)
+    assert (run.ema.start_steps, run.regularizers.g_ortho.strength) == (1000, 0)
 
 
 def test_biggan_32_shows_no_mirrored_images():
@@ -133,7 +133,7 @@ def test_biggan_128_accumulated_is_the_launch_script_of_biggan_pytorch():
     assert (run.batch, run.accumulate, run.d_steps) == (2048, 8, 1)
     assert (run.optimizer.g_lr, run.optimizer.d_lr, run.optimizer.eps) == (1e-4, 4e-4, 1e-6)
     assert (run.network.sn_eps, run.network.bn_eps) == (1e-6, 1e-5)
-    assert (run.regularizers.g_ortho, run.ema.start_steps, run.ema.decay) == (0, 20_000, 0.9999)
+    assert (run.regularizers.g_ortho.strength, run.ema.start_steps, run.ema.decay) == (0, 20_000, 0.9999)
     assert run.images // run.images_per_step == 138_000
 
 

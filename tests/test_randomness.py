@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 
-from orthogan.randomness import draw
+from orthogan import randomness
+from orthogan.randomness import Draws, draw
 
 PROGRAM = """
 import torch
@@ -54,3 +56,28 @@ def test_another_process_with_another_hash_seed_draws_the_same():
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(numbers(7, "latents", 4096))
+
+
+def draws(rows: list[slice], attempt: int = 0) -> Draws:
+    return Draws(seed=3, attempt=attempt, images=64, batch=8, rows=rows)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_a_row_gets_the_same_numbers_however_the_batch_is_shared(kind: str) -> None:
+    (whole,) = getattr(draws([slice(0, 8)]), kind)("noise", 2, 3)
+    shares = getattr(draws([slice(0, 2), slice(4, 6)]), kind)("noise", 2, 3)
+    assert whole.shape == (8, 2, 3)
+    assert torch.equal(shares[0], whole[:2])
+    assert torch.equal(shares[1], whole[4:6])
+    assert (whole.min() >= 0) == (kind == "uniform")
+
+
+def test_another_attempt_is_another_address_and_the_first_is_none() -> None:
+    first, second = (draws([slice(0, 8)], attempt).generator("noise").initial_seed() for attempt in (0, 1))
+    assert first == draw(3, "noise", 64).initial_seed()
+    assert first != second
+
+
+def test_purposes_are_all_different() -> None:
+    names = [value for name, value in vars(randomness).items() if name.isupper()]
+    assert len(names) == len(set(names)) > 10

@@ -127,7 +127,7 @@ def test_one_word_chooses_the_stabilizer_and_wgan_gp_brings_its_loss(tmp_path: P
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--regularizers.d-clip", "0.1"], "only network.stabilizer weight-clipping reads it, not spectral-norm"),
+        (["--regularizers.d-clip", "0.1"], "only the stabilizer weight-clipping reads it, not spectral-norm"),
         (["--stabilizer", "wgan-gp", "--loss", "hinge"], "needs --loss wasserstein"),
         (["--stabilizer", "orthonormal", "--regularizers.d-ortho", "0.1"], "contained in the stabiliser"),
     ],

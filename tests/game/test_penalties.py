@@ -1,19 +1,23 @@
 """The regularisers that a stabiliser of D brings along."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from orthogan.config import RegularizerConfig
-from orthogan.game.regularizers import (
-    Consistency,
-    GradientPenalty,
-    Orthonormal,
-    WeightClipping,
-    mirror_and_shift,
-    of_discriminator,
-)
-from orthogan.networks.sngan import SNGANCNNConfig
+from orthogan.game.moment import Moment
+from orthogan.game.regularizers import RegularizerConfig, of_players
+from orthogan.game.regularizers.clipping import ClippingSettings, WeightClipping
+from orthogan.game.regularizers.consistency import Consistency, ConsistencySettings, mirror_and_shift
+from orthogan.game.regularizers.gradient_penalty import GradientPenalty, GradientPenaltySettings
+from orthogan.game.regularizers.ortho import OrthoSettings
+from orthogan.game.regularizers.orthonormal import Orthonormal, OrthonormalSettings
+
+
+def moment(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, uniform: Tensor) -> Moment:
+    """An update of D without labels; rules of D have no use for G."""
+    return Moment(None, lambda x, y: judge(x), real, None, fake, None, torch.zeros(len(fake), 1), uniform)  # type: ignore[arg-type]
 
 
 def test_gradient_penalty_by_hand() -> None:
@@ -25,7 +29,7 @@ def test_gradient_penalty_by_hand() -> None:
         return (x * slope).sum((1, 2, 3))
 
     x, fake = torch.randn(2, 3, 2, 2), torch.randn(2, 3, 2, 2)
-    terms = GradientPenalty(10.0).on_loss(judge, x, fake, torch.tensor([0.2, 0.9]))
+    terms = GradientPenalty(10.0).on_loss(moment(judge, x, fake, torch.tensor([0.2, 0.9])))
     torch.testing.assert_close(terms, torch.tensor([160.0, 160.0]))
 
 
@@ -33,7 +37,8 @@ def test_gradient_penalty_is_taken_between_the_images() -> None:
     """D(x) = |x|^2 / 2 has the gradient x: at a quarter of the way from fake 0 to real (8, 0, ...) its norm is 2."""
     real, fake = torch.zeros(1, 3, 1, 1), torch.zeros(1, 3, 1, 1)
     real[0, 0] = 8.0
-    terms = GradientPenalty(1.0).on_loss(lambda x: x.square().sum((1, 2, 3)) / 2, real, fake, torch.tensor([0.25]))
+    seen = moment(lambda x: x.square().sum((1, 2, 3)) / 2, real, fake, torch.tensor([0.25]))
+    terms = GradientPenalty(1.0).on_loss(seen)
     assert terms.item() == pytest.approx((2 - 1) ** 2)
 
 
@@ -45,7 +50,7 @@ def test_gradient_penalty_s_derivative_by_finite_differences() -> None:
         def judge(x: Tensor) -> Tensor:
             return (x.flatten(1) @ weight).tanh().sum(1)
 
-        return GradientPenalty(10.0).on_loss(judge, real, fake, mix)
+        return GradientPenalty(10.0).on_loss(moment(judge, real, fake, mix))
 
     assert torch.autograd.gradcheck(penalty, torch.randn(12, 4).double().requires_grad_())
 
@@ -78,7 +83,7 @@ def test_consistency_by_hand() -> None:
     """D is the first pixel: 1 before and 2 after a shift to the left, so 10 (1 - 2)^2; 0 where nothing moves."""
     x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).expand(2, 1, 2, 3)
     mix = torch.tensor([choice(0, 0, 1), choice(0, 0, 0)])
-    terms = Consistency(10.0).on_loss(lambda image: image[:, 0, 0, 0], x, -x, mix)
+    terms = Consistency(10.0).on_loss(moment(lambda image: image[:, 0, 0, 0], x, -x, mix))
     torch.testing.assert_close(terms, torch.tensor([10.0, 0.0]))
 
 
@@ -87,7 +92,7 @@ def test_clipping_bounds_every_parameter_and_leaves_the_rest() -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[0.5, -0.005]]))
         layer.bias.fill_(-3.0)
-    WeightClipping(0.01).on_weights(layer)
+    WeightClipping(0.01).on_weights(layer, list(layer.parameters()))
     torch.testing.assert_close(layer.weight, torch.tensor([[0.01, -0.005]]))
     torch.testing.assert_close(layer.bias, torch.tensor([-0.01]))
 
@@ -108,14 +113,21 @@ def test_orthonormal_is_zero_at_orthonormal_columns() -> None:
 
 
 def test_strengths_come_from_the_settings() -> None:
-    config = RegularizerConfig(d_clip=0.5, d_penalty=3.0, d_orthonormal=0.25, d_ortho=0.125, d_consistency=7.0)
-
-    def first(name: str) -> object:
-        return of_discriminator(config, SNGANCNNConfig(resolution=16, stabilizer=name))[0]  # type: ignore[arg-type]
-
-    assert first("weight-clipping").limit == 0.5  # type: ignore[attr-defined]
-    assert first("gradient-penalty").weight == 3.0  # type: ignore[attr-defined]
-    assert first("wgan-gp").weight == 3.0  # type: ignore[attr-defined]
-    assert first("orthonormal").beta == 0.25  # type: ignore[attr-defined]
-    assert first("none").beta == 0.125  # type: ignore[attr-defined]
-    assert of_discriminator(config, SNGANCNNConfig(resolution=16))[1].weight == 7.0  # type: ignore[attr-defined]
+    config = RegularizerConfig(
+        d_clip=ClippingSettings(strength=0.5),
+        d_penalty=GradientPenaltySettings(strength=3.0),
+        d_orthonormal=OrthonormalSettings(strength=0.25),
+        d_ortho=OrthoSettings(strength=0.125),
+        d_consistency=ConsistencySettings(strength=7.0),
+    )
+    always = {"d_ortho": 0.125, "d_consistency": 7.0}
+    for stabilizer, expected in {
+        "weight-clipping": {"d_clip": 0.5},
+        "gradient-penalty": {"d_penalty": 3.0},
+        "wgan-gp": {"d_penalty": 3.0},
+        "orthonormal": {"d_orthonormal": 0.25},
+        "none": {},
+    }.items():
+        g_rules, d_rules = of_players(config, stabilizer)
+        assert not g_rules
+        assert {name: next(iter(vars(rule).values())) for name, rule in d_rules.items()} == expected | always

@@ -6,14 +6,9 @@ from tiny import tiny_network
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from orthogan.config import RegularizerConfig
-from orthogan.game.regularizers import (
-    OrthogonalRegularization,
-    Regularizer,
-    of_discriminator,
-    of_generator,
-    off_diagonal_gram,
-)
+from orthogan.game.regularizers import RegularizerConfig, of_players
+from orthogan.game.regularizers.base import Regularizer
+from orthogan.game.regularizers.ortho import OrthogonalRegularization, OrthoSettings, off_diagonal_gram
 from orthogan.networks import build_discriminator, build_generator
 
 
@@ -28,9 +23,13 @@ def with_zero_grads(network: nn.Module) -> nn.Module:
     return network
 
 
+def on_grads(rule: Regularizer, network: nn.Module) -> None:
+    rule.on_grads(network, list(network.parameters()))
+
+
 def regularized(network: nn.Module, beta: float = 0.1) -> dict[str, torch.Tensor]:
     """What on_grads adds to gradients that are zero."""
-    OrthogonalRegularization(beta).on_grads(with_zero_grads(network))
+    on_grads(OrthogonalRegularization(beta), with_zero_grads(network))
     return {name: p.grad for name, p in network.named_parameters()}
 
 
@@ -73,8 +72,8 @@ def test_gradient_agrees_with_finite_differences():
 def test_form_of_biggan_pytorch_is_half_the_derivative():
     """Trap 15: its code adds 2 beta (W W^T * (1 - I)) W."""
     linear = nn.Linear(6, 4, bias=False)
-    (rule,) = of_generator(RegularizerConfig(g_ortho=1e-3, g_ortho_form="biggan-pytorch"))
-    rule.on_grads(with_zero_grads(linear))
+    rules, _ = of_players(RegularizerConfig(g_ortho=OrthoSettings(strength=1e-3, form="biggan-pytorch")))
+    on_grads(rules["g_ortho"], with_zero_grads(linear))
     w = linear.weight.detach()
     theirs = 1e-3 * 2 * torch.mm(torch.mm(w, w.t()) * (1.0 - torch.eye(4)), w)
     torch.testing.assert_close(linear.weight.grad, theirs)
@@ -96,14 +95,15 @@ def biggan_pytorch_s(network: nn.Module, strength: float, left_out: tuple[str, .
 @pytest.mark.parametrize("shared", [True, False])
 def test_form_of_biggan_pytorch_leaves_out_nothing_but_g_s_shared_embedding(shared):
     config = tiny_network(skip_z=False, shared_embedding=shared, d_attention=4, g_attention=16)
-    settings = RegularizerConfig(g_ortho=0.1, d_ortho=0.1, g_ortho_form="biggan-pytorch", d_ortho_form="biggan-pytorch")
+    half = OrthoSettings(strength=0.1, form="biggan-pytorch")
+    g_rules, d_rules = of_players(RegularizerConfig(g_ortho=half, d_ortho=half), config.stabilizer)
     g, d = with_zero_grads(build_generator(config)), with_zero_grads(build_discriminator(config))
     for network, rules, left_out in (
-        (g, of_generator(settings), ("embedding.weight",)),  # --G_shared; its blacklist is G.shared
-        (d, of_discriminator(settings, config), ()),
+        (g, g_rules, ("embedding.weight",)),  # --G_shared; its blacklist is G.shared
+        (d, d_rules, ()),
     ):
-        for rule in rules:
-            rule.on_grads(network)
+        for rule in rules.values():
+            on_grads(rule, network)
         for name, expected in biggan_pytorch_s(network, 0.1, left_out).items():
             torch.testing.assert_close(network.get_parameter(name).grad, expected, msg=lambda t, n=name: f"{n}: {t}")
     tables = [name for name, p in g.named_parameters() if p.ndim == 2 and len(p) == 3]
@@ -116,7 +116,7 @@ def test_gradient_is_added_to_what_is_there():
     linear = nn.Linear(6, 4, bias=False)
     alone = regularized(linear)["weight"].clone()
     linear.weight.grad = torch.ones(4, 6)
-    OrthogonalRegularization(0.1).on_grads(linear)
+    on_grads(OrthogonalRegularization(0.1), linear)
     torch.testing.assert_close(linear.weight.grad, alone + 1)
 
 
@@ -163,15 +163,15 @@ def test_off_diagonal_gram_by_hand():
 
 
 def test_strength_zero_asks_for_no_regulariser():
-    assert of_generator(RegularizerConfig()) == []
-    (rule,) = of_generator(RegularizerConfig(g_ortho=1e-4))
-    assert isinstance(rule, OrthogonalRegularization)
-    assert rule.beta == 1e-4
+    assert of_players(RegularizerConfig()) == ({}, {})
+    rules, _ = of_players(RegularizerConfig(g_ortho=OrthoSettings(strength=1e-4)))
+    assert isinstance(rules["g_ortho"], OrthogonalRegularization)
+    assert rules["g_ortho"].beta == 1e-4
 
 
 def test_the_base_regulariser_touches_nothing():
     linear = with_zero_grads(nn.Linear(2, 2))
-    Regularizer().on_grads(linear)
+    on_grads(Regularizer(), linear)
     assert not linear.weight.grad.any()
 
 

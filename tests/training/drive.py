@@ -21,7 +21,7 @@ from tiny import tiny_network, tiny_run
 
 from orthogan import files, runs
 from orthogan.settings import override
-from orthogan.training import trainer as trainer_module
+from orthogan.training import duties
 from orthogan.training.launch import leave_together
 from orthogan.training.logs import read_config
 from orthogan.training.trainer import Observer
@@ -67,7 +67,7 @@ class Scorer:
 
 
 files.flush = flush_and_die
-trainer_module.Scorer = Scorer
+duties.Scorer = Scorer
 cpu = torch.device("cpu")
 if (options.folder / "config.json").exists():
     config = override(read_config(options.folder), {"images": options.images})

@@ -8,9 +8,9 @@ import torch
 from process import orthogan
 from tiny import tiny_run
 
-from orthogan import runs
+from orthogan import randomness, runs
+from orthogan.randomness import LATENTS_OF_G, draw
 from orthogan.settings import override
-from orthogan.training import trainer as trainer_module
 from orthogan.training.trainer import Observer, Trainer
 
 
@@ -51,8 +51,8 @@ def test_g_normalises_its_whole_batch_at_once_or_a_micro_batch_of_it(
 
 
 def test_latents_of_all_batches_are_drawn_alike_however_they_are_shared(tmp_path: Path, arrays: Path) -> None:
-    whole = begin(tmp_path / "whole", arrays, g_batches=2)._latents("latents of G", 0, 2)
-    shared = begin(tmp_path / "shared", arrays, g_batches=2, accumulate=4)._latents("latents of G", 0, 2)
+    whole = begin(tmp_path / "whole", arrays, g_batches=2).feed.latents(LATENTS_OF_G, 0, 2)
+    shared = begin(tmp_path / "shared", arrays, g_batches=2, accumulate=4).feed.latents(LATENTS_OF_G, 0, 2)
     assert [len(z) for z, _ in shared] == [4] * 4
     assert torch.equal(torch.cat([z for z, _ in shared]), whole[0][0])
     assert len(whole[0][0].unique(dim=0)) == 16
@@ -64,12 +64,11 @@ def test_pixel_noise_is_drawn_once_a_batch_and_is_the_same_in_any_share(
 ) -> None:
     trainer = begin(tmp_path / "run", arrays, accumulate=accumulate, **{"data.dequantize": True})
     drawn: list[str] = []
-    draw = trainer_module.draw
-    monkeypatch.setattr(trainer_module, "draw", lambda *address: drawn.append(address[1]) or draw(*address))
-    images = torch.cat([x for x, _ in trainer._real(8)])
+    monkeypatch.setattr(randomness, "draw", lambda *address: drawn.append(address[1]) or draw(*address))
+    images = torch.cat([x for x, _ in trainer.feed.real(8)])
     assert drawn.count("dequantize") == 1
     noise = torch.rand((8, 3, 16, 16), generator=draw(0, "dequantize", 8))
-    torch.testing.assert_close(images, (trainer.stream.batch(8, 8)[0] + noise) / 128 - 1)
+    torch.testing.assert_close(images, (trainer.feed.stream.batch(8, 8)[0] + noise) / 128 - 1)
 
 
 def test_statistics_over_the_batch_are_refused_only_where_they_are_that_already(arrays: Path) -> None:

@@ -12,7 +12,7 @@ from tiny import tiny_run
 from orthogan import runs
 from orthogan.config import CadenceConfig
 from orthogan.errors import UserError
-from orthogan.training import checkpoint, trainer
+from orthogan.training import checkpoint, duties
 from orthogan.training.trainer import Observer
 
 CADENCE = CadenceConfig(
@@ -27,7 +27,7 @@ def run(folder: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch, scorer: Any
         def told(self, text: str) -> None:
             told.append(text)
 
-    monkeypatch.setattr(trainer, "Scorer", scorer)
+    monkeypatch.setattr(duties, "Scorer", scorer)
     config = tiny_run(arrays, cadence=CADENCE, images=64)
     runs.start(config, "digits", folder, Listener(), torch.device("cpu"), lambda done, total: None).run()
     return told

@@ -10,7 +10,7 @@ from tiny import tiny_run
 from orthogan import runs
 from orthogan.config import CadenceConfig, RunConfig
 from orthogan.settings import override
-from orthogan.training import trainer as trainer_module
+from orthogan.training import duties
 from orthogan.training.trainer import Observer, Trainer
 
 CPU = torch.device("cpu")
@@ -57,7 +57,7 @@ def config(arrays: Path) -> RunConfig:
 def test_no_step_comes_twice_after_a_resume_and_everything_is_there(
     tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "Scorer", Scorer)
+    monkeypatch.setattr(duties, "Scorer", Scorer)
     folder = tmp_path / "run"
     # Killed twice: before the first checkpoint, and between two.
     first = runs.start(config, "digits", folder, DiesAt(32), CPU, nothing)

@@ -9,7 +9,9 @@ import torch
 from tiny import tiny_network, tiny_run
 
 from orthogan import runs
-from orthogan.config import RegularizerConfig
+from orthogan.game.regularizers import RegularizerConfig
+from orthogan.game.regularizers.consistency import ConsistencySettings
+from orthogan.game.regularizers.ortho import OrthoSettings
 from orthogan.training import checkpoint, speed
 from orthogan.training.estimate import Estimate, estimate, folder_bytes
 from orthogan.training.trainer import Observer
@@ -25,9 +27,9 @@ def reckon(**changes: Any) -> Estimate:
     "changes",
     [
         {"network": tiny_network(stabilizer="gradient-penalty")},
-        {"regularizers": RegularizerConfig(d_consistency=10.0)},
-        {"regularizers": RegularizerConfig(g_ortho=1e-4)},
-        {"regularizers": RegularizerConfig(d_ortho=1e-4)},
+        {"regularizers": RegularizerConfig(d_consistency=ConsistencySettings(strength=10.0))},
+        {"regularizers": RegularizerConfig(g_ortho=OrthoSettings(strength=1e-4))},
+        {"regularizers": RegularizerConfig(d_ortho=OrthoSettings(strength=1e-4))},
         {"g_batches": 2},
         {"loss": "relativistic"},
     ],

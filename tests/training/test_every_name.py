@@ -10,9 +10,9 @@ import torch
 from tiny import tiny_run
 
 from orthogan import model, runs
-from orthogan.config import RegularizerConfig
 from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
+from orthogan.game.regularizers import OF_STABILIZERS, RULES
 from orthogan.networks import FAMILIES
 from orthogan.nn.stabilizers import Stabilizer
 from orthogan.settings import override
@@ -72,13 +72,13 @@ def test_every_loss(tmp_path: Path, arrays: Path, loss: str) -> None:
     check(tmp_path / "run", train(tmp_path / "run", arrays, "sngan-cnn", loss=loss, g_batches=2))
 
 
-STRENGTHS = [f.name for f in dataclasses.fields(RegularizerConfig) if f.default == 0.0]
+STRENGTHS = [name for name in RULES if name not in OF_STABILIZERS]
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_every_strength_of_a_regularizer_changes_the_run(tmp_path: Path, arrays: Path, strength: str) -> None:
     without = train(tmp_path / "without", arrays, "biggan")
-    found = train(tmp_path / "run", arrays, "biggan", **{f"regularizers__{strength}": 0.1})
+    found = train(tmp_path / "run", arrays, "biggan", **{f"regularizers__{strength}__strength": 0.1})
     check(tmp_path / "run", found)
     assert found[1] != without[1]
 
@@ -102,8 +102,8 @@ def test_learning_rates_fall_to_zero_at_the_end(tmp_path: Path, arrays: Path) ->
 def test_dequantised_images_are_within_one_grey_level(tmp_path: Path, arrays: Path) -> None:
     config = override(tiny_run(arrays), {"data.dequantize": True, "network.n_classes": 10})
     trainer = runs.start(config, "digits", tmp_path / "run", Observer(), CPU, lambda done, total: None)
-    plain, _ = trainer.stream.batch(0, 8)
-    ((noisy, _),) = trainer._real(0)
+    plain, _ = trainer.feed.stream.batch(0, 8)
+    ((noisy, _),) = trainer.feed.real(0)
     above = noisy - (plain.float() / 128 - 1)
     assert above.min() >= 0
     assert above.max() < 1 / 128 + 1e-6

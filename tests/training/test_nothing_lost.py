@@ -21,7 +21,7 @@ from orthogan.config import CadenceConfig
 from orthogan.errors import UserError
 from orthogan.model import load
 from orthogan.settings import override
-from orthogan.training import checkpoint, logs, trainer
+from orthogan.training import checkpoint, duties, logs
 from orthogan.training.checkpoint import BadCheckpoint
 from orthogan.training.logs import read_config
 from orthogan.training.player import NonFiniteError
@@ -110,7 +110,7 @@ def test_a_kill_before_the_best_got_its_name_is_made_up_for(
             raise KeyboardInterrupt
         named(path)
 
-    monkeypatch.setattr(trainer, "Scorer", Scores)
+    monkeypatch.setattr(duties, "Scorer", Scores)
     monkeypatch.setattr(checkpoint, "keep_as_best", killed_at_32)
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
@@ -119,7 +119,7 @@ def test_a_kill_before_the_best_got_its_name_is_made_up_for(
     best = run / "checkpoints" / checkpoint.BEST
     assert checkpoint.read_header(best).images == 16
     resumed = go_on(run)
-    assert (resumed.best, resumed.best_images) == (2.0, 32)
+    assert resumed.duties["score"].facts() == {"best": 2.0, "best_images": 32}
     assert checkpoint.read_header(best).images == 32
 
 
@@ -146,7 +146,7 @@ WRITERS = {
     "log": (logs, "_cut"),
     "curves": (logs.SummaryWriter, "add_scalar"),
     "curves at the end": (logs.SummaryWriter, "close"),
-    "sheet": (trainer, "class_sheet"),
+    "sheet": (duties, "class_sheet"),
     "checkpoint": (checkpoint.tensorfile, "save_file"),
 }
 
@@ -169,7 +169,7 @@ def test_every_file_of_a_run_that_cannot_be_written_is_one_line(
         (run / "log.jsonl").unlink(missing_ok=True)
         (run / "log.jsonl").symlink_to("/dev/full")
     owner, name = WRITERS[writer]
-    replacement = {"sheet": lambda *args: Unwritable(), "log": lambda *args: None}.get(writer, refuse)
+    replacement = {"sheet": lambda *args, **named: Unwritable(), "log": lambda *args: None}.get(writer, refuse)
     monkeypatch.setattr(owner, name, replacement)
     capsys.readouterr()
     words = ["--cadence.log-images", "8", "--cadence.sheet-images", "8"]

@@ -8,12 +8,19 @@ import torch
 from lightning_fabric import Fabric
 from tiny import tiny_network
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from orthogan.game.losses import LOSSES
+from orthogan.game.moment import Moment
+from orthogan.game.regularizers import RegularizerConfig, of_players
+from orthogan.game.regularizers.base import Regularizer
+from orthogan.game.regularizers.consistency import ConsistencySettings
+from orthogan.game.regularizers.ortho import OrthoSettings
 from orthogan.networks import build_discriminator, build_generator
 from orthogan.nn.spectral import advance, normalized_layers
+from orthogan.nn.stabilizers import STABILIZERS
 from orthogan.training.player import Player
-from orthogan.training.steps import Batch, Game
+from orthogan.training.steps import Batch, Game, Stats
 
 
 def game(joint: bool = False, **network: Any) -> Game:
@@ -22,7 +29,7 @@ def game(joint: bool = False, **network: Any) -> Game:
     fabric = Fabric(accelerator="cpu", devices=1)
     players = []
     for net in (build_generator(config), build_discriminator(config)):
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, fused=True)
         wrapped, optimizer = fabric.setup(net, optimizer)
         players.append(Player(wrapped, net, optimizer))
     if joint:
@@ -42,6 +49,16 @@ def in_micros(whole: Batch, k: int) -> list[Batch]:
     return list(zip(whole[0].chunk(k), whole[1].chunk(k), strict=True))
 
 
+def update_d(g: Game, real: list[Batch], latents: list[Batch]) -> Stats:
+    return g.update_discriminator(real, latents, [torch.zeros(len(x)) for x, _ in real])
+
+
+def update_g(g: Game, latents: list[Batch], real: list[Batch] | None = None) -> Stats:
+    if real is None:
+        real = [(torch.zeros(len(z), 3, 16, 16), y) for z, y in latents]
+    return g.update_generator(latents, real, [torch.zeros(len(x)) for x, _ in real])
+
+
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in network.named_parameters()}
 
@@ -50,7 +67,7 @@ def test_d_s_update_is_the_gradient_of_the_hinge_loss() -> None:
     g = game()
     before = weights(g.d.network)
     real, latent = batch(4, latents=False), batch(4, latents=True)
-    stats = g.update_discriminator([real], [latent])
+    stats = update_d(g, [real], [latent])
 
     # The same by hand: same spectral vectors, a plain loss over separate forwards of real and fake.
     hand = build_discriminator(tiny_network())
@@ -68,8 +85,8 @@ def test_d_s_update_is_the_gradient_of_the_hinge_loss() -> None:
 def test_an_update_iterates_once_on_the_spectral_vectors_of_its_network_with_the_weights_before_it() -> None:
     g = game()
     for player, update in (
-        (g.d, lambda: g.update_discriminator([batch(4, latents=False)], [batch(4, latents=True)])),
-        (g.g, lambda: g.update_generator([batch(4, latents=True)])),
+        (g.d, lambda: update_d(g, [batch(4, latents=False)], [batch(4, latents=True)])),
+        (g.g, lambda: update_g(g, [batch(4, latents=True)])),
     ):
         by_hand = copy.deepcopy(player.network)
         advance(by_hand)
@@ -92,7 +109,7 @@ def test_a_pairing_loss_sets_each_micro_batch_of_g_against_its_own_real_images()
             nn.functional.softplus(g.d.network(*x) - g.d.network(by_hand(*z), z[1])).mean()
             for x, z in zip(real, latents, strict=True)
         ]
-    stats = g.update_generator(latents, real)
+    stats = update_g(g, latents, real)
     assert stats["g_loss"].item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-5)
 
 
@@ -110,7 +127,7 @@ def test_a_real_image_of_a_pairing_loss_meets_as_many_neighbouring_fakes_as_g_ha
             terms += [
                 nn.functional.softplus(on_real[i] - on_fake[j]) for i in range(2) for j in range(3 * i, 3 * i + 3)
             ]
-    stats = g.update_generator(latents, real)
+    stats = update_g(g, latents, real)
     assert stats["g_loss"].item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-5)
 
 
@@ -118,11 +135,11 @@ def test_each_update_leaves_the_other_network_alone() -> None:
     g = game()
     g_before = weights(g.g.network) | dict(g.g.network.named_buffers())
     g_before = {k: v.clone() for k, v in g_before.items()}
-    g.update_discriminator([batch(4, latents=False)], [batch(4, latents=True)])
+    update_d(g, [batch(4, latents=False)], [batch(4, latents=True)])
     for name, value in g_before.items():
         assert torch.equal(dict(g.g.network.state_dict())[name], value), name
     d_before = {k: v.clone() for k, v in g.d.network.state_dict().items()}
-    g.update_generator([batch(4, latents=True)])
+    update_g(g, [batch(4, latents=True)])
     for name, value in d_before.items():
         assert torch.equal(g.d.network.state_dict()[name], value), name
 
@@ -130,7 +147,7 @@ def test_each_update_leaves_the_other_network_alone() -> None:
 def test_g_s_update_asks_no_gradient_of_d_s_weights() -> None:
     g = game()
     g.d.optimizer.zero_grad(set_to_none=True)
-    g.update_generator([batch(4, latents=True)])
+    update_g(g, [batch(4, latents=True)])
     assert all(p.grad is None for p in g.d.network.parameters())
     assert all(p.grad is not None for p in g.g.network.parameters())
 
@@ -139,7 +156,7 @@ def test_each_update_runs_one_power_iteration_of_its_own_network_however_many_mi
     g = game()
     layer = next(layer for _, layer in normalized_layers(g.d.network))
     u, w = layer.u.clone(), layer.weight.detach().clone().flatten(1)
-    g.update_discriminator(in_micros(batch(8, latents=False), 4), in_micros(batch(8, latents=True), 4))
+    update_d(g, in_micros(batch(8, latents=False), 4), in_micros(batch(8, latents=True), 4))
     v = nn.functional.normalize(w.T @ u, dim=0)
     torch.testing.assert_close(layer.u, nn.functional.normalize(w @ v, dim=0))
 
@@ -147,8 +164,8 @@ def test_each_update_runs_one_power_iteration_of_its_own_network_however_many_mi
 def test_accumulation_gives_d_the_gradient_of_the_whole_batch() -> None:
     whole, parts = game(joint=True), game(joint=True)
     real, latent = batch(8, latents=False), batch(8, latents=True)
-    whole.update_discriminator([real], [latent])
-    parts.update_discriminator(in_micros(real, 4), in_micros(latent, 4))
+    update_d(whole, [real], [latent])
+    update_d(parts, in_micros(real, 4), in_micros(latent, 4))
     for name, p in whole.d.network.named_parameters():
         torch.testing.assert_close(parts.d.network.get_parameter(name), p, msg=name)
 
@@ -156,9 +173,9 @@ def test_accumulation_gives_d_the_gradient_of_the_whole_batch() -> None:
 def test_batch_norm_over_all_micro_batches_equals_the_large_batch() -> None:
     whole, joint, apart = game(), game(joint=True), game()
     latent = batch(8, latents=True)
-    whole.update_generator([latent])
-    joint.update_generator(in_micros(latent, 4))
-    apart.update_generator(in_micros(latent, 4))
+    update_g(whole, [latent])
+    update_g(joint, in_micros(latent, 4))
+    update_g(apart, in_micros(latent, 4))
     off = []
     for name, p in whole.g.network.named_parameters():
         torch.testing.assert_close(joint.g.network.get_parameter(name), p, atol=1e-5, rtol=1e-4, msg=name)
@@ -171,8 +188,9 @@ def test_a_weight_that_is_not_a_number_is_named_and_nothing_is_stepped() -> None
     with torch.no_grad():
         g.d.network.blocks[1].conv1.weight[0, 0, 0, 0] = float("nan")  # type: ignore[index, union-attr]
     before = weights(g.d.network)
-    with pytest.raises(NonFiniteError, match=r"parameter blocks\.1\.conv1\.weight of BigGANDiscriminator"):
-        g.update_discriminator([batch(4, latents=False)], [batch(4, latents=True)])
+    stats = update_d(g, [batch(4, latents=False)], [batch(4, latents=True)])
+    assert stats["d_loss"].isnan()
+    assert g.d.culprit() == "the parameter blocks.1.conv1.weight of BigGANDiscriminator is not finite"
     for name, value in before.items():
         assert torch.equal(g.d.network.get_parameter(name).nan_to_num(7.0), value.nan_to_num(7.0))
 
@@ -184,12 +202,90 @@ def test_an_overflow_is_traced_to_the_layer_whose_output_it_is() -> None:
         return output * float("inf")
 
     g.g.network.blocks[1].conv1.register_forward_hook(overflow)  # type: ignore[index, union-attr]
-    with pytest.raises(NonFiniteError, match=r"layer blocks\.1\.conv1 of BigGANGenerator"):
-        g.update_generator([batch(4, latents=True)])
+    before = weights(g.g.network)
+    update_g(g, [batch(4, latents=True)])
+    assert g.g.culprit() == "the output of layer blocks.1.conv1 of BigGANGenerator is not finite"
+    assert all(torch.equal(g.g.network.get_parameter(name), value) for name, value in before.items())
+
+
+def test_a_finite_network_has_no_culprit() -> None:
+    g = game()
+    update_d(g, [batch(4, latents=False)], [batch(4, latents=True)])
+    update_g(g, [batch(4, latents=True)])
+    assert g.d.culprit() is g.g.culprit() is None
+
+
+class Waits(TorchDispatchMode):
+    """Counts what has the processor wait for a device: every number that is read from a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        if any(word in name for word in ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "equal.")):
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("stabilizer", STABILIZERS)
+def test_no_update_waits_for_the_device(loss: str, stabilizer: str) -> None:
+    g = game(stabilizer=stabilizer)
+    g.loss = LOSSES[loss]
+    always = OrthoSettings(strength=0.1)
+    consistency = ConsistencySettings(strength=1.0)
+    config = RegularizerConfig(g_ortho=always, d_ortho=always, d_consistency=consistency)
+    g.g.rules, g.d.rules = of_players(config, stabilizer)
+    real, latents = in_micros(batch(8, latents=False), 2), in_micros(batch(8, latents=True), 2)
+    update_d(g, real, latents)  # optimisers make their state in the first
+    update_g(g, latents, real)
+    with Waits() as waits:
+        update_d(g, real, latents)
+        update_g(g, latents, real)
+    assert waits.found == []
+
+
+class Memory(Regularizer):
+    """A rule with everything that a rule may have: it pulls images towards their mean so far."""
+
+    interval = 2
+
+    def __init__(self) -> None:
+        self.mean = torch.zeros(3)
+        self.asked = 0
+
+    def on_loss(self, moment: Moment) -> torch.Tensor:
+        self.asked += 1
+        mean = moment.fake.detach().mean((0, 2, 3))
+        self.mean = torch.lerp(self.mean, mean, 0.5)
+        return (moment.fake.mean((2, 3)) - self.mean).square().sum(1)
+
+
+def test_a_rule_of_g_reaches_g_through_the_images_and_is_asked_at_its_interval() -> None:
+    plain, ruled = game(), game()
+    ruled.g.rules = {"memory": (rule := Memory())}
+    latent = batch(4, latents=True)
+    real = batch(4, latents=False)
+    by_hand = copy.deepcopy(plain.g.network)
+    advance(by_hand)
+    fake = by_hand(*latent)
+    mean = 0.5 * fake.detach().mean((0, 2, 3))
+    loss = -plain.d.network(fake, latent[1]).mean() + (fake.mean((2, 3)) - mean).square().sum(1).mean()
+    loss.backward()
+    before = weights(ruled.g.network)
+    for update in range(4):
+        ruled.update_generator([latent], [real], [torch.zeros(4)], update)
+        if update == 0:
+            for name, p in by_hand.named_parameters():
+                moved = before[name] - 0.1 * p.grad
+                torch.testing.assert_close(ruled.g.network.get_parameter(name), moved, atol=1e-5, rtol=1e-4, msg=name)
+    assert rule.asked == 2
 
 
 def test_networks_without_classes_train_too() -> None:
     g = game(n_classes=0)
     (x, _), (z, _) = batch(4, latents=False), batch(4, latents=True)
-    stats = g.update_discriminator([(x, None)], [(z, None)]) | g.update_generator([(z, None)])
+    stats = update_d(g, [(x, None)], [(z, None)]) | update_g(g, [(z, None)])
     assert all(torch.isfinite(value) for value in stats.values())

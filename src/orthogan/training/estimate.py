@@ -20,7 +20,8 @@ from orthogan.networks import build_discriminator, build_generator
 from orthogan.sampling import sheet_layout
 from orthogan.training.cadence import times_due
 from orthogan.training.player import Player
-from orthogan.training.rehearsal import batches, make_game, play
+from orthogan.training.rehearsal import ONE_PROCESS, batches, play
+from orthogan.training.setup import make_game
 
 CPU_SLACK = 1.15
 CPU_WORKSPACE_BYTES = 45 * 2**20
@@ -92,10 +93,9 @@ def _count_flops() -> FlopCounterMode:
 
 
 class _Untouched(Player):
-    """A player whose optimiser never steps: fake gradients have no values to check or to use."""
+    """A player whose optimiser never steps: fake gradients have no values."""
 
-    def finish_update(self, loss: Tensor) -> Tensor:
-        return loss
+    def step(self, strange: Tensor) -> None: ...
 
 
 def estimate(config: RunConfig[Any], precision: str, device: torch.device, world_size: int = 1) -> Estimate:
@@ -107,7 +107,7 @@ def estimate(config: RunConfig[Any], precision: str, device: torch.device, world
         g_flops, d_flops = (_forward_flops(n, inputs, y) // micro for n, inputs in ((g, z), (d, x)))
         with LiveBytes() as alive, _count_flops() as flops:
             players = (_Untouched(n, n, torch.optim.SGD(n.parameters(), lr=0.0)) for n in (g, d))
-            play(config, make_game(config, *players), micro)
+            play(config, make_game(config, ONE_PROCESS, *players), micro)
     counts = [sum(p.numel() for p in n.parameters()) for n in (g, d)]
     buffers = [sum(b.numel() * b.element_size() for b in n.buffers()) for n in (g, d)]
     # Weights and their two Adam moments, and the average of G. Gradients are in the trace.

@@ -52,13 +52,17 @@ class Player:
         for rule in self.rules.values():
             rule.on_grads(self.network, self.trained)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.trained if p.grad is not None])
-        # What gradient scalers set; Fabric's wrapper hands the step on to the optimiser inside.
-        inner: Any = getattr(self.optimizer, "optimizer", self.optimizer)
-        inner.found_inf = (~torch.isfinite(loss + norm)).float()
-        self.optimizer.step()
+        self.step(~torch.isfinite(loss + norm))
         for rule in self.rules.values():
             rule.on_weights(self.network, self.trained)
         return norm
+
+    def step(self, strange: Tensor) -> None:
+        """The optimiser's step, which it skips where the scalar `strange` is true."""
+        # What gradient scalers set; Fabric's wrapper hands the step on to the optimiser inside.
+        inner: Any = getattr(self.optimizer, "optimizer", self.optimizer)
+        inner.found_inf = strange.float()
+        self.optimizer.step()
 
     def culprit(self) -> str | None:
         """Which layer first produced a value that is not finite: its weight, its output, or its gradient."""

@@ -7,9 +7,6 @@ import torch
 from torch import Tensor
 
 from orthogan.config import RunConfig
-from orthogan.game import regularizers
-from orthogan.game.losses import LOSSES
-from orthogan.training.player import Player
 from orthogan.training.steps import Batch, Game
 
 
@@ -25,13 +22,7 @@ class OneProcess:
         tensor.backward(gradient)
 
 
-def make_game(config: RunConfig[Any], g: Player, d: Player) -> Game:
-    """The game as the trainer sets it up, but for Fabric."""
-    joint = config.bn_over == "batch"
-    if joint:
-        g.network.checkpoint_blocks = True  # type: ignore[assignment]
-    g.rules, d.rules = regularizers.of_players(config.regularizers, getattr(config.network, "stabilizer", None))
-    return Game(OneProcess(), g, d, LOSSES[config.loss], joint_fakes=joint)  # type: ignore[arg-type]
+ONE_PROCESS: Any = OneProcess()
 
 
 def play(config: RunConfig[Any], game: Game, micro: int) -> None:

@@ -10,7 +10,8 @@ from orthogan import runtime
 from orthogan.config import RunConfig
 from orthogan.networks import build_discriminator, build_generator
 from orthogan.training.player import Player
-from orthogan.training.rehearsal import make_game, play
+from orthogan.training.rehearsal import ONE_PROCESS, play
+from orthogan.training.setup import make_game
 from orthogan.training.steps import Game
 
 MEASURED_SECONDS = 20.0
@@ -22,10 +23,8 @@ LONG_SECONDS = 3.0
 class _Unchecked(Player):
     """A player whose losses may be anything: only the time counts."""
 
-    def finish_update(self, loss: Tensor) -> Tensor:
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+    def step(self, strange: Tensor) -> None:
         self.optimizer.step()
-        return norm
 
 
 def seconds_per_step(config: RunConfig[Any], precision: str, device: torch.device, world_size: int = 1) -> float:
@@ -62,7 +61,7 @@ def _real_game(config: RunConfig[Any], device: torch.device) -> Game:
                 torch.nn.init.normal_(tensor, std=0.02)
         adam = torch.optim.Adam(network.parameters(), lr=1e-9, fused=True)
         players.append(_Unchecked(network, network, adam))
-    return make_game(config, *players)
+    return make_game(config, ONE_PROCESS, *players)
 
 
 def _quickest(config: RunConfig[Any], game: Game, micro: int, device: torch.device) -> float:

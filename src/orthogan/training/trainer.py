@@ -16,9 +16,6 @@ from torch import nn
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
 from orthogan.errors import UserError
-from orthogan.game import regularizers
-from orthogan.game.losses import LOSSES
-from orthogan.game.regularizers import Regularizer
 from orthogan.networks import build_discriminator, build_generator
 from orthogan.nn.frozen import identities, trainable
 from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, RULES_OF_D, RULES_OF_G, WEIGHTS, draw
@@ -28,8 +25,9 @@ from orthogan.training.feed import Feed
 from orthogan.training.logs import RunLog
 from orthogan.training.observer import Observer
 from orthogan.training.player import NonFiniteError, Player
+from orthogan.training.setup import make_game
 from orthogan.training.state import NetworkPart, OptimizerPart, Part, RulePart, gather, scatter
-from orthogan.training.steps import Game, Stats
+from orthogan.training.steps import Stats
 
 SHOWN_SECONDS = 0.5
 """Pause between looks at the losses on a device that is not waited for."""
@@ -68,31 +66,19 @@ class Trainer:
         self._shown = 0.0
         if fabric.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
-        self.game = self._game()
+        g, d = build_networks(config)
+        players = self._player(g, config.optimizer.g_lr), self._player(d, config.optimizer.d_lr)
+        self.game = make_game(config, fabric, *players)
         self.ema = Ema(self.game.g.network, config.ema)
         self.feed = Feed(config, cache, fabric)
         self.duties = duties.usual()
 
-    def _game(self) -> Game:
-        config, joint = self.config, self.config.bn_over == "batch"
-        g, d = build_networks(config)
-        if joint:
-            g.checkpoint_blocks = True  # type: ignore[assignment]
-        rules = regularizers.of_players(config.regularizers, getattr(config.network, "stabilizer", None))
-        return Game(
-            self.fabric,
-            self._player(g, config.optimizer.g_lr, rules[0]),
-            self._player(d, config.optimizer.d_lr, rules[1]),
-            LOSSES[config.loss],
-            joint_fakes=joint,
-        )
-
-    def _player(self, network: nn.Module, lr: float, rules: dict[str, Regularizer]) -> Player:
+    def _player(self, network: nn.Module, lr: float) -> Player:
         o = self.config.optimizer
         trained = trainable(network.to(self.fabric.device))
         adam = torch.optim.Adam(trained, lr=lr, betas=(o.beta1, o.beta2), eps=o.eps, fused=True)
         wrapped, optimizer = self.fabric.setup(network, adam)
-        return Player(wrapped, network, optimizer, rules)
+        return Player(wrapped, network, optimizer)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
