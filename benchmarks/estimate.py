@@ -26,7 +26,7 @@ CASES = [
 
 def predicted(preset: str, width: int, batch: int, precision: str, device: str) -> int:
     """Bytes at the peak of the step that `benchmarks.ours` builds."""
-    changes = {"network.width": width, "network.n_classes": 10, "batch": batch, "d_steps": 2}
+    changes = {**presets.both(width=width), "n_classes": 10, "batch": batch, "d_steps": 2}
     return estimate(override(presets.get(preset), changes), precision, torch.device(device)).peak_bytes
 
 

@@ -43,10 +43,16 @@ def make_train_step(
         device: "cpu" or "cuda".
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    changes = {"network.width": width, "batch": batch, "d_steps": 2, "precision": precision, "data.source": "digits"}
+    changes = {
+        **presets.both(width=width),
+        "batch": batch,
+        "d_steps": 2,
+        "precision": precision,
+        "data.source": "digits",
+    }
     where = torch.device(device)
     config = runs.resolve(override(presets.get(preset), changes), preset, 10, where)
-    cache = pack(DIGITS, config.network.resolution)
+    cache = pack(DIGITS, config.resolution)
     trainer = Trainer(config, cache, Path(), make_fabric(precision, where), Observer())
     if not channels_last:
         for player in (trainer.game.g, trainer.game.d):

@@ -26,11 +26,11 @@ from orthogan.training.trainer import Observer, Trainer
 
 def make_step(preset: str, width: int, batch: int, stabilizer: str, device: torch.device) -> Callable[[], object]:
     """The trainer's own step of a preset with one D step, on the packed digits."""
-    changes = {"network.width": width, "batch": batch, "d_steps": 1, "data.source": "digits", "g_batches": 1}
-    changes |= {"network.stabilizer": stabilizer} | ({"loss": "wasserstein"} if stabilizer == "wgan-gp" else {})
+    changes = {**presets.both(width=width), "batch": batch, "d_steps": 1, "data.source": "digits", "g_batches": 1}
+    changes |= {"discriminator.stabilizer": stabilizer} | ({"loss": "wasserstein"} if stabilizer == "wgan-gp" else {})
     run = presets.get(preset)
     config = runs.resolve(override(run, changes), preset, 10, device)
-    cache = pack(DIGITS, config.network.resolution)
+    cache = pack(DIGITS, config.resolution)
     return Trainer(config, cache, Path(), make_fabric(config.precision, device), Observer()).step
 
 

@@ -14,7 +14,7 @@ SOURCE = Path(orthogan.__file__).parent
 FLOORS = {
     **dict.fromkeys(("errors", "files", "randomness", "runtime", "settings", "tensorfile"), 0),
     **dict.fromkeys(("config", "nn", "game"), 1),
-    "networks": 2,
+    **dict.fromkeys(("networks", "pair", "formats"), 2),
     **dict.fromkeys(("classes", "data", "metrics", "pictures", "sampling", "stability"), 3),
     **dict.fromkeys(("training", "interop"), 4),
     **dict.fromkeys(("model", "presets", "runs", "api", "studies"), 5),

@@ -1,5 +1,7 @@
 """The named runs."""
 
+import dataclasses
+
 import pytest
 import torch
 from process import orthogan as command
@@ -7,9 +9,9 @@ from process import orthogan as command
 import orthogan
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
+from orthogan.formats import to_json
 from orthogan.game.losses import LOSSES
-from orthogan.networks import build_discriminator
-from orthogan.presets import PRESETS, SOURCES, describe, get, origins, sources
+from orthogan.presets import PRESETS, SOURCES, both, describe, get, origins, sources
 from orthogan.settings import differences, flatten, override
 
 
@@ -19,7 +21,7 @@ def test_every_preset_is_a_valid_run_and_builds(name):
     assert isinstance(run, RunConfig)
     assert run.loss in LOSSES
     pair = orthogan.build(name, device="meta")
-    assert pair.config == run.network
+    assert pair.config == run
     assert all(p.is_meta for p in (*pair.generator.parameters(), *pair.discriminator.parameters()))
 
 
@@ -45,18 +47,18 @@ def test_biggan_128_has_the_paper_s_hyperparameters():
     assert (run.optimizer.g_lr, run.optimizer.d_lr) == (5e-5, 2e-4)
     assert (run.optimizer.beta1, run.optimizer.beta2) == (0, 0.999)
     assert (run.batch, run.d_steps, run.loss) == (2048, 2, "hinge")
-    assert (run.network.bn_eps, run.network.sn_eps, run.network.init) == (1e-4, 1e-4, "orthogonal")
+    assert (run.generator.bn_eps, run.discriminator.sn_eps, run.generator.init) == (1e-4, 1e-4, "orthogonal")
     assert (run.regularizers.g_ortho.strength, run.regularizers.g_ortho.form) == (1e-4, "paper")
     assert run.ema.decay == 0.9999
-    assert (run.network.width, run.network.dim_z, run.network.shared_dim) == (96, 120, 128)
-    assert (run.network.g_attention, run.network.d_attention) == (64, 64)
-    assert (run.network.n_classes, run.data.resize, run.data.crop, run.data.mirror) == (1000, "area", "center", False)
+    assert (run.generator.width, run.generator.dim_z, run.generator.shared_dim) == (96, 120, 128)
+    assert (run.generator.attention, run.discriminator.attention) == (64, 64)
+    assert (run.n_classes, run.data.resize, run.data.crop, run.data.mirror) == (1000, "area", "center", False)
 
 
 def test_the_larger_sizes_differ_from_128_in_the_network_alone():
     for name in ("biggan-64", "biggan-256", "biggan-512", "biggan-512-released"):
         changed = {path for path, _, _ in differences(get("biggan-128"), get(name))}
-        assert all(path.startswith("network.") for path in changed), name
+        assert all(path.startswith(("resolution", "generator.", "discriminator.")) for path in changed), name
 
 
 # batch, ch, shared, skip-z, ortho, G updates: Table 1 from its second row.
@@ -77,9 +79,9 @@ def test_a_row_of_table_1_has_the_row_s_settings(name):
     run = get(name)
     row = (
         run.batch,
-        run.network.width,
-        run.network.shared_embedding,
-        run.network.skip_z,
+        run.generator.width,
+        run.generator.shared_embedding,
+        run.generator.skip_z,
         run.regularizers.g_ortho.strength > 0,
         run.images / run.images_per_step,
     )
@@ -87,10 +89,10 @@ def test_a_row_of_table_1_has_the_row_s_settings(name):
 
 
 def test_every_row_of_table_1_is_an_override_away_from_biggan_128():
-    plain = {"network.shared_embedding": False, "network.skip_z": False, "network.dim_z": 128}
+    plain = {"generator.shared_embedding": False, "generator.skip_z": False, "generator.dim_z": 128}
     row = override(
         get("biggan-128"),
-        {**plain, "network.width": 64, "regularizers.g_ortho.strength": 0.0, "batch": 512, "images": 1_000_000 * 1024},
+        {**plain, **both(width=64), "regularizers.g_ortho.strength": 0.0, "batch": 512, "images": 1_000_000 * 1024},
     )
     assert row == get("table1-512")
 
@@ -99,8 +101,8 @@ def test_biggan_32_is_the_cifar_script_of_biggan_pytorch():
     run = get("biggan-32")
     assert (run.batch, run.d_steps, run.images) == (50, 4, 125_000 * 4 * 50)
     assert (run.optimizer.g_lr, run.optimizer.d_lr, run.optimizer.beta2, run.optimizer.eps) == (2e-4, 2e-4, 0.999, 1e-8)
-    assert (run.network.sn_eps, run.network.bn_eps, run.network.init) == (1e-8, 1e-5, "normal")
-    assert (run.network.g_attention, run.network.d_attention) == (0, 0)
+    assert (run.discriminator.sn_eps, run.generator.bn_eps, run.discriminator.init) == (1e-8, 1e-5, "normal")
+    assert (run.generator.attention, run.discriminator.attention) == (0, 0)
     assert (run.ema.start_steps, run.regularizers.g_ortho.strength) == (1000, 0)
 
 
@@ -113,8 +115,8 @@ def test_biggan_32_studiogan_has_studiogan_s_settings():
     assert (run.batch, run.d_steps, run.images) == (64, 5, 100_000 * 5 * 64)
     assert (run.optimizer.g_lr, run.optimizer.d_lr) == (2e-4, 2e-4)
     assert (run.optimizer.beta1, run.optimizer.beta2) == (0.5, 0.999)
-    assert (run.network.width, run.network.dim_z, run.network.init) == (96, 80, "orthogonal")
-    assert (run.network.g_attention, run.network.d_attention) == (16, 16)
+    assert (run.generator.width, run.generator.dim_z, run.generator.init) == (96, 80, "orthogonal")
+    assert (run.generator.attention, run.discriminator.attention) == (16, 16)
     assert run.ema.start_steps == 1001  # it copies while its count, from 0, is below 1000: a thousand updates
     assert run.data.mirror
 
@@ -124,23 +126,34 @@ def test_studiogan_s_adam_has_its_own_eps():
 
 
 def test_biggan_32_studiogan_has_studiogan_s_epsilons():
-    network = get("biggan-32-studiogan").network
-    assert (network.sn_eps, network.bn_eps) == (1e-6, 1e-4)
+    run = get("biggan-32-studiogan")
+    assert (run.generator.sn_eps, run.generator.bn_eps, run.discriminator.sn_eps) == (1e-6, 1e-4, 1e-6)
 
 
 def test_biggan_128_accumulated_is_the_launch_script_of_biggan_pytorch():
     run = get("biggan-128-accumulated")
     assert (run.batch, run.accumulate, run.d_steps) == (2048, 8, 1)
     assert (run.optimizer.g_lr, run.optimizer.d_lr, run.optimizer.eps) == (1e-4, 4e-4, 1e-6)
-    assert (run.network.sn_eps, run.network.bn_eps) == (1e-6, 1e-5)
+    assert (run.generator.sn_eps, run.discriminator.bn_eps) == (1e-6, 1e-5)
     assert (run.regularizers.g_ortho.strength, run.ema.start_steps, run.ema.decay) == (0, 20_000, 0.9999)
     assert run.images // run.images_per_step == 138_000
 
 
 def test_build_takes_settings_of_the_network_by_keyword():
-    assert orthogan.build("biggan-128", device="meta", width=64).config.width == 64
+    pair = orthogan.build("biggan-128", device="meta", width=64, d_attention=32)
+    assert (pair.config.generator.width, pair.config.discriminator.width) == (64, 64)
+    assert (pair.generator.config.attention, pair.discriminator.config.attention) == (64, 32)
     with pytest.raises(UserError, match="widht"):
         orthogan.build("biggan-128", device="meta", widht=64)
+
+
+def test_build_takes_other_networks_by_name():
+    pair = orthogan.build("biggan-32", device="meta", discriminator="sngan", resolution=64, width=8)
+    assert type(pair.generator).__name__ == "BigGANGenerator"
+    assert type(pair.discriminator).__name__ == "SNGANDiscriminator"
+    assert pair.discriminator.config == dataclasses.replace(get("sngan-64").discriminator, width=8)
+    with pytest.raises(UserError, match="unknown discriminator 'sgan'; did you mean 'sngan'"):
+        orthogan.build("biggan-32", discriminator="sgan")
 
 
 def test_build_on_the_processor_gives_real_initialised_weights():
@@ -187,7 +200,7 @@ def test_biggan_128_accumulated_shrinks_images_as_torchvision_does():
 
 def test_d_of_biggan_deep_32_halves_twice():
     """`downsample: [True, True, False, False]`, one entry a stage of two blocks, three stages of 4 ch."""
-    d = build_discriminator(override(get("biggan-deep-32").network, {"width": 4}))
+    d = orthogan.build("biggan-deep-32", width=4).discriminator
     assert [block.down for block in d.blocks] == [True, False, True, False, False, False]
     assert {block.conv4.weight.shape[0] for block in d.blocks} == {16}
     sides = []
@@ -199,26 +212,26 @@ def test_d_of_biggan_deep_32_halves_twice():
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_value_of_a_preset_has_a_source(name):
     found = sources(name)
-    assert found.keys() == flatten(get(name)).keys()
+    assert found.keys() == flatten(to_json(get(name))).keys()
     assert set(found.values()) <= SOURCES.keys()
     assert origins(name)
 
 
 def test_presets_that_mix_sources_say_which_value_is_whose():
     sagan, accumulated, deep = sources("sagan-128"), sources("biggan-128-accumulated"), sources("biggan-deep-64")
-    assert (sagan["optimizer.beta2"], sagan["network.init"]) == ("SAGAN", "BigGAN-PyTorch")
-    assert (sagan["network.g_attention"], sagan["data.resize"]) == ("SAGAN code", "orthogan")
+    assert (sagan["optimizer.beta2"], sagan["generator.init"]) == ("SAGAN", "BigGAN-PyTorch")
+    assert (sagan["generator.attention"], sagan["data.resize"]) == ("SAGAN code", "orthogan")
     assert (accumulated["batch"], accumulated["optimizer.g_lr"]) == ("BigGAN", "BigGAN-PyTorch")
-    assert (deep["network.d_channels"], deep["network.width"]) == ("compare_gan", "BigGAN")
+    assert (deep["discriminator.channels"], deep["generator.width"]) == ("compare_gan", "BigGAN")
     assert sources("biggan-128")["ema.start_steps"] == "BigGAN-PyTorch"
-    assert sources("biggan-512-released")["network.dim_z"] == "BigGAN weights"
+    assert sources("biggan-512-released")["generator.dim_z"] == "BigGAN weights"
 
 
 def test_show_prints_the_source_beside_the_value_and_spells_it_out():
     told = command("presets", "show", "sagan-128").out
     rows = {words[0]: words[1:] for words in map(str.split, told.splitlines()) if len(words) > 2}
     assert rows["optimizer.beta2"][-1] == "SAGAN"
-    assert rows["network.sn_eps"][-1] == "BigGAN-PyTorch"
+    assert rows["generator.sn_eps"][-1] == "BigGAN-PyTorch"
     assert rows["seed"][-1] == "orthogan"
     assert "ajbrock/BigGAN-PyTorch" in told
     assert "StudioGAN" not in told

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_network, tiny_run
+from tiny import tiny_generator, tiny_run
 from torch import Tensor
 
 import orthogan
 from orthogan.errors import UserError
 from orthogan.model import find_checkpoint, load
-from orthogan.networks import build_generator
 from orthogan.nn.norm import norm_layers
 from orthogan.sampling import Sampler, chunk_size, sheet_layout, to_uint8, truncation_sheet, walk
 from orthogan.training import checkpoint
@@ -26,7 +25,7 @@ CPU = torch.device("cpu")
 
 def sampler(precision: str = "float32", **network: object) -> Sampler:
     torch.manual_seed(0)
-    made = Sampler(build_generator(tiny_network(**network)), precision)
+    made = Sampler(tiny_generator(**network), precision)
     made.collect()
     return made
 
@@ -34,7 +33,7 @@ def sampler(precision: str = "float32", **network: object) -> Sampler:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    generator = build_generator(tiny_network())
+    generator = tiny_generator()
     tensors = {f"ema.{k}": v for k, v in generator.state_dict().items()}
     path = tmp_path / "run" / "checkpoints" / checkpoint.file_name(5)
     checkpoint.save(path, tensors, Header(tiny_run(), 5, 1, {"class_names": ["a", "b", "c"]}))
@@ -75,7 +74,7 @@ def test_images_are_what_the_network_gives_for_the_addressed_latents() -> None:
     from orthogan.game.latents import latents_at
 
     s = sampler()
-    z = latents_at(3, 0, 4, s.network.dim_z)
+    z = latents_at(3, 0, 4, s.generator.dim_z)
     with torch.no_grad():
         expected = to_uint8(s.generator(z, torch.tensor([2, 0, 2, 0])))
     got = together(s.stream(4, classes=[2, 0], seed=3))

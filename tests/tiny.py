@@ -1,31 +1,51 @@
-"""A network and a run so small that their steps take milliseconds."""
+"""Networks and a run so small that their steps take milliseconds."""
 
 from pathlib import Path
 from typing import Any
 
 from orthogan.config import CadenceConfig, EmaConfig, OptimizerConfig, RunConfig
 from orthogan.data.config import DataConfig
-from orthogan.networks.biggan import BigGANConfig
+from orthogan.formats import whole_paths
+from orthogan.networks import build_discriminator, build_generator
+from orthogan.networks.base import Discriminator, Generator
+from orthogan.networks.biggan import BigGANDiscriminatorConfig, BigGANGeneratorConfig
+from orthogan.settings import flatten, override
 
 
-def tiny_network(**changes: Any) -> BigGANConfig:
-    settings: dict[str, Any] = {
-        "resolution": 16,
-        "n_classes": 3,
-        "width": 8,
-        "g_channels": (2, 2, 1),
-        "d_channels": (1, 2),
-        "d_downs": 2,
-        "dim_z": 12,
-        "shared_dim": 8,
-    }
-    return BigGANConfig(**(settings | changes))
+def changed(run: RunConfig[Any, Any], **changes: Any) -> RunConfig[Any, Any]:
+    """With settings by short names: `width=4` changes both networks, `d_channels=(1, 2)` one."""
+    known = flatten(run)
+    paths = {path: value for name, value in changes.items() for path in whole_paths(name, known)}
+    new: RunConfig[Any, Any] = override(run, paths)
+    return new
 
 
-def tiny_run(source: Path | str = "", **changes: Any) -> RunConfig[Any]:
+def tiny_networks(**changes: Any) -> dict[str, Any]:
+    """The settings of a run that decide its networks."""
+    run: Any = RunConfig(
+        resolution=16,
+        n_classes=3,
+        generator=BigGANGeneratorConfig(width=8, channels=(2, 2, 1), dim_z=12, shared_dim=8),
+        discriminator=BigGANDiscriminatorConfig(width=8, channels=(1, 2), downs=2),
+    )
+    run = changed(run, **changes)
+    return {name: getattr(run, name) for name in ("resolution", "n_classes", "generator", "discriminator")}
+
+
+def tiny_generator(**changes: Any) -> Generator:
+    made = tiny_networks(**changes)
+    return build_generator(made["generator"], made["resolution"], made["n_classes"])
+
+
+def tiny_discriminator(**changes: Any) -> Discriminator:
+    made = tiny_networks(**changes)
+    return build_discriminator(made["discriminator"], made["resolution"], made["n_classes"])
+
+
+def tiny_run(source: Path | str = "", **changes: Any) -> RunConfig[Any, Any]:
     """A run whose steps take milliseconds; float32, so that results compare to the last digits."""
     settings: dict[str, Any] = {
-        "network": tiny_network(),
+        **tiny_networks(),
         "data": DataConfig(source=str(source)),
         # Biases in front of a batch norm have no gradient but rounding noise, which Adam's usual eps blows up to full
         # steps; with this one runs that differ only in rounding stay comparable.

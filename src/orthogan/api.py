@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
-from orthogan.config import NetworkConfig
+from orthogan.config import RunConfig
 from orthogan.errors import UserError
+from orthogan.formats import whole_paths
 from orthogan.model import Model, load
-from orthogan.networks import build_discriminator, build_generator
+from orthogan.networks.base import Discriminator, Generator
+from orthogan.pair import build_pair, with_networks
 from orthogan.presets import get
-from orthogan.settings import override
+from orthogan.settings import flatten, override
 
 __all__ = ["Model", "Pair", "UserError", "build", "load"]
 
@@ -21,20 +22,31 @@ __all__ = ["Model", "Pair", "UserError", "build", "load"]
 class Pair:
     """The two networks of a configuration."""
 
-    generator: nn.Module
-    discriminator: nn.Module
-    config: NetworkConfig
+    generator: Generator
+    discriminator: Discriminator
+    config: RunConfig[Any, Any]
 
 
-def build(preset: str, *, device: str = "cpu", **network: Any) -> Pair:
-    """The untrained networks of a preset, with settings of its network replaced by keyword.
+def build(
+    preset: str,
+    *,
+    device: str = "cpu",
+    generator: str | None = None,
+    discriminator: str | None = None,
+    **settings: Any,
+) -> Pair:
+    """The untrained networks of a preset, or others by name, with settings replaced by keyword.
 
-    `build("biggan-128", device="meta", width=64)` costs no memory and counts parameters. Raises `UserError` for an
-    unknown preset or setting.
+    `build("biggan-128", device="meta", width=64)` costs no memory and counts parameters. A setting that both networks
+    have goes to both; one of a single network is given by its path: `**{"discriminator.downs": 3}`. Raises `UserError`
+    for an unknown preset, network or setting.
     """
-    run = override(get(preset), {f"network.{key}": value for key, value in network.items()})
+    names = {"generator": generator, "discriminator": discriminator}
+    run = with_networks(get(preset), names, settings.get("resolution"))
+    known = flatten(run)
+    run = override(run, {path: value for name, value in settings.items() for path in whole_paths(name, known)})
     with torch.device("meta") if device == "meta" else nullcontext():
-        pair = Pair(build_generator(run.network), build_discriminator(run.network), run.network)
+        pair = Pair(*build_pair(run), run)
     if device != "meta":
         pair.generator.to(device)
         pair.discriminator.to(device)

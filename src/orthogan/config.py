@@ -1,12 +1,13 @@
 """The settings of a run: frozen dataclasses, checked at birth.
 
-A run is `RunConfig`. Its `network` is the configuration class of one family (see `orthogan.networks`), which sits
-beside the network it describes; everything else is here. Field docstrings are the command line's help texts.
+A run is `RunConfig`. Its `generator` and `discriminator` are the configurations of two networks of any families (see
+`orthogan.networks`), which sit beside the networks that they describe; everything else is here. Field docstrings are
+the command line's help texts.
 """
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from orthogan.data.config import DataConfig
 from orthogan.game.regularizers import RegularizerConfig, check_stabilizer
@@ -15,17 +16,8 @@ from orthogan.settings import check_choices, flatten, require
 MOST = 1_000_000
 """Bound of batches and of steps in one update, hundreds of times what anybody has trained with."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """What every family's configuration has. Families derive from it."""
-
-    resolution: int
-    """Side of the square images, in pixels."""
-    n_classes: int = 0
-    """Number of classes; 0 trains without labels. `orthogan train` takes it from the data."""
-    latent: str = "normal"
-    """Law of z, from orthogan.game.latents."""
+MOST_PIXELS = 2**31
+"""PyTorch could not count the pixels of a side that reaches this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +84,27 @@ class CadenceConfig:
             require(getattr(self, name) >= 0, f"cadence.{name}", getattr(self, name), "must not be negative")
 
 
-Network = TypeVar("Network", bound=NetworkConfig)
+class OfNetwork(Protocol):
+    """The configuration of a network, as far as a run knows it; see `orthogan.networks.base`."""
+
+    def check(self, resolution: int, n_classes: int) -> None:
+        """Raise `UserError` for images of a side, or a number of classes, that the network cannot have."""
+
+
+G = TypeVar("G", bound=OfNetwork)
+D = TypeVar("D", bound=OfNetwork)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(Generic[Network]):
+class RunConfig(Generic[G, D]):
     """Everything that decides what a training run computes."""
 
-    network: Network
+    resolution: int
+    """Side of the square images, in pixels."""
+    n_classes: int = 0
+    """Number of classes; 0 trains without labels. `orthogan train` takes it from the data."""
+    generator: G
+    discriminator: D
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     regularizers: RegularizerConfig = field(default_factory=RegularizerConfig)
@@ -128,7 +133,7 @@ class RunConfig(Generic[Network]):
         for path, value in flatten(self).items():
             finite = not isinstance(value, float) or math.isfinite(value)
             require(finite, path, value, "must be a finite number")
-        for name in ("images", "batch", "accumulate", "d_steps", "g_batches"):
+        for name in ("resolution", "images", "batch", "accumulate", "d_steps", "g_batches"):
             require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
         for name in ("batch", "accumulate", "d_steps", "g_batches"):
             require(getattr(self, name) <= MOST, name, getattr(self, name), f"must be at most {MOST:,}")
@@ -145,10 +150,14 @@ class RunConfig(Generic[Network]):
             "has no effect while accumulate is 1, for each update is then one batch; set accumulate or leave it out",
         )
 
+        require(self.resolution < MOST_PIXELS, "resolution", self.resolution, f"must be below {MOST_PIXELS}")
+        require(self.n_classes >= 0, "n_classes", self.n_classes, "must not be negative")
+        self.generator.check(self.resolution, self.n_classes)
+        self.discriminator.check(self.resolution, self.n_classes)
         start = self.optimizer.decay_from_images
         rule = f"must be from 0 to below the run's length, images={self.images}"
         require(start is None or 0 <= start < self.images, "optimizer.decay_from_images", start, rule)
-        check_stabilizer(getattr(self.network, "stabilizer", None), self.regularizers, self.loss)
+        check_stabilizer(getattr(self.discriminator, "stabilizer", None), self.regularizers, self.loss)
 
     @property
     def images_per_step(self) -> int:
@@ -156,11 +165,11 @@ class RunConfig(Generic[Network]):
         return self.batch * self.d_steps
 
 
-def may_change_on_resume(config: "RunConfig[Any]") -> tuple[str, ...]:
+def may_change_on_resume(config: "RunConfig[Any, Any]") -> tuple[str, ...]:
     """Beginnings of the paths that `orthogan resume` accepts a new value for: cadences, place of the data, length.
 
     Not the length of a run whose steps depend on it: by a falling learning rate, or by an annealed latent. That the
     data is the same is decided by its fingerprint.
     """
-    depends = config.optimizer.decay_from_images is not None or config.network.latent == "annealed-normal"
+    depends = config.optimizer.decay_from_images is not None or config.generator.latent == "annealed-normal"
     return ("cadence.", "data.source") if depends else ("images", "cadence.", "data.source")

@@ -14,7 +14,6 @@ from orthogan import runtime, tensorfile
 from orthogan.classes import Classes, indices
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite, remove_asides
-from orthogan.game.latents import check_truncation
 from orthogan.networks import build_generator, family_of
 from orthogan.nn.norm import norm_layers
 from orthogan.sampling import STANDING_BATCHES, Sampler
@@ -32,9 +31,10 @@ class Model:
 
     def __init__(self, found: checkpoint.Loaded, device: str | None = None, precision: str = "auto"):
         self.path, self.header = found.path, found.header
+        config = self.header.config
         try:
             with torch.device("meta"):
-                generator = build_generator(self.header.config.network)
+                generator = build_generator(config.generator, config.resolution, config.n_classes)
         except (RuntimeError, TypeError, ValueError, OverflowError) as error:
             why = str(error).splitlines()[0][:100]
             raise checkpoint.BadCheckpoint(f"{self.path} is damaged: its network cannot be built ({why})") from error
@@ -43,25 +43,25 @@ class Model:
         self.sampler = Sampler(generator, precision, runtime.pick_device(device))
 
     def __repr__(self) -> str:
-        family, classes = family_of(self.header.config.network), f"{self.n_classes or 'no'} classes"
+        family, classes = family_of(self.header.config.generator), f"{self.n_classes or 'no'} classes"
         where = f"{self.sampler.device.type} in {self.sampler.precision}"
         return (
             f"<orthogan.Model {family}, {self.resolution}x{self.resolution}, {classes}, z of {self.dim_z} "
-            f"({self.header.config.network.latent}), {self.header.images:,} images seen, on {where}: {self.path}>"
+            f"({self.header.config.generator.latent}), {self.header.images:,} images seen, on {where}: {self.path}>"
         )
 
     @property
     def resolution(self) -> int:
-        return self.header.config.network.resolution
+        return self.header.config.resolution
 
     @property
     def n_classes(self) -> int:
-        return self.header.config.network.n_classes
+        return self.header.config.n_classes
 
     @property
     def dim_z(self) -> int:
         """Length of a latent."""
-        return self.header.config.network.dim_z
+        return self.header.config.generator.dim_z
 
     @property
     def class_names(self) -> list[str]:
@@ -103,7 +103,7 @@ class Model:
         """uint8 images (N, H, W, 3) of your own latents, at the model's precision and on its device.
 
         `z`: N latents (N, dim_z), an array, a tensor or nested lists of finite numbers, used as they are. The network
-        learnt from latents of the law `header.config.network.latent`, usually N(0, I).
+        learnt from latents of the law `header.config.generator.latent`, usually N(0, I).
         `y`: for a model with classes, N indices or names, one of them for all images, or weights (N, n_classes) of
         floats, which mix the embeddings of classes: a row of one 1 is that class. For one without classes, nothing.
         `truncation` and `form` do not touch z: they choose the standing statistics, which should be those of the
@@ -147,7 +147,7 @@ class Model:
         wanted = (truncation, form, batches)
         if self.sampler.standing == (*wanted, 0):
             return
-        check_truncation(truncation, form, self.header.config.network.latent)
+        self.sampler.generator.check_truncation(truncation, form)
         layers = norm_layers(self.sampler.generator)
         names = [f"{i}.{name}" for i in range(len(layers)) for name in ("mean", "var")]
         buffers = [getattr(layers[int(n.split(".")[0])], n.split(".")[1]) for n in names]

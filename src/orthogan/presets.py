@@ -6,14 +6,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from orthogan.config import NetworkConfig, RunConfig
+from orthogan.config import RunConfig
 from orthogan.errors import unknown
-from orthogan.networks.biggan import BigGANConfig
-from orthogan.networks.biggan_deep import BigGANDeepConfig
-from orthogan.networks.sngan import SNGANCNNConfig, SNGANConfig
-from orthogan.settings import flatten, override
+from orthogan.formats import from_json, to_json
+from orthogan.settings import flatten, nested, override
 
-Run = RunConfig[Any]
+Run = RunConfig[Any, Any]
 Settings = dict[str, Any]
 """Values by path, such as {"optimizer.g_lr": 5e-05}."""
 
@@ -31,13 +29,21 @@ SOURCES = {
 }
 """Names of the sources, as `presets show` prints them, and what they are."""
 
-OF_NETWORK = {
-    BigGANConfig: "BigGAN",
-    BigGANDeepConfig: "BigGAN",
-    SNGANConfig: "sngan_projection",
-    SNGANCNNConfig: "SN-GAN",
-}
-"""Whose the values are that a family's configuration has without being told."""
+Networks = tuple[str, str]
+"""Names of a generator and of a discriminator."""
+
+BIGGAN: Networks = ("biggan", "biggan")
+BIGGAN_DEEP: Networks = ("biggan-deep", "biggan-deep")
+SNGAN: Networks = ("sngan", "sngan")
+SNGAN_CNN: Networks = ("sngan-cnn", "sngan-cnn")
+
+OF_NETWORKS = {BIGGAN: "BigGAN", BIGGAN_DEEP: "BigGAN", SNGAN: "sngan_projection", SNGAN_CNN: "SN-GAN"}
+"""Whose the values are that the networks of a publication have without being told."""
+
+
+def both(**settings: Any) -> Settings:
+    """Settings of the generator and of the discriminator."""
+    return {f"{role}.{name}": value for name, value in settings.items() for role in ("generator", "discriminator")}
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,8 @@ class Preset:
 
     what: str
     """One line."""
-    base: "str | type[NetworkConfig]"
-    """The preset that this one changes, or the family that it starts from."""
+    base: str | Networks
+    """The preset that this one changes, or the networks that it starts from."""
     settings: dict[str, Settings]
     """What it changes, by the name of the source."""
 
@@ -78,17 +84,17 @@ EVERY_1000_BATCHES: Settings = {
 }
 
 
-def table1(batch: int, iterations: int, **network: Any) -> Preset:
+def table1(batch: int, iterations: int, width: int = 96, **generator: Any) -> Preset:
     """A row of BigGAN's Table 1 without orthogonal regularisation; z has 128 dimensions where it is not split."""
-    width = network.get("width", 96)
     switches = {"shared embedding": "shared_embedding", "split z": "skip_z"}
-    on = [name for name, setting in switches.items() if network.get(setting, True)]
+    on = [name for name, setting in switches.items() if generator.get(setting, True)]
     return Preset(
         f"Row of BigGAN's Table 1: batch {batch}, ch {width}, {', '.join(on) or 'nothing added'}.",
         "biggan-128",
         {
             "BigGAN": {
-                **{f"network.{name}": value for name, value in network.items()},
+                **both(width=width),
+                **{f"generator.{name}": value for name, value in generator.items()},
                 "regularizers.g_ortho.strength": 0.0,
                 "batch": batch,
                 "images": iterations * 2 * batch,
@@ -102,16 +108,16 @@ PLAIN: Settings = {"shared_embedding": False, "skip_z": False, "dim_z": 128}
 PRESETS: dict[str, Preset] = {
     "digits": Preset(
         "A small BigGAN that draws the MNIST digits after minutes on a processor.",
-        BigGANConfig,
+        BIGGAN,
         {
             "orthogan": {
-                "network.resolution": 32,
-                "network.n_classes": 10,
-                "network.width": 16,
-                "network.g_channels": (8, 8, 4, 2),
-                "network.d_channels": (2, 4, 8, 8),
-                "network.d_downs": 2,
-                "network.dim_z": 64,
+                "resolution": 32,
+                "n_classes": 10,
+                **both(width=16),
+                "generator.channels": (8, 8, 4, 2),
+                "discriminator.channels": (2, 4, 8, 8),
+                "discriminator.downs": 2,
+                "generator.dim_z": 64,
                 "data.source": "digits",
                 "optimizer.g_lr": 4e-4,
                 "optimizer.d_lr": 4e-4,
@@ -131,7 +137,7 @@ PRESETS: dict[str, Preset] = {
         "digits",
         {
             "orthogan": {
-                "network.n_classes": 0,
+                "n_classes": 0,
                 "data.source": "",
                 "ema.decay": 0.995,
                 "cadence.log_images": 2_000,
@@ -146,33 +152,31 @@ PRESETS: dict[str, Preset] = {
         "small-32",
         {
             "orthogan": {
-                "network.resolution": 64,
-                "network.g_channels": (8, 8, 4, 2, 1),
-                "network.d_channels": (1, 2, 4, 8, 8),
-                "network.d_downs": 4,
-                "network.dim_z": 80,
+                "resolution": 64,
+                "generator.channels": (8, 8, 4, 2, 1),
+                "discriminator.channels": (1, 2, 4, 8, 8),
+                "discriminator.downs": 4,
+                "generator.dim_z": 80,
             },
         },
     ),
     "biggan-32": Preset(
         "BigGAN for CIFAR-10 as BigGAN-PyTorch's script trains it (batch 50, 4 D steps, no shared embedding).",
-        BigGANConfig,
+        BIGGAN,
         {
             "BigGAN-PyTorch": {
-                "network.resolution": 32,
-                "network.n_classes": 10,
-                "network.width": 64,
-                "network.g_channels": (4, 4, 4, 4),
-                "network.d_channels": (4, 4, 4, 4),
-                "network.d_downs": 2,
-                "network.g_attention": 0,
-                "network.d_attention": 0,
-                "network.dim_z": 128,
-                "network.skip_z": False,
-                "network.shared_embedding": False,
-                "network.bn_eps": 1e-5,
-                "network.sn_eps": 1e-8,
-                "network.init": "normal",
+                "resolution": 32,
+                "n_classes": 10,
+                **both(width=64),
+                "generator.channels": (4, 4, 4, 4),
+                "discriminator.channels": (4, 4, 4, 4),
+                "discriminator.downs": 2,
+                "generator.attention": 0,
+                "discriminator.attention": 0,
+                "generator.dim_z": 128,
+                "generator.skip_z": False,
+                "generator.shared_embedding": False,
+                **both(bn_eps=1e-5, sn_eps=1e-8, init="normal"),
                 "data.mirror": False,
                 "optimizer.g_lr": 2e-4,
                 "optimizer.d_lr": 2e-4,
@@ -194,18 +198,16 @@ PRESETS: dict[str, Preset] = {
         "biggan-32",
         {
             "StudioGAN": {
-                "network.width": 96,
-                "network.g_channels": (4, 4, 4, 4),
-                "network.d_channels": (2, 2, 2, 2),
-                "network.d_downs": 2,
-                "network.g_attention": 16,
-                "network.d_attention": 16,
-                "network.dim_z": 80,
-                "network.skip_z": True,
-                "network.shared_embedding": True,
-                "network.init": "orthogonal",
-                "network.sn_eps": 1e-6,
-                "network.bn_eps": 1e-4,
+                **both(width=96),
+                "generator.channels": (4, 4, 4, 4),
+                "discriminator.channels": (2, 2, 2, 2),
+                "discriminator.downs": 2,
+                "generator.attention": 16,
+                "discriminator.attention": 16,
+                "generator.dim_z": 80,
+                "generator.skip_z": True,
+                "generator.shared_embedding": True,
+                **both(init="orthogonal", sn_eps=1e-6, bn_eps=1e-4),
                 "data.mirror": True,
                 "optimizer.g_lr": 2e-4,
                 "optimizer.d_lr": 2e-4,
@@ -226,23 +228,23 @@ PRESETS: dict[str, Preset] = {
         "biggan-128",
         {
             "BigGAN-PyTorch": {
-                "network.resolution": 64,
-                "network.g_channels": (16, 16, 8, 4, 2),
-                "network.d_channels": (1, 2, 4, 8, 16),
-                "network.d_downs": 4,
+                "resolution": 64,
+                "generator.channels": (16, 16, 8, 4, 2),
+                "discriminator.channels": (1, 2, 4, 8, 16),
+                "discriminator.downs": 4,
             },
-            "orthogan": {"network.g_attention": 64, "network.d_attention": 32},
+            "orthogan": {"generator.attention": 64, "discriminator.attention": 32},
         },
     ),
     "biggan-128": Preset(
         "BigGAN at 128 px, last of its kind in the paper's Table 1 (ch 96, batch 2048).",
-        BigGANConfig,
+        BIGGAN,
         {
             "BigGAN": {
-                "network.resolution": 128,
-                "network.n_classes": 1000,
-                "network.g_attention": 64,
-                "network.d_attention": 64,
+                "resolution": 128,
+                "n_classes": 1000,
+                "generator.attention": 64,
+                "discriminator.attention": 64,
                 **BIGGAN_TRAINING,
             },
             "BigGAN-PyTorch": {"ema.start_steps": 20_000},
@@ -254,8 +256,7 @@ PRESETS: dict[str, Preset] = {
         "biggan-128",
         {
             "BigGAN-PyTorch": {
-                "network.sn_eps": 1e-6,
-                "network.bn_eps": 1e-5,
+                **both(sn_eps=1e-6, bn_eps=1e-5),
                 "data.resize": "bilinear",
                 "optimizer.g_lr": 1e-4,
                 "optimizer.d_lr": 4e-4,
@@ -273,12 +274,12 @@ PRESETS: dict[str, Preset] = {
         "biggan-128",
         {
             "BigGAN": {
-                "network.resolution": 256,
-                "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
-                "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
-                "network.d_downs": 6,
-                "network.g_attention": 128,
-                "network.dim_z": 140,
+                "resolution": 256,
+                "generator.channels": (16, 16, 8, 8, 4, 2, 1),
+                "discriminator.channels": (1, 2, 4, 8, 8, 16, 16),
+                "discriminator.downs": 6,
+                "generator.attention": 128,
+                "generator.dim_z": 140,
             },
         },
     ),
@@ -287,32 +288,32 @@ PRESETS: dict[str, Preset] = {
         "biggan-256",
         {
             "BigGAN": {
-                "network.resolution": 512,
-                "network.g_channels": (16, 16, 8, 8, 4, 2, 1, 1),
-                "network.d_channels": (1, 1, 2, 4, 8, 8, 16, 16),
-                "network.d_downs": 7,
-                "network.g_attention": 64,
-                "network.dim_z": 160,
+                "resolution": 512,
+                "generator.channels": (16, 16, 8, 8, 4, 2, 1, 1),
+                "discriminator.channels": (1, 1, 2, 4, 8, 8, 16, 16),
+                "discriminator.downs": 7,
+                "generator.attention": 64,
+                "generator.dim_z": 160,
             },
         },
     ),
     "biggan-512-released": Preset(
         "BigGAN at 512 px with the z of 128 dimensions that the released weights have.",
         "biggan-512",
-        {"BigGAN weights": {"network.dim_z": 128}},
+        {"BigGAN weights": {"generator.dim_z": 128}},
     ),
     "biggan-deep-32": Preset(
         "BigGAN-deep at 32 px as BigGAN-PyTorch and StudioGAN build it, D halving twice; settings of 128 px.",
         "biggan-deep-128",
         {
             "BigGAN-PyTorch": {
-                "network.resolution": 32,
-                "network.n_classes": 10,
-                "network.g_channels": (4, 4, 4, 4),
-                "network.d_channels": (4, 4, 4, 4),
-                "network.d_downs": 2,
-                "network.g_attention": 0,
-                "network.d_attention": 0,
+                "resolution": 32,
+                "n_classes": 10,
+                "generator.channels": (4, 4, 4, 4),
+                "discriminator.channels": (4, 4, 4, 4),
+                "discriminator.downs": 2,
+                "generator.attention": 0,
+                "discriminator.attention": 0,
             },
         },
     ),
@@ -321,22 +322,22 @@ PRESETS: dict[str, Preset] = {
         "biggan-deep-128",
         {
             "compare_gan": {
-                "network.resolution": 64,
-                "network.g_channels": (16, 16, 8, 4, 2),
-                "network.d_channels": (2, 4, 8, 16, 16),
+                "resolution": 64,
+                "generator.channels": (16, 16, 8, 4, 2),
+                "discriminator.channels": (2, 4, 8, 16, 16),
             },
-            "orthogan": {"network.g_attention": 0, "network.d_attention": 0},
+            "orthogan": {"generator.attention": 0, "discriminator.attention": 0},
         },
     ),
     "biggan-deep-128": Preset(
         "BigGAN-deep at 128 px, with BigGAN's settings.",
-        BigGANDeepConfig,
+        BIGGAN_DEEP,
         {
             "BigGAN": {
-                "network.resolution": 128,
-                "network.n_classes": 1000,
-                "network.g_attention": 64,
-                "network.d_attention": 64,
+                "resolution": 128,
+                "n_classes": 1000,
+                "generator.attention": 64,
+                "discriminator.attention": 64,
                 **BIGGAN_TRAINING,
             },
             "BigGAN-PyTorch": {"ema.start_steps": 20_000},
@@ -348,9 +349,9 @@ PRESETS: dict[str, Preset] = {
         "biggan-deep-128",
         {
             "BigGAN": {
-                "network.resolution": 256,
-                "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
-                "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
+                "resolution": 256,
+                "generator.channels": (16, 16, 8, 8, 4, 2, 1),
+                "discriminator.channels": (1, 2, 4, 8, 8, 16, 16),
                 "optimizer.g_lr": 2.5e-5,
                 "optimizer.d_lr": 2.5e-5,
             },
@@ -361,23 +362,23 @@ PRESETS: dict[str, Preset] = {
         "biggan-deep-256",
         {
             "BigGAN": {
-                "network.resolution": 512,
-                "network.g_channels": (16, 16, 8, 8, 4, 2, 1, 1),
-                "network.d_channels": (1, 1, 2, 4, 8, 8, 16, 16),
+                "resolution": 512,
+                "generator.channels": (16, 16, 8, 8, 4, 2, 1, 1),
+                "discriminator.channels": (1, 1, 2, 4, 8, 8, 16, 16),
             },
         },
     ),
     "sagan-128": Preset(
         "SAGAN: ch 64, per-class tables, attention at 32 px as in its code; the paper also has 64.",
-        BigGANConfig,
+        BIGGAN,
         {
             "SAGAN": {
-                "network.resolution": 128,
-                "network.n_classes": 1000,
-                "network.width": 64,
-                "network.dim_z": 128,
-                "network.skip_z": False,
-                "network.shared_embedding": False,
+                "resolution": 128,
+                "n_classes": 1000,
+                **both(width=64),
+                "generator.dim_z": 128,
+                "generator.skip_z": False,
+                "generator.shared_embedding": False,
                 "optimizer.g_lr": 1e-4,
                 "optimizer.d_lr": 4e-4,
                 "optimizer.beta1": 0.0,
@@ -388,16 +389,16 @@ PRESETS: dict[str, Preset] = {
                 "batch": 256,
                 "d_steps": 1,
             },
-            "SAGAN code": {"network.g_attention": 32, "network.d_attention": 32},
-            "BigGAN-PyTorch": {"network.bn_eps": 1e-5, "network.sn_eps": 1e-8, "network.init": "xavier"},
+            "SAGAN code": {"generator.attention": 32, "discriminator.attention": 32},
+            "BigGAN-PyTorch": {**both(bn_eps=1e-5, sn_eps=1e-8, init="xavier")},
         },
     ),
     "sngan-cnn-32": Preset(
         "SN-GAN's plain networks at 32 px, setting C of its table 1, non-saturating loss, no classes.",
-        SNGANCNNConfig,
+        SNGAN_CNN,
         {
             "SN-GAN": {
-                "network.resolution": 32,
+                "resolution": 32,
                 "optimizer.g_lr": 2e-4,
                 "optimizer.d_lr": 2e-4,
                 "optimizer.beta1": 0.5,
@@ -408,23 +409,23 @@ PRESETS: dict[str, Preset] = {
                 "batch": 64,
                 "d_steps": 1,
             },
-            "sngan_projection": {"network.bn_eps": 2e-5, "network.sn_eps": 1e-12},
+            "sngan_projection": {**both(bn_eps=2e-5), "discriminator.sn_eps": 1e-12},
         },
     ),
     "sngan-cnn-48": Preset(
-        "SN-GAN's plain networks at 48 px, as at 32.", "sngan-cnn-32", {"SN-GAN": {"network.resolution": 48}}
+        "SN-GAN's plain networks at 48 px, as at 32.", "sngan-cnn-32", {"SN-GAN": {"resolution": 48}}
     ),
     "sngan-32": Preset(
         "SN-GAN's residual networks for CIFAR-10 as its code trains them, hinge loss, 5 D steps.",
-        SNGANConfig,
+        SNGAN,
         {
             "sngan_projection": {
-                "network.resolution": 32,
-                "network.n_classes": 10,
-                "network.g_channels": (4, 4, 4, 4),
-                "network.d_channels": (2, 2, 2, 2),
-                "network.d_downs": 2,
-                "network.head_bias": False,
+                "resolution": 32,
+                "n_classes": 10,
+                "generator.channels": (4, 4, 4, 4),
+                "discriminator.channels": (2, 2, 2, 2),
+                "discriminator.downs": 2,
+                "discriminator.head_bias": False,
                 "data.crop": "center",
                 "data.resize": "bilinear",  # of its data sets with images larger than the network
                 "data.mirror": False,
@@ -449,12 +450,12 @@ PRESETS: dict[str, Preset] = {
         "sngan-32",
         {
             "SN-GAN": {
-                "network.resolution": 48,
-                "network.n_classes": 0,
-                "network.g_channels": (8, 4, 2, 1),
-                "network.d_channels": (1, 2, 4, 8, 16),
-                "network.d_downs": 4,
-                "network.head_bias": True,
+                "resolution": 48,
+                "n_classes": 0,
+                "generator.channels": (8, 4, 2, 1),
+                "discriminator.channels": (1, 2, 4, 8, 16),
+                "discriminator.downs": 4,
+                "discriminator.head_bias": True,
             },
         },
     ),
@@ -463,12 +464,12 @@ PRESETS: dict[str, Preset] = {
         "sngan-32",
         {
             "sngan_projection": {
-                "network.resolution": 64,
-                "network.n_classes": 1000,
-                "network.g_channels": (16, 8, 4, 2, 1),
-                "network.d_channels": (1, 2, 4, 8, 16),
-                "network.d_downs": 5,
-                "network.head_bias": True,
+                "resolution": 64,
+                "n_classes": 1000,
+                "generator.channels": (16, 8, 4, 2, 1),
+                "discriminator.channels": (1, 2, 4, 8, 16),
+                "discriminator.downs": 5,
+                "discriminator.head_bias": True,
                 "images": 250_000 * 5 * 64,
                 "optimizer.decay_from_images": 200_000 * 5 * 64,
                 "g_batches": 1,
@@ -480,9 +481,9 @@ PRESETS: dict[str, Preset] = {
         "sngan-64",
         {
             "sngan_projection": {
-                "network.resolution": 128,
-                "network.g_channels": (16, 16, 8, 4, 2, 1),
-                "network.d_channels": (1, 2, 4, 8, 16, 16),
+                "resolution": 128,
+                "generator.channels": (16, 16, 8, 4, 2, 1),
+                "discriminator.channels": (1, 2, 4, 8, 16, 16),
                 "images": 450_000 * 5 * 64,
                 "optimizer.decay_from_images": 400_000 * 5 * 64,
                 "g_batches": 2,
@@ -494,9 +495,9 @@ PRESETS: dict[str, Preset] = {
         "sngan-128",
         {
             "sngan_projection": {
-                "network.n_classes": 143,
-                "network.g_channels": (8, 8, 4, 4, 2, 1),
-                "network.d_channels": (1, 2, 4, 4, 8, 8),
+                "n_classes": 143,
+                "generator.channels": (8, 8, 4, 4, 2, 1),
+                "discriminator.channels": (1, 2, 4, 4, 8, 8),
                 "data.mirror": True,
                 "data.random_crop": 0.9,
                 "batch": 16,
@@ -510,11 +511,11 @@ PRESETS: dict[str, Preset] = {
         "sngan-128-small",
         {
             "sngan_projection": {
-                "network.resolution": 256,
-                "network.width": 32,
-                "network.g_channels": (16, 16, 8, 8, 4, 2, 1),
-                "network.d_channels": (1, 2, 4, 8, 8, 16, 16),
-                "network.d_downs": 6,
+                "resolution": 256,
+                **both(width=32),
+                "generator.channels": (16, 16, 8, 8, 4, 2, 1),
+                "discriminator.channels": (1, 2, 4, 8, 8, 16, 16),
+                "discriminator.downs": 6,
                 "batch": 8,
                 "images": 450_000 * 5 * 8,
                 "optimizer.decay_from_images": 400_000 * 5 * 8,
@@ -536,7 +537,7 @@ PRESETS: dict[str, Preset] = {
     "table1-ch64": Preset(
         "Row of BigGAN's Table 1: batch 2048, ch 64, shared embedding, split z, orthogonal regularisation.",
         "biggan-128",
-        {"BigGAN": {"network.width": 64, "images": 371_000 * 2 * 2048}},
+        {"BigGAN": {**both(width=64), "images": 371_000 * 2 * 2048}},
     ),
 }
 
@@ -553,11 +554,8 @@ def get(name: str) -> Run:
     preset = find(name)
     if isinstance(preset.base, str):
         return override(get(preset.base), preset.changes)
-    shape = {path: value for path, value in preset.changes.items() if path.startswith("network.")}
-    network = preset.base(**{path.removeprefix("network."): value for path, value in shape.items()})
-    rest = {path: value for path, value in preset.changes.items() if path not in shape}
-    started: Run = RunConfig(network=network)
-    return override(started, rest)
+    generator, discriminator = preset.base
+    return from_json(nested({"generator.family": generator, "discriminator.family": discriminator, **preset.changes}))
 
 
 def sources(name: str) -> dict[str, str]:
@@ -566,15 +564,16 @@ def sources(name: str) -> dict[str, str]:
     if isinstance(preset.base, str):
         found = sources(preset.base)
     else:
-        own = OF_NETWORK[preset.base]
-        found = {path: own if path.startswith("network.") else "orthogan" for path in flatten(get(name))}
+        own = OF_NETWORKS[preset.base]
+        of_networks = ("generator.", "discriminator.", "n_classes")
+        found = {path: own if path.startswith(of_networks) else "orthogan" for path in flatten(to_json(get(name)))}
     return found | {path: source for source, stated in preset.settings.items() for path in stated}
 
 
 def origins(name: str) -> list[str]:
     """The sources that a preset and its bases name settings from, the first that is told first; orthogan left out."""
     preset = find(name)
-    before = origins(preset.base) if isinstance(preset.base, str) else [OF_NETWORK[preset.base]]
+    before = origins(preset.base) if isinstance(preset.base, str) else [OF_NETWORKS[preset.base]]
     left = set(sources(name).values())
     return [source for source in dict.fromkeys([*before, *preset.settings]) if source in left - {"orthogan"}]
 

@@ -16,6 +16,7 @@ from orthogan.data import ImageCache, pack
 from orthogan.data.sources import NAMED
 from orthogan.errors import UserError, unknown
 from orthogan.files import writing
+from orthogan.formats import to_json
 from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
 from orthogan.metrics import weights
@@ -32,12 +33,12 @@ LOCK = "lock"
 """File in a run's folder that the process which trains it holds."""
 
 
-def check_names(config: RunConfig[Any]) -> None:
+def check_names(config: RunConfig[Any, Any]) -> None:
     """Refuse names that are in no table, and scores whose network or weights are missing, before any work."""
     if config.loss not in LOSSES:
         raise unknown("loss", config.loss, LOSSES)
-    if config.network.latent not in PRIORS:
-        raise unknown("latent", config.network.latent, PRIORS)
+    if config.generator.latent not in PRIORS:
+        raise unknown("latent", config.generator.latent, PRIORS)
     if config.cadence.score_images:
         check_scores(config.cadence)
 
@@ -54,20 +55,20 @@ def check_scores(cadence: CadenceConfig) -> None:
         raise UserError(f"{error}; or train without scores: --cadence.score-images 0") from error
 
 
-def resolve(config: RunConfig[Any], preset: str, n_classes: int, device: torch.device) -> RunConfig[Any]:
+def resolve(config: RunConfig[Any, Any], preset: str, n_classes: int, device: torch.device) -> RunConfig[Any, Any]:
     """Fill in what depends on the data and the machine: number of classes, precision, the whole path of the source.
 
     Raises `UserError` if the number of classes was set by hand to something that the data does not have.
     """
     check_names(config)
-    asked = config.network.n_classes
-    if asked not in (n_classes, presets.get(preset).network.n_classes):
+    asked = config.n_classes
+    if asked not in (n_classes, presets.get(preset).n_classes):
         raise UserError(
-            f"network.n_classes={asked}, but the data has {n_classes} classes; leave the setting out to take the data's"
+            f"n_classes={asked}, but the data has {n_classes} classes; leave the setting out to take the data's"
         )
     precision = runtime.resolve_precision(config.precision, device)
     source = whole_path(config.data.source)
-    return override(config, {"network.n_classes": n_classes, "precision": precision, "data.source": source})
+    return override(config, {"n_classes": n_classes, "precision": precision, "data.source": source})
 
 
 def whole_path(source: str) -> str:
@@ -75,11 +76,11 @@ def whole_path(source: str) -> str:
     return source if source in NAMED or not source else str(Path(source).expanduser().absolute())
 
 
-def load_data(config: RunConfig[Any], progress: Progress | None = None) -> ImageCache:
+def load_data(config: RunConfig[Any, Any], progress: Progress | None = None) -> ImageCache:
     """The packed images of a run's source. Raises `UserError`, naming every unreadable file, before any training."""
     if not config.data.source:
         raise UserError("data.source is not set: give --data a folder, a zip, an array file, or the word digits")
-    return pack(config.data, config.network.resolution, progress)
+    return pack(config.data, config.resolution, progress)
 
 
 def is_run(folder: Path) -> bool:
@@ -117,7 +118,7 @@ def check_writable(folder: Path) -> None:
 
 
 def start(
-    config: RunConfig[Any], preset: str, folder: Path, observer: Observer, device: torch.device, progress: Progress
+    config: RunConfig[Any, Any], preset: str, folder: Path, observer: Observer, device: torch.device, progress: Progress
 ) -> Trainer:
     """A trainer at step 0 in a new folder.
 
@@ -138,7 +139,7 @@ def start(
 
 
 def resume(
-    folder: Path, config: RunConfig[Any], observer: Observer, device: torch.device, progress: Progress
+    folder: Path, config: RunConfig[Any, Any], observer: Observer, device: torch.device, progress: Progress
 ) -> Trainer:
     """A trainer where the newest whole checkpoint stands, or at step 0 if the run was stopped before its first one.
 
@@ -164,7 +165,7 @@ def resume(
     return trainer
 
 
-def _where_to_go_on(folder: Path, config: RunConfig[Any]) -> tuple[Path | None, list[str]]:
+def _where_to_go_on(folder: Path, config: RunConfig[Any, Any]) -> tuple[Path | None, list[str]]:
     """The newest whole checkpoint of a run, and complaints about newer ones; refuses another configuration."""
     newest: checkpoint.Loaded | None = None
     complaints: list[str] = []
@@ -226,15 +227,17 @@ def _unlock(lock: BaseFileLock, folder: Path) -> None:
         lock.release()
 
 
-def check_classes(config: RunConfig[Any], cache: ImageCache) -> None:
+def check_classes(config: RunConfig[Any, Any], cache: ImageCache) -> None:
     """Data of other classes than the run's; the fingerprint says the rest once there is a checkpoint."""
-    rule = f"has {cache.n_classes} classes, and this run was begun with {config.network.n_classes}; give its own data"
-    require(cache.n_classes == config.network.n_classes, "data.source", config.data.source, rule)
+    rule = f"has {cache.n_classes} classes, and this run was begun with {config.n_classes}; give its own data"
+    require(cache.n_classes == config.n_classes, "data.source", config.data.source, rule)
 
 
-def refuse_changes(trained: RunConfig[Any], config: RunConfig[Any]) -> None:
+def refuse_changes(trained: RunConfig[Any, Any], config: RunConfig[Any, Any]) -> None:
     """Compare with what the newest checkpoint was trained with, or with the run's own file before the first one."""
-    changed = [d for d in differences(trained, config) if not d[0].startswith(may_change_on_resume(trained))]
+    changed = [
+        d for d in differences(to_json(trained), to_json(config)) if not d[0].startswith(may_change_on_resume(trained))
+    ]
     if changed:
         told = "\n".join(f"  {path}: {before!r} -> {after!r}" for path, before, after in changed)
         raise UserError(
@@ -244,14 +247,14 @@ def refuse_changes(trained: RunConfig[Any], config: RunConfig[Any]) -> None:
         )
 
 
-def refuse_shorter(stands: checkpoint.Header, config: RunConfig[Any]) -> None:
+def refuse_shorter(stands: checkpoint.Header, config: RunConfig[Any, Any]) -> None:
     """A new length that the run has passed already."""
     kept = config.images == stands.config.images
     rule = f"the run already stands at {stands.images:,} images; give more, or leave it out"
     require(kept or config.images >= stands.images, "images", config.images, rule)
 
 
-def _load_on_all(fabric: Fabric, config: RunConfig[Any], progress: Progress) -> ImageCache:
+def _load_on_all(fabric: Fabric, config: RunConfig[Any, Any], progress: Progress) -> ImageCache:
     """Let one process of each machine pack; the others then find the cache."""
     packed = together(fabric, lambda: load_data(config, progress), here=fabric.local_rank == 0)
     found = together(fabric, lambda: load_data(config, progress), here=packed is None)

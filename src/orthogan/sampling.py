@@ -8,18 +8,19 @@ import copy
 import itertools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from orthogan import classes as naming
 from orthogan import runtime
 from orthogan.classes import Classes
 from orthogan.errors import UserError
-from orthogan.game.latents import check_truncation, latents_at, lerp, sample_latents, slerp, uniform_classes
+from orthogan.game.latents import latents_at, lerp, sample_latents, slerp, uniform_classes
+from orthogan.networks.base import Generator
 from orthogan.nn.layers import bake, unbake
 from orthogan.nn.norm import norm_layers, standing_statistics
 from orthogan.nn.spectral import advance
@@ -52,12 +53,11 @@ class Sampler:
     The standing statistics must have been set: see `collect`.
     """
 
-    def __init__(self, generator: nn.Module, precision: str = "auto", device: torch.device | None = None):
+    def __init__(self, generator: Generator, precision: str = "auto", device: torch.device | None = None):
         self.device = device or next(generator.parameters()).device
         self.generator = generator.to(self.device).eval()
         # Averaged weights have singular vectors of their own; those they come with belong to the trained weights.
         advance(self.generator, SINGULAR_ITERATIONS)
-        self.network: Any = generator.config
         self.precision = runtime.resolve_precision(precision, self.device)
         self.standing: Standing | None = None
         with runtime.autocast(self.precision, self.device):
@@ -69,14 +69,20 @@ class Sampler:
         self, truncation: float | None = None, form: str = "redraw", batches: int = STANDING_BATCHES, seed: int = 0
     ) -> None:
         """Set the standing statistics from `batches` batches of 64 latents at this truncation, classes uniform."""
-        check_truncation(truncation, form, self.network.latent)
+        self.generator.check_truncation(truncation, form)
         self.standing = None
 
         def forwards() -> Iterator[Tensor]:
             for i in range(batches):
                 source = draw(seed, STANDING, i)
-                z = sample_latents(STANDING_BATCH, self.network.dim_z, source, truncation, form, self.network.latent)
-                y = uniform_classes(STANDING_BATCH, self.network.n_classes, source) if self.network.n_classes else None
+                z = sample_latents(
+                    STANDING_BATCH, self.generator.dim_z, source, truncation, form, self.generator.latent
+                )
+                y = (
+                    uniform_classes(STANDING_BATCH, self.generator.n_classes, source)
+                    if self.generator.n_classes
+                    else None
+                )
                 yield self._forward(z, y)
 
         if norm_layers(self.generator):
@@ -90,7 +96,7 @@ class Sampler:
 
     def render(self, z: Tensor, y: Tensor | None) -> Iterator[Tensor]:
         """uint8 images (n, R, R, 3), chunk by chunk, of latents (N, dim_z) and labels or class weights of N rows."""
-        size = chunk_size(self.network.resolution, self.device)
+        size = chunk_size(self.generator.resolution, self.device)
         with torch.inference_mode(), runtime.autocast(self.precision, self.device):
             for start in range(0, len(z), size):
                 index = torch.arange(start, start + size).clamp(max=len(z) - 1)
@@ -99,7 +105,7 @@ class Sampler:
 
     def labels(self, n: int, classes: Sequence[int] | None, seed: int, first: int = 0) -> Tensor | None:
         """Classes of samples first ... first + n - 1: the given ones in turn, or uniform ones by index."""
-        count = self.network.n_classes
+        count = self.generator.n_classes
         if classes is not None:
             classes = naming.indices(classes, (), count)
             return torch.tensor([classes[i % len(classes)] for i in range(first, first + n)])
@@ -109,10 +115,10 @@ class Sampler:
 
     def check(self, n: int, classes: Classes | None, truncation: float | None, form: str) -> None:
         """Refuse what this generator cannot draw, before statistics are collected for it."""
-        check_truncation(truncation, form, self.network.latent)
+        self.generator.check_truncation(truncation, form)
         require(n > 0, "n", n, "must be positive")
         if classes is not None:
-            naming.indices(classes, (), self.network.n_classes)
+            naming.indices(classes, (), self.generator.n_classes)
 
     def stream(
         self,
@@ -125,18 +131,18 @@ class Sampler:
     ) -> Iterator[Tensor]:
         """n images of a seed as uint8 chunks (m, R, R, 3). What cannot be drawn is refused at once."""
         self.check(n, classes, truncation, form)
-        size = chunk_size(self.network.resolution, self.device) * 16
+        size = chunk_size(self.generator.resolution, self.device) * 16
 
         def chunks() -> Iterator[Tensor]:
             for first in range(0, n, size):
                 m = min(size, n - first)
-                z = latents_at(seed, first, m, self.network.dim_z, truncation, form, self.network.latent)
+                z = latents_at(seed, first, m, self.generator.dim_z, truncation, form, self.generator.latent)
                 yield from self.render(z, self.labels(m, classes, seed, first))
 
         return chunks()
 
 
-def snapshot(generator: nn.Module, precision: str) -> Sampler:
+def snapshot(generator: Generator, precision: str) -> Sampler:
     """A sampler over a copy, so that collecting statistics leaves the run's own network as it is."""
     sampler = Sampler(copy.deepcopy(generator), precision)
     sampler.collect()
@@ -159,7 +165,7 @@ def class_sheet(
     names: Sequence[str] | None = None,
 ) -> Image.Image:
     """A row of 10 fixed latents for each of up to 10 classes, with the names beside it if they are given."""
-    classes, n = sheet_layout(sampler.network.n_classes)
+    classes, n = sheet_layout(sampler.generator.n_classes)
     images = torch.cat(list(sampler.stream(n, classes=classes, truncation=truncation, form=form, seed=seed)))
     labels = [] if names is None or classes is None else [naming.label(c, names) for c in classes[::10]]
     return labelled(grid(images, 10), labels)
@@ -179,8 +185,8 @@ def truncation_sheet(
     """
     require(len(thresholds) > 0, "thresholds", tuple(thresholds), "give at least one")
     for threshold in thresholds:
-        check_truncation(threshold, "redraw", sampler.network.latent)
-    count = sampler.network.n_classes
+        sampler.generator.check_truncation(threshold)
+    count = sampler.generator.n_classes
     classes = [i * count // columns for i in range(columns)] if count else None
     rows: list[Tensor] = []
     for threshold in thresholds:
@@ -208,17 +214,17 @@ def walk(
 
     The statistics of the sampler must fit the truncation. Walking between classes mixes their embeddings.
     """
-    network = sampler.network
-    check_truncation(truncation, form, network.latent)
+    g = sampler.generator
+    g.check_truncation(truncation, form)
     y = walk_classes(sampler, between, rows, classes, seed)
-    z = latents_at(seed, 0, rows + 1, network.dim_z, truncation, form, network.latent)
+    z = latents_at(seed, 0, rows + 1, g.dim_z, truncation, form, g.latent)
     t = torch.linspace(0, 1, steps)
     way = slerp if path == "slerp" else lerp
     ends = z[1:] if between != "classes" else z[:-1]
     latents = way(z[:-1], ends, t).transpose(0, 1).reshape(rows * steps, -1)
     if y is None:
         return sampler.render(latents, None)
-    one_hot = torch.nn.functional.one_hot(y, network.n_classes).float()
+    one_hot = torch.nn.functional.one_hot(y, g.n_classes).float()
     goal = one_hot[1:] if between != "latents" else one_hot[:-1]
     return sampler.render(latents, lerp(one_hot[:-1], goal, t).transpose(0, 1).reshape(rows * steps, -1))
 
@@ -227,7 +233,7 @@ def walk_classes(
     sampler: Sampler, between: Walk, rows: int, classes: Sequence[int] | None, seed: int = 0
 ) -> Tensor | None:
     """The class that each row of a walk starts from, and the one that the last row may go to: (rows + 1,)."""
-    count = sampler.network.n_classes
+    count = sampler.generator.n_classes
     if not count and between != "latents":
         raise UserError(f"between={between!r}: this model was trained without classes; walk between latents")
     return sampler.labels(rows + 1, classes if classes is not None or not count else range(count), seed)

@@ -84,6 +84,18 @@ def flatten(config: Any) -> dict[str, Any]:
     return dict(walk(config if isinstance(config, Mapping) else to_dict(config), ""))
 
 
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The opposite of `flatten`: settings by path as dictionaries in dictionaries."""
+    values: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parts, name = path.split(".")
+        inside = values
+        for part in parts:
+            inside = inside.setdefault(part, {})
+        inside[name] = value
+    return values
+
+
 def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
     """(path, value in a, value in b) of every setting in which two configurations differ, sorted by path."""
     left, right = flatten(a), flatten(b)

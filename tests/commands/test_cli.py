@@ -14,7 +14,7 @@ import orthogan
 from orthogan import presets, runtime
 from orthogan.cli import COMMANDS, main
 
-TINY = ["--network.width", "4", "--batch", "8", "--precision", "float32", "--device", "cpu"]
+TINY = ["--width", "4", "--batch", "8", "--precision", "float32", "--device", "cpu"]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_folder_of_ones_own_pictures_from_refusal_to_score(
     told = capsys.readouterr().out
     assert f"orthogan sample {run}" in told
     assert list((run / "sheets").glob("*.png"))
-    assert json.loads((run / "config.json").read_text())["run"]["network"]["n_classes"] == 2
+    assert json.loads((run / "config.json").read_text())["run"]["n_classes"] == 2
 
     assert main(["resume", str(run), "--images", "48", "--device", "cpu"]) == 0
     assert main(["resume", str(run), "--batch", "4", "--device", "cpu"]) == 2
@@ -94,7 +94,7 @@ def test_a_flat_folder_trains_without_labels(tmp_path: Path) -> None:
         (["train", "--data", "x"], "name a preset first"),
         (["train", "biggan-32"], "--data"),
         (["train", "digits", "--data", "/no/such/place"], "/no/such/place"),
-        (["train", "digits", "--network.n-classes", "7"], "the data has 10 classes"),
+        (["train", "digits", "--n-classes", "7"], "the data has 10 classes"),
         (["train", "digits", "--loss", "hing"], "did you mean 'hinge'"),
         (["train", "digits", "--latent", "normall"], "did you mean 'normal'"),
         (["train", "digits", "--cadence.score-images", "9", "--cadence.score-features", "incepton"], "'inception'"),
@@ -121,13 +121,13 @@ def test_one_word_chooses_the_stabilizer_and_wgan_gp_brings_its_loss(tmp_path: P
         run = tmp_path / stabilizer
         assert main([*words, "--stabilizer", stabilizer, "--out", str(run)]) == 0
         config = json.loads((run / "config.json").read_text())["run"]
-        assert (config["network"]["stabilizer"], config["loss"]) == (stabilizer, loss)
+        assert (config["discriminator"]["stabilizer"], config["loss"]) == (stabilizer, loss)
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--regularizers.d-clip", "0.1"], "only the stabilizer weight-clipping reads it, not spectral-norm"),
+        (["--regularizers.d-clip", "0.1"], "only discriminator.stabilizer weight-clipping reads it, not spectral-norm"),
         (["--stabilizer", "wgan-gp", "--loss", "hinge"], "needs --loss wasserstein"),
         (["--stabilizer", "orthonormal", "--regularizers.d-ortho", "0.1"], "contained in the stabiliser"),
     ],
@@ -140,7 +140,7 @@ def test_combinations_that_make_no_sense_are_refused_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("option", "nearest"), [("--network.widht", "--network.width"), ("--optimiser.g-lr", "--optimizer.g-lr")]
+    ("option", "nearest"), [("--generator.widht", "--generator.width"), ("--optimiser.g-lr", "--optimizer.g-lr")]
 )
 def test_a_misspelt_option_is_refused_with_the_nearest_one(
     option: str, nearest: str, capsys: pytest.CaptureFixture[str]
@@ -155,7 +155,7 @@ def test_presets_are_listed_shown_and_compared(capsys: pytest.CaptureFixture[str
     assert all(name in told for name in presets.PRESETS)
     assert main(["presets", "diff", "biggan-128", "biggan-512"]) == 0
     told = capsys.readouterr().out
-    assert "network.resolution" in told
+    assert "resolution" in told
     assert "optimizer" not in told
 
 

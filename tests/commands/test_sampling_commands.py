@@ -10,9 +10,8 @@ import pytest
 import torch
 from PIL import Image
 from process import orthogan
-from tiny import tiny_network, tiny_run
+from tiny import tiny_generator, tiny_run
 
-from orthogan.networks import build_generator
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Header
 
@@ -23,7 +22,7 @@ NAMES = ["Animals", "Flags", "Food, Drink"]
 def saved(tmp_path: Path) -> Path:
     """A checkpoint of three named classes, learnt from the folder `data`."""
     torch.manual_seed(0)
-    tensors = {f"ema.{k}": v for k, v in build_generator(tiny_network()).state_dict().items()}
+    tensors = {f"ema.{k}": v for k, v in tiny_generator().state_dict().items()}
     (tmp_path / "data" / "Flags").mkdir(parents=True)
     path = tmp_path / "tiny.safetensors"
     checkpoint.save(path, tensors, Header(tiny_run(tmp_path / "data"), 5, 1, {"class_names": NAMES}))
@@ -135,7 +134,7 @@ def test_too_few_images_to_score_are_refused_before_anything_is_imported_or_deco
     [
         (["s"], {"sample", "sheet", "study"}),
         (["train", "biggan-25"], {"biggan-256"}),
-        (["train", "digits", "--network.wi"], {"--network.width"}),
+        (["train", "digits", "--generator.wi"], {"--generator.width"}),
         (["train", "digits", "--dat"], {"--data", "--data.source"}),
         (["sheet", "t"], {"truncation"}),
         (["sample", "run", "--lay"], {"--layout"}),

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from orthogan.training import checkpoint
 
 TINY = [
-    "--network.width",
+    "--width",
     "4",
     "--batch",
     "8",
@@ -63,7 +63,7 @@ def number(text: str) -> float:
 
 
 def test_a_dry_run_knows_paired_losses() -> None:
-    words = ["--network.width", "4", "--batch", "4", "--device", "cpu", "--loss", "relativistic"]
+    words = ["--width", "4", "--batch", "4", "--device", "cpu", "--loss", "relativistic"]
     done = orthogan("train", "digits", *words, "--dry-run")
     assert done.status == 0, done.out + done.err
     assert amounts(done.out)["parameters of G"]
@@ -97,8 +97,8 @@ def test_a_step_that_does_not_fit_the_memory_is_not_timed() -> None:
 
 def test_a_length_of_one_s_own_brings_its_cadences_and_says_so(tmp_path: Path, noise: Path) -> None:
     folder = tmp_path / "run"
-    words = ["--data", noise, "--images", "64", *TINY, "--network.width", "4", "--cadence.log-images", "16"]
-    done = orthogan("train", "sngan-64", *words, "--network.resolution", "32", "--d-steps", "1", "--out", folder)
+    words = ["--data", noise, "--images", "64", *TINY, "--width", "4", "--cadence.log-images", "16"]
+    done = orthogan("train", "sngan-64", *words, "--resolution", "32", "--d-steps", "1", "--out", folder)
     assert done.status == 0, done.out + done.err
     assert "fitted to 64 images: " in done.out
     assert "optimizer.decay_from_images 64000000 -> 51" in done.out
@@ -160,7 +160,7 @@ def test_scores_without_their_packages_are_refused_before_the_data_is_read(tmp_p
 def test_resume_offers_what_may_change_and_refuses_the_rest_by_name(run: Path) -> None:
     told = orthogan("resume", run, "--help").out
     assert all(word in told for word in ("--images", "--cadence.keep-last", "--data.source", "--device"))
-    assert not any(word in told for word in ("--batch", "--network", "--optimizer"))
+    assert not any(word in told for word in ("--batch", "--generator.", "--optimizer"))
     assert "batch: 8 -> 4" in orthogan("resume", run, "--batch", "4").error
 
 

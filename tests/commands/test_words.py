@@ -16,8 +16,11 @@ from orthogan.reports import command, console, quoted
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["train", "digits", "--network.widht", "3"], "unknown option --network.widht; did you mean --network.width?"),
-        (["train", "digits", "--width", "3"], "did you mean --network.width?"),
+        (
+            ["train", "digits", "--network.widht", "3"],
+            "--network.widht; did you mean --generator.width?",
+        ),
+        (["train", "digits", "--g-lr", "3"], "did you mean --optimizer.g-lr?"),
         (["train", "digits", "--images", "abc"], "--images: must be a whole number, not 'abc'"),
         (["train", "digits", "--precision", "bf17"], "did you mean 'bf16'?"),
         (["train", "digits", "pictures/"], "write --data pictures/"),

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from tiny import tiny_network
+from tiny import tiny_networks, tiny_run
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from orthogan.game.regularizers import RegularizerConfig, of_players
 from orthogan.game.regularizers.base import Regularizer
 from orthogan.game.regularizers.ortho import OrthogonalRegularization, OrthoSettings, off_diagonal_gram
-from orthogan.networks import build_discriminator, build_generator
+from orthogan.pair import build_pair
 
 
 @pytest.fixture(autouse=True)
@@ -94,10 +94,10 @@ def biggan_pytorch_s(network: nn.Module, strength: float, left_out: tuple[str, .
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_form_of_biggan_pytorch_leaves_out_nothing_but_g_s_shared_embedding(shared):
-    config = tiny_network(skip_z=False, shared_embedding=shared, d_attention=4, g_attention=16)
+    run = tiny_run(**tiny_networks(skip_z=False, shared_embedding=shared, d_attention=4, g_attention=16))
     half = OrthoSettings(strength=0.1, form="biggan-pytorch")
-    g_rules, d_rules = of_players(RegularizerConfig(g_ortho=half, d_ortho=half), config.stabilizer)
-    g, d = with_zero_grads(build_generator(config)), with_zero_grads(build_discriminator(config))
+    g_rules, d_rules = of_players(RegularizerConfig(g_ortho=half, d_ortho=half), run.discriminator.stabilizer)
+    g, d = map(with_zero_grads, build_pair(run))
     for network, rules, left_out in (
         (g, g_rules, ("embedding.weight",)),  # --G_shared; its blacklist is G.shared
         (d, d_rules, ()),

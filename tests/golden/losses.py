@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny import tiny_run
 
 from orthogan import runs
-from orthogan.networks import FAMILIES
+from orthogan.formats import from_json, upgrade
 from orthogan.settings import override
 from orthogan.training.trainer import Observer, Trainer
 
@@ -69,7 +70,7 @@ SLOW = {"optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4}
 
 GAMES: dict[str, dict[str, Any]] = {
     "hinge": {"loss": "hinge"},
-    "wgan-gp": {"loss": "wasserstein", "network.stabilizer": "wgan-gp"},
+    "wgan-gp": {"loss": "wasserstein", "discriminator.stabilizer": "wgan-gp"},
     "relativistic": {"loss": "relativistic"},
 }
 GAMES |= {
@@ -94,9 +95,17 @@ def write_images(folder: Path) -> Path:
 def begin(players: str, game: str, images: Path, folder: Path) -> Trainer:
     """The real trainer before its first step."""
     family, shape, settings = PLAYERS[players]
-    network = FAMILIES[family].config(resolution=16, n_classes=10, **shape)  # 10: as many as the data has
+    shape = {"resolution": 16, "n_classes": 10, **shape}  # 10: as many as the data has
+    networks = from_json(upgrade(family, {"network": shape}))
     changes = {"images": STEPS * 16, "batch": 8, "d_steps": 1, **SLOW, **settings, **GAMES[game]}
-    config = override(tiny_run(images, network=network), changes)
+    begun = replace(
+        tiny_run(images),
+        resolution=16,
+        n_classes=10,
+        generator=networks.generator,
+        discriminator=networks.discriminator,
+    )
+    config = override(begun, changes)
     trainer = runs.start(config, "digits", folder, Observer(), torch.device("cpu"), lambda done, total: None)
     for network in (trainer.game.g.network, trainer.game.d.network):
         for name, parameter in network.named_parameters():

@@ -1,26 +1,27 @@
 """BigGAN-deep's blocks against plain definitions written from the paper."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import changed
 from torch import nn
 
 from orthogan.errors import UserError
-from orthogan.networks.biggan_deep import (
-    BigGANDeepConfig,
-    BigGANDeepDiscriminator,
-    BigGANDeepGenerator,
-    DBottleneck,
-    GBottleneck,
-)
+from orthogan.networks.biggan_deep import DBottleneck, GBottleneck
 from orthogan.nn.norm import BatchNorm2d
 from orthogan.nn.spectral import spectral
 from orthogan.nn.stabilizers import parts
+from orthogan.pair import build_pair
+from orthogan.presets import get
 
 
-def small(**changes: object) -> BigGANDeepConfig:
-    settings = {"resolution": 16, "n_classes": 3, "width": 8, "g_channels": (4, 2, 1), "d_channels": (1, 2, 2)}
-    return BigGANDeepConfig(**(settings | {"dim_z": 6, "shared_dim": 4} | changes))  # type: ignore[arg-type]
+def small(**changes: object) -> tuple[Any, Any]:
+    """Generator and discriminator."""
+    shape = {"resolution": 16, "n_classes": 3, "width": 8, "g_channels": (4, 2, 1), "d_channels": (1, 2, 2)}
+    shape |= {"dim_z": 6, "shared_dim": 4, "g_attention": 0, "d_attention": 0}
+    return build_pair(changed(get("biggan-deep-128"), **(shape | changes)))
 
 
 @pytest.fixture(autouse=True)
@@ -64,16 +65,15 @@ def test_d_s_bottleneck(outputs: int, down: bool) -> None:
 
 
 def test_the_whole_z_and_the_class_reach_the_first_layer_and_every_norm() -> None:
-    config = small()
-    g = BigGANDeepGenerator(config)
-    assert config.dim_condition == 10
+    g, _ = small()
+    assert g.dim_condition == 10
     assert g.linear.weight.shape[1] == 10
     gains = [m.gain.weight.shape[1] for m in g.modules() if hasattr(m, "gain")]
     assert gains == [10] * 16
 
 
 def test_the_class_comes_before_z_as_in_biggan_pytorch_s_checkpoints() -> None:
-    g = BigGANDeepGenerator(small())
+    g, _ = small()
     seen: list[torch.Tensor] = []
     for layer in (g.linear, g.blocks[0].norms[0].gain):
         layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
@@ -85,8 +85,7 @@ def test_the_class_comes_before_z_as_in_biggan_pytorch_s_checkpoints() -> None:
 
 
 def test_attention_is_at_the_end_of_its_stage() -> None:
-    g = BigGANDeepGenerator(small(g_attention=8, d_attention=8))
-    d = BigGANDeepDiscriminator(small(g_attention=8, d_attention=8))
+    g, d = small(g_attention=8, d_attention=8)
     seen: list[tuple[int, ...]] = []
     for network in (g, d):
         network.attention.register_forward_hook(lambda module, inputs, output: seen.append(tuple(output.shape)))
@@ -95,8 +94,7 @@ def test_attention_is_at_the_end_of_its_stage() -> None:
 
 
 def test_d_halves_as_often_as_told_from_the_first_stage_on() -> None:
-    config = small(d_channels=(1, 2, 2, 4), d_downs=1, d_attention=8)
-    d = BigGANDeepDiscriminator(config)
+    _, d = small(d_channels=(1, 2, 2, 4), d_downs=1, d_attention=8)
     sides: list[int] = []
     for block in d.blocks:
         block.register_forward_hook(lambda module, inputs, output: sides.append(output.shape[2]))
@@ -110,7 +108,7 @@ def test_d_halves_as_often_as_told_from_the_first_stage_on() -> None:
 
 
 def test_all_stages_of_d_halve_where_nothing_is_said() -> None:
-    assert [block.down for block in BigGANDeepDiscriminator(small()).blocks] == [True, False, True, False]
+    assert [block.down for block in small()[1].blocks] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -118,5 +116,5 @@ def test_all_stages_of_d_halve_where_nothing_is_said() -> None:
     [("d_downs", 3), ("g_channels", (2, 4, 1)), ("d_channels", (2, 1, 2)), ("width", 6), ("resolution", 18)],
 )
 def test_impossible_shapes_are_refused(setting: str, value: object) -> None:
-    with pytest.raises(UserError, match=setting):
+    with pytest.raises(UserError, match=setting.replace("g_", "generator.").replace("d_", "discriminator.")):
         small(**{setting: value})

@@ -84,7 +84,7 @@ def test_totals_of_table_1(row, millions, exact):
 def test_stages_of_the_generator(preset, stages):
     g = build(preset).generator
     counts = [count(block) for block in g.blocks]
-    counts[list(g.config.g_maps()).index(g.config.g_attention)] += count(g.attention)
+    counts[list(g.config.maps(g.resolution)).index(g.config.attention)] += count(g.attention)
     assert counts == stages
 
 

@@ -1,53 +1,43 @@
 """SN-GAN's networks against the paper and its released code, as far as shapes and formulas go."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import changed
 from torch import Tensor
 
 from orthogan.errors import UserError
-from orthogan.networks.sngan import (
-    SNGANCNNConfig,
-    SNGANCNNDiscriminator,
-    SNGANConfig,
-    SNGANDiscriminator,
-    SNGANGenerator,
-)
 from orthogan.nn.layers import baked
 from orthogan.nn.spectral import normalized_layers
+from orthogan.pair import build_pair
 from orthogan.presets import get
-from orthogan.settings import override
 
 
-def small(**changes: object) -> SNGANConfig:
-    settings = {
-        "resolution": 16,
-        "n_classes": 3,
-        "width": 4,
-        "g_channels": (4, 2, 1),
-        "d_channels": (1, 2, 2, 4),
-        "d_downs": 2,
-    }
-    return SNGANConfig(**(settings | {"dim_z": 8} | changes))  # type: ignore[arg-type]
+def small(**changes: object) -> tuple[Any, Any]:
+    """Generator and discriminator."""
+    shape = {"resolution": 16, "n_classes": 3, "width": 4, "g_channels": (4, 2, 1), "d_channels": (1, 2, 2, 4)}
+    shape |= {"d_downs": 2, "dim_z": 8, "head_bias": True}
+    return build_pair(changed(get("sngan-32"), **(shape | changes)))
 
 
 def test_blocks_of_d_are_thin_and_the_first_is_not() -> None:
-    d = SNGANDiscriminator(small())
+    _, d = small()
     assert d.blocks[0].conv1.weight.shape == (4, 3, 3, 3)
     assert d.blocks[1].conv1.weight.shape == (4, 4, 3, 3)
     assert d.blocks[1].conv2.weight.shape == (8, 4, 3, 3)
 
 
 def test_g_has_no_spectral_norm_and_all_of_d_has() -> None:
-    assert not list(normalized_layers(SNGANGenerator(small())))
-    assert len(list(normalized_layers(SNGANDiscriminator(small())))) == 4 * 2 + 3 + 2  # convolutions, skips, head
+    assert not list(normalized_layers(small()[0]))
+    assert len(list(normalized_layers(small()[1]))) == 4 * 2 + 3 + 2  # convolutions, skips, head
 
 
 def test_classes_start_alike_with_gain_one_and_bias_zero() -> None:
     torch.manual_seed(0)
-    g = SNGANGenerator(small())
+    g, _ = small()
     z = torch.randn(4, 8)
     a, b = g(z, torch.zeros(4, dtype=torch.long)), g(z, torch.full((4,), 2))
     torch.testing.assert_close(a, b)
@@ -55,7 +45,7 @@ def test_classes_start_alike_with_gain_one_and_bias_zero() -> None:
 
 def test_glorot_s_gain_is_sqrt_2_in_the_blocks_alone() -> None:
     torch.manual_seed(0)
-    g = SNGANGenerator(get("sngan-32").network)
+    g, _ = build_pair(get("sngan-32"))
     bound = math.sqrt(6 / (256 * 9 + 256 * 9))
     assert g.blocks[0].conv1.weight.abs().max().item() == pytest.approx(bound * math.sqrt(2), rel=1e-3)
     assert g.blocks[0].skip.weight.abs().max().item() == pytest.approx(math.sqrt(6 / 512), rel=1e-3)
@@ -64,7 +54,7 @@ def test_glorot_s_gain_is_sqrt_2_in_the_blocks_alone() -> None:
 
 def test_concat_joins_an_embedding_before_the_fourth_block_and_projects_nothing() -> None:
     torch.manual_seed(0)
-    d = SNGANDiscriminator(small(d_labels="concat"))
+    _, d = small(d_labels="concat")
     assert d.blocks[3].conv1.weight.shape[1] == 2 * 4 + 128
     assert d.joined.weight.shape == (3, 128)
     assert d.head.embedding is None
@@ -74,12 +64,11 @@ def test_concat_joins_an_embedding_before_the_fourth_block_and_projects_nothing(
         small(d_labels="concat", d_channels=(1, 2))
 
 
-@pytest.mark.parametrize("config", [SNGANConfig, SNGANCNNConfig])
-def test_settings_that_nothing_reads_are_refused(config: type) -> None:
-    name = {SNGANConfig: "sngan-32", SNGANCNNConfig: "sngan-cnn-32"}[config]
-    with pytest.raises(UserError, match=r"network\.sn_eps"):
-        override(get(name), {"network.stabilizer": "none", "network.sn_eps": 1e-4})
-    override(get(name), {"network.sn_eps": 1e-4})
+@pytest.mark.parametrize("name", ["sngan-32", "sngan-cnn-32"])
+def test_settings_that_nothing_reads_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"discriminator\.sn_eps"):
+        changed(get(name), stabilizer="none", sn_eps=1e-4)
+    changed(get(name), sn_eps=1e-4)
 
 
 def test_concat_without_classes_is_refused() -> None:
@@ -97,14 +86,14 @@ def reference_cnn(d: torch.nn.Module, x: Tensor) -> Tensor:
 
 def test_the_plain_discriminator_is_the_paper_s_table_3() -> None:
     torch.manual_seed(0)
-    d = SNGANCNNDiscriminator(SNGANCNNConfig(resolution=16, width=4))
+    _, d = build_pair(changed(get("sngan-cnn-32"), resolution=16, width=4))
     x = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(d(x), reference_cnn(d, x))
 
 
 def test_baked_plain_weights_change_nothing() -> None:
     torch.manual_seed(0)
-    g = SNGANGenerator(small()).eval()
+    g = small()[0].eval()
     z, y = torch.randn(2, 8), torch.tensor([0, 1])
     with torch.no_grad(), baked(g):
         kept = g(z, y)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from orthogan.networks.sngan import SNGANCNNConfig, SNGANCNNDiscriminator
+from orthogan.networks.sngan import SNGANCNNDiscriminator, SNGANCNNDiscriminatorConfig
 from orthogan.nn.norm import BatchNorm2d
 from orthogan.nn.spectral import SpectralNorm
 from orthogan.nn.stabilizers import STABILIZERS, Stabilizer
@@ -29,7 +29,7 @@ def test_every_name_acts_somewhere_once() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_discriminator_has_the_parts_of_its_stabiliser_and_no_others(name: str) -> None:
-    d = SNGANCNNDiscriminator(SNGANCNNConfig(resolution=16, width=4, stabilizer=name))  # type: ignore[arg-type]
+    d = SNGANCNNDiscriminator(SNGANCNNDiscriminatorConfig(width=4, stabilizer=name), 16, 0)  # type: ignore[arg-type]
     for other, (kind, number) in BUILT_IN.items():
         found = sum(isinstance(m, kind) for m in d.modules())
         assert found == (number if other == name else 0)
@@ -37,7 +37,7 @@ def test_a_discriminator_has_the_parts_of_its_stabiliser_and_no_others(name: str
 
 
 def test_layer_norm_is_over_channels_and_pixels_of_each_image() -> None:
-    d = SNGANCNNDiscriminator(SNGANCNNConfig(resolution=16, width=4, stabilizer="layer-norm"))
+    d = SNGANCNNDiscriminator(SNGANCNNDiscriminatorConfig(width=4, stabilizer="layer-norm"), 16, 0)
     x = torch.randn(2, 4, 8, 8)
     expected = (x - x.mean((1, 2, 3), keepdim=True)) / (x.var((1, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
     torch.testing.assert_close(d.norms[1](x), expected)

@@ -6,7 +6,8 @@ import pytest
 
 from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
-from orthogan.networks import build_discriminator
+from orthogan.pair import build_pair
+from orthogan.presets import both
 from orthogan.settings import differences
 from orthogan.studies import STUDIES, biggan, sngan
 from orthogan.studies.cells import StudyOptions
@@ -30,7 +31,7 @@ def test_options_of_every_study_reach_its_runs(name: str) -> None:
     data = DataConfig(source="there", mirror=True)
     cells = STUDIES[name].cells(options(name, data=data, ema=0.5, precision="bf16", width=32, batch=24))
     first = cells[0].config
-    assert (first.data, first.ema.decay, first.precision, first.network.width) == (data, 0.5, "bf16", 32)
+    assert (first.data, first.ema.decay, first.precision, first.generator.width) == (data, 0.5, "bf16", 32)
     assert first.batch == 24
 
 
@@ -67,16 +68,16 @@ def test_stabilizers_train_the_paper_s_loss_and_wgan_gp_its_own() -> None:
     losses = {cell.row: cell.config.loss for cell in cells}
     assert losses.pop("wgan-gp") == "wasserstein"
     assert set(losses.values()) == {"non-saturating"}
-    assert all(cell.config.network.stabilizer == cell.row for cell in cells)
+    assert all(cell.config.discriminator.stabilizer == cell.row for cell in cells)
 
 
 def test_width_changes_the_last_feature_map_alone() -> None:
     cells = sngan.width(options("width", seeds=1, width=4))  # type: ignore[arg-type]
     found = {cell.column: cell.config for cell in cells if cell.row == "orthonormal"}
-    features = {column: build_discriminator(config.network).linear.in_features for column, config in found.items()}
+    features = {column: build_pair(config)[1].linear.in_features for column, config in found.items()}
     assert features == {"x0.5": 256, "x1": 512, "x2": 1024, "x4": 2048}  # 4 x 4 pixels of 8 x 4 channels at x1
     for config in found.values():
-        assert {path for path, *_ in differences(found["x1"], config)} <= {"network.d_channels"}
+        assert {path for path, *_ in differences(found["x1"], config)} <= {"discriminator.channels"}
 
 
 def test_table_1_adds_one_thing_a_row() -> None:
@@ -86,14 +87,14 @@ def test_table_1_adds_one_thing_a_row() -> None:
         {"batch": 32},
         {"batch": 64},
         {"batch": 128},
-        {"network.width": 12},
-        {"network.shared_embedding": True},
-        {"network.skip_z": True},
+        both(width=12),
+        {"generator.shared_embedding": True},
+        {"generator.skip_z": True},
         {"regularizers.g_ortho.strength": 1e-4},
-        {"network.width": 8},
+        both(width=8),
     ]
     first = cells[0].config
-    assert (first.batch, first.network.width, first.network.shared_embedding, first.network.skip_z) == (
+    assert (first.batch, first.generator.width, first.generator.shared_embedding, first.generator.skip_z) == (
         16, 8, False, False,
     )  # fmt: skip
 

@@ -161,7 +161,7 @@ def test_a_run_that_fails_is_named_and_the_others_stand(
     (broken / "config.json").write_text(config.replace('"width": 4', '"width": "four"'))
     assert main(words) == 2
     told = capsys.readouterr().out
-    assert f"{broken / 'config.json'} cannot be read (network.width='four': must be int)" in told
+    assert f"{broken / 'config.json'} cannot be read (generator.width='four': must be int)" in told
     assert "spectral-norm" in (out / "table.md").read_text()
     assert len(results(out)) == len(ROWS) - 1
     (broken / "config.json").write_text(config)

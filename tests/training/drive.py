@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tiny import tiny_network, tiny_run
+from tiny import tiny_networks, tiny_run
 
 from orthogan import files, runs
 from orthogan.settings import override
@@ -74,7 +74,7 @@ if (options.folder / "config.json").exists():
     trainer = runs.resume(options.folder, config, Steps(), cpu, lambda done, total: None)
 else:
     loss = "wasserstein" if options.stabilizer == "wgan-gp" else options.loss
-    network = tiny_network(stabilizer=options.stabilizer)
+    networks = tiny_networks(stabilizer=options.stabilizer)
     every = 16 if options.scores else 0
     changes = {
         "images": options.images,
@@ -84,7 +84,7 @@ else:
         "cadence.sheet_images": every,
         "cadence.score_samples": 10,
     }
-    config = override(tiny_run(options.data, network=network, loss=loss), changes)
+    config = override(tiny_run(options.data, loss=loss, **networks), changes)
     trainer = runs.start(config, "digits", options.folder, Steps(), cpu, lambda done, total: None)
 finished = trainer.run()
 leave_together()

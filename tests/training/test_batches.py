@@ -16,7 +16,7 @@ from orthogan.training.trainer import Observer, Trainer
 
 def begin(folder: Path, source: Path, **changes: Any) -> Trainer:
     # 10 classes, as many as the preset digits, for those of the data to be taken.
-    config = override(tiny_run(source), {"network.n_classes": 10, **changes})
+    config = override(tiny_run(source), {"n_classes": 10, **changes})
     return runs.start(config, "digits", folder, Observer(), torch.device("cpu"), lambda done, total: None)
 
 
@@ -75,4 +75,4 @@ def test_statistics_over_the_batch_are_refused_only_where_they_are_that_already(
     words = ("train", "sngan-32", "--data", arrays, "--bn-over", "batch")
     told = orthogan(*words).error
     assert told.startswith("bn_over='batch': has no effect while accumulate is 1, for each update is then one batch")
-    assert orthogan(*words, "--accumulate", "2", "--network.width", "4", "--dry-run").status == 0
+    assert orthogan(*words, "--accumulate", "2", "--width", "4", "--dry-run").status == 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import tiny_network, tiny_run
+from tiny import tiny_networks, tiny_run
 
 import orthogan
 from orthogan import tensorfile
@@ -146,7 +146,7 @@ def test_a_size_that_the_tensors_do_not_have_is_refused_before_memory_is_taken(
 ) -> None:
     """A width of 100,000 would take 23 TB."""
     tensors = {"ema.linear.weight": torch.zeros(2, 2)}
-    checkpoint.save(tmp_path / "x.safetensors", tensors, Header(tiny_run(network=tiny_network(**network)), 0, 0, {}))
+    checkpoint.save(tmp_path / "x.safetensors", tensors, Header(tiny_run(**tiny_networks(**network)), 0, 0, {}))
     with pytest.raises(BadCheckpoint, match=r"x\.safetensors (does not fit|is damaged)"):
         orthogan.load(tmp_path / "x.safetensors")
 

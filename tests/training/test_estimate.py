@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_network, tiny_run
+from tiny import tiny_networks, tiny_run
 
 from orthogan import runs
 from orthogan.game.regularizers import RegularizerConfig
@@ -26,7 +26,7 @@ def reckon(**changes: Any) -> Estimate:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"network": tiny_network(stabilizer="gradient-penalty")},
+        tiny_networks(stabilizer="gradient-penalty"),
         {"regularizers": RegularizerConfig(d_consistency=ConsistencySettings(strength=10.0))},
         {"regularizers": RegularizerConfig(g_ortho=OrthoSettings(strength=1e-4))},
         {"regularizers": RegularizerConfig(d_ortho=OrthoSettings(strength=1e-4))},
@@ -40,7 +40,7 @@ def test_more_work_counts_as_more_arithmetic(changes: dict[str, Any]) -> None:
 
 
 def test_what_is_kept_for_a_second_derivative_counts_as_memory() -> None:
-    penalty = {"network": tiny_network(stabilizer="gradient-penalty")}
+    penalty = tiny_networks(stabilizer="gradient-penalty")
     assert reckon(**penalty, batch=64).peak_bytes > reckon(batch=64).peak_bytes
 
 

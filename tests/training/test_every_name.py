@@ -1,6 +1,7 @@
 """Every network, stabiliser, loss and prior of the tables trains two steps, saves, loads and samples."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,33 +14,34 @@ from orthogan import model, runs
 from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
 from orthogan.game.regularizers import OF_STABILIZERS, RULES
-from orthogan.networks import FAMILIES
+from orthogan.networks import DISCRIMINATORS, GENERATORS
 from orthogan.nn.stabilizers import Stabilizer
 from orthogan.settings import override
 from orthogan.training import checkpoint
+from orthogan.training.estimate import estimate
+from orthogan.training.logs import read_config
 from orthogan.training.trainer import Observer
 
 CPU = torch.device("cpu")
-SHAPES: dict[str, dict[str, Any]] = {
-    "biggan": {"width": 8, "g_channels": (2, 2, 1), "d_channels": (1, 2), "d_downs": 2, "dim_z": 12},
-    "biggan-deep": {"width": 8, "g_channels": (2, 2, 1), "d_channels": (1, 2, 2), "dim_z": 12},
-    "sngan": {"width": 4, "g_channels": (4, 2, 1), "d_channels": (1, 2, 2, 4), "d_downs": 2, "dim_z": 12},
-    "sngan-cnn": {"width": 4, "dim_z": 12},
-}
+PLAYED = list(itertools.product(GENERATORS, DISCRIMINATORS))
 
 
-def train(folder: Path, source: Path, family: str, stabilizer: str = "spectral-norm", **changes: Any) -> list[Any]:
-    """Two steps of a tiny run with everything on the way; returns the losses of each."""
+def config_of(source: Path, generator: str, discriminator: str, **changes: Any) -> Any:
+    """Two steps of tiny networks, by their names in the tables."""
+    pair = {"generator": GENERATORS[generator].tiny, "discriminator": DISCRIMINATORS[discriminator].tiny}
+    begun = dataclasses.replace(tiny_run(source), **pair, images=32, n_classes=10)
+    return override(begun, {path.replace("__", "."): value for path, value in changes.items()})
+
+
+def train(folder: Path, source: Path, network: str, **changes: Any) -> list[Any]:
+    """Two steps with everything on the way, of a generator and a discriminator of one name; the losses of each."""
     seen: list[dict[str, float]] = []
 
     class Listener(Observer):
         def stepped(self, images: int, stats: dict[str, float]) -> None:
             seen.append(stats)
 
-    shape = {"resolution": 16, "n_classes": 10, "stabilizer": stabilizer, **SHAPES[family]}
-    loss = "wasserstein" if stabilizer == "wgan-gp" else "hinge"
-    config = dataclasses.replace(tiny_run(source), network=FAMILIES[family].config(**shape), images=32, loss=loss)
-    config = override(config, {path.replace("__", "."): value for path, value in changes.items()})
+    config = config_of(source, network, network, **changes)
     runs.start(config, "digits", folder, Listener(), CPU, lambda done, total: None).run()
     return seen
 
@@ -51,17 +53,43 @@ def check(folder: Path, losses: list[dict[str, float]]) -> None:
 
 
 @pytest.mark.parametrize("unconditional", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_network_trains_saves_loads_and_samples(
-    tmp_path: Path, arrays: Path, family: str, unconditional: bool
+@pytest.mark.parametrize(("generator", "discriminator"), PLAYED)
+def test_every_generator_plays_every_discriminator(
+    tmp_path: Path, arrays: Path, generator: str, discriminator: str, unconditional: bool
 ) -> None:
-    check(tmp_path / "run", train(tmp_path / "run", arrays, family, data__unconditional=unconditional))
+    """Two steps, the second of them again from the checkpoint of the first, and images."""
+    changes = {"data__unconditional": unconditional, "cadence__checkpoint_images": 16}
+    config, folder = config_of(arrays, generator, discriminator, **changes), tmp_path / "run"
+    runs.start(config, "digits", folder, Observer(), CPU, lambda done, total: None).run()
+    newest, _ = checkpoint.newest(folder / "checkpoints")
+    newest.path.unlink()
+    resumed = runs.resume(folder, read_config(folder), Observer(), CPU, lambda done, total: None)
+    assert resumed.images == 16
+    assert resumed.run()
+    again = checkpoint.load(newest.path).tensors
+    assert again.keys() == newest.tensors.keys()
+    for name, tensor in again.items():
+        assert torch.equal(tensor, newest.tensors[name]), name
+        assert tensor.isfinite().all(), name
+    made = model.load(folder, device="cpu")
+    assert (made.sample(3).shape, made.n_classes) == ((3, 16, 16, 3), 0 if unconditional else 3)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("stabilizer", get_args(Stabilizer))
-def test_every_stabilizer_on_every_discriminator(tmp_path: Path, arrays: Path, family: str, stabilizer: str) -> None:
-    check(tmp_path / "run", train(tmp_path / "run", arrays, family, stabilizer))
+@pytest.mark.parametrize(("generator", "discriminator"), zip(GENERATORS, DISCRIMINATORS, strict=True))
+def test_what_every_network_needs_is_told_before(arrays: Path, generator: str, discriminator: str) -> None:
+    needs = estimate(config_of(arrays, generator, discriminator, n_classes=3), "float32", CPU)
+    assert min(needs.g_parameters, needs.d_parameters, needs.step_flops, needs.checkpoint_bytes) > 0
+
+
+def of_stabilizers() -> list[tuple[str, str]]:
+    taking = [name for name, row in DISCRIMINATORS.items() if hasattr(row.tiny, "stabilizer")]
+    return list(itertools.product(get_args(Stabilizer), taking))
+
+
+@pytest.mark.parametrize(("stabilizer", "name"), of_stabilizers())
+def test_every_stabilizer_on_every_discriminator(tmp_path: Path, arrays: Path, stabilizer: str, name: str) -> None:
+    loss = "wasserstein" if stabilizer == "wgan-gp" else "hinge"
+    check(tmp_path / "run", train(tmp_path / "run", arrays, name, discriminator__stabilizer=stabilizer, loss=loss))
     if stabilizer == "weight-clipping":
         found, _ = checkpoint.newest(tmp_path / "run" / "checkpoints")
         assert max(value.abs().max() for value in found.part("discriminator").values()) <= 0.01
@@ -85,11 +113,11 @@ def test_every_strength_of_a_regularizer_changes_the_run(tmp_path: Path, arrays:
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_every_prior(tmp_path: Path, arrays: Path, prior: str) -> None:
-    check(tmp_path / "run", train(tmp_path / "run", arrays, "biggan", network__latent=prior))
+    check(tmp_path / "run", train(tmp_path / "run", arrays, "biggan", generator__latent=prior))
 
 
 def test_learning_rates_fall_to_zero_at_the_end(tmp_path: Path, arrays: Path) -> None:
-    config = override(tiny_run(arrays), {"optimizer.decay_from_images": 80, "network.n_classes": 10})
+    config = override(tiny_run(arrays), {"optimizer.decay_from_images": 80, "n_classes": 10})
     trainer = runs.start(config, "digits", tmp_path / "run", Observer(), CPU, lambda done, total: None)
     rates = []
     while trainer.images < 160:
@@ -100,7 +128,7 @@ def test_learning_rates_fall_to_zero_at_the_end(tmp_path: Path, arrays: Path) ->
 
 
 def test_dequantised_images_are_within_one_grey_level(tmp_path: Path, arrays: Path) -> None:
-    config = override(tiny_run(arrays), {"data.dequantize": True, "network.n_classes": 10})
+    config = override(tiny_run(arrays), {"data.dequantize": True, "n_classes": 10})
     trainer = runs.start(config, "digits", tmp_path / "run", Observer(), CPU, lambda done, total: None)
     plain, _ = trainer.feed.stream.batch(0, 8)
     ((noisy, _),) = trainer.feed.real(0)

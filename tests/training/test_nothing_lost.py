@@ -28,7 +28,7 @@ from orthogan.training.player import NonFiniteError
 from orthogan.training.trainer import Observer, Trainer
 
 CPU = torch.device("cpu")
-TINY = ["--network.width", "4", "--batch", "8", "--precision", "float32", "--device", "cpu"]
+TINY = ["--width", "4", "--batch", "8", "--precision", "float32", "--device", "cpu"]
 
 
 def begin(folder: Path, source: Path, **changes: Any) -> Trainer:

@@ -64,7 +64,7 @@ def test_where_one_process_is_killed_the_others_say_so_in_one_line(tmp_path: Pat
     """And name the line that resumes; whoever is first to be told by the launcher may also save and leave."""
     run = tmp_path / "run"
     words = ["train", "digits", "--data", str(arrays), "--out", str(run), "--images", "100000000", "--device", "cpu"]
-    small = ["--network.width", "4", "--batch", "8", "--precision", "float32", "--cadence.checkpoint-images", "8"]
+    small = ["--width", "4", "--batch", "8", "--precision", "float32", "--cadence.checkpoint-images", "8"]
     logs = ["--log-dir", str(tmp_path / "logs"), "--redirects", "3"]
     command = [sys.executable, *TORCHRUN, *logs, "-m", "orthogan", *words, *small]
     with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL) as launcher:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tiny import tiny_network
+from tiny import tiny_discriminator, tiny_generator
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -16,7 +16,6 @@ from orthogan.game.regularizers import RegularizerConfig, of_players
 from orthogan.game.regularizers.base import Regularizer
 from orthogan.game.regularizers.consistency import ConsistencySettings
 from orthogan.game.regularizers.ortho import OrthoSettings
-from orthogan.networks import build_discriminator, build_generator
 from orthogan.nn.spectral import advance, normalized_layers
 from orthogan.nn.stabilizers import STABILIZERS
 from orthogan.training.player import Player
@@ -25,10 +24,9 @@ from orthogan.training.steps import Batch, Game, Stats
 
 def game(joint: bool = False, **network: Any) -> Game:
     torch.manual_seed(0)
-    config = tiny_network(**network)
     fabric = Fabric(accelerator="cpu", devices=1)
     players = []
-    for net in (build_generator(config), build_discriminator(config)):
+    for net in (tiny_generator(**network), tiny_discriminator(**network)):
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1, fused=True)
         wrapped, optimizer = fabric.setup(net, optimizer)
         players.append(Player(wrapped, net, optimizer))
@@ -70,7 +68,7 @@ def test_d_s_update_is_the_gradient_of_the_hinge_loss() -> None:
     stats = update_d(g, [real], [latent])
 
     # The same by hand: same spectral vectors, a plain loss over separate forwards of real and fake.
-    hand = build_discriminator(tiny_network())
+    hand = tiny_discriminator()
     hand.load_state_dict(g.d.network.state_dict() | before)
     with torch.no_grad():
         fake = g.g.network(*latent)

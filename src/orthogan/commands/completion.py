@@ -3,16 +3,16 @@
 Written here rather than by tyro: its script offers no paths for positional words, such as the run of `orthogan sample`.
 """
 
-from typing import Any
+import itertools
 
 from orthogan import presets
 from orthogan.cli import COMMANDS
 from orthogan.commands import data, evaluate, interpolate, resume, sample, sheet, train
-from orthogan.commands.options import SHORT
+from orthogan.commands.options import CHOSEN, SHORT
 from orthogan.commands.parsing import option_names
-from orthogan.config import RunConfig
 from orthogan.errors import UserError, unknown
-from orthogan.networks import family_of
+from orthogan.networks import DISCRIMINATORS, GENERATORS
+from orthogan.pair import with_networks
 from orthogan.studies import STUDIES
 
 USAGE = """usage: orthogan completion bash|zsh
@@ -75,21 +75,20 @@ def words_of(command: str) -> dict[int, list[str]]:
 
 
 def options_of_commands() -> dict[str, set[str]]:
-    # One preset of each family: the others have the same settings with other values.
-    families: dict[str, RunConfig[Any]] = {family_of(c.network): c for c in map(presets.get, presets.PRESETS)}
-    short = set(SHORT)
+    pairs = itertools.zip_longest(GENERATORS, DISCRIMINATORS, fillvalue="biggan")  # every network once is enough
+    configs = [with_networks(presets.get("digits"), {"generator": g, "discriminator": d}) for g, d in pairs]
+    short = {f"--{name}" for name in SHORT}
     training, resuming = (
-        short.union(*(option_names(module.options_of(config)) for config in families.values()))
-        for module in (train, resume)
+        short.union(*(option_names(module.options_of(config)) for config in configs)) for module in (train, resume)
     )
     return {
-        "train": training,
+        "train": training.union(CHOSEN),
         "resume": resuming,
         "sample": option_names(sample.Options),
         "sheet": option_names(sheet.Options),
         "interpolate": option_names(interpolate.Options),
         "evaluate": option_names(evaluate.Options),
-        "study": short.union(*(option_names(study.options) for study in STUDIES.values())),
+        "study": {"--data"}.union(*(option_names(study.options) for study in STUDIES.values())),
         "data": option_names(data.inspect) | option_names(data.clear),
         "presets": set(),
         "doctor": set(),

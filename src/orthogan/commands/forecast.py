@@ -27,7 +27,7 @@ def is_first() -> bool:
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
-def tell_before(config: RunConfig[Any], preset: RunConfig[Any]) -> None:
+def tell_before(config: RunConfig[Any, Any], preset: RunConfig[Any, Any]) -> None:
     """What follows from the length, what will never happen, and the traps that the data shows without being decoded."""
     fitted = follow_length(preset, config.images, config.batch, config.d_steps)
     followed = [
@@ -44,7 +44,9 @@ def tell_before(config: RunConfig[Any], preset: RunConfig[Any]) -> None:
             warn(text)
 
 
-def dry_run(config: RunConfig[Any], preset: RunConfig[Any], name: str, folder: Path, device: torch.device) -> int:
+def dry_run(
+    config: RunConfig[Any, Any], preset: RunConfig[Any, Any], name: str, folder: Path, device: torch.device
+) -> int:
     """Print the resolved configuration, what it needs and what the machine has, without training."""
     runs.check_names(config)
     runs.refuse_inside_data(folder, config.data.source)
@@ -80,7 +82,7 @@ def dry_run(config: RunConfig[Any], preset: RunConfig[Any], name: str, folder: P
 
 
 def need_rows(
-    config: RunConfig[Any],
+    config: RunConfig[Any, Any],
     precision: str,
     needs: Estimate,
     memory: int | None,

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import itertools
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,45 +10,89 @@ import tyro
 
 from orthogan.commands.parsing import parse as parse  # for the commands, which find all about options here
 from orthogan.config import RunConfig
+from orthogan.formats import renamed
 from orthogan.game.latents import check_truncation
-from orthogan.game.regularizers import RENAMED
 from orthogan.model import Model, load
+from orthogan.networks import DISCRIMINATORS, GENERATORS, table
 from orthogan.nn.stabilizers import STABILIZERS
 from orthogan.settings import require
 
 
-def _option(path: str) -> str:
-    """`optimizer.g_lr` -> `--optimizer.g-lr`."""
-    return "--" + path.replace("_", "-")
+def run_type(config: RunConfig[Any, Any]) -> Any:
+    """The type that gives tyro a run's settings with those of its two networks."""
+    return RunConfig[type(config.generator), type(config.discriminator)]  # type: ignore[misc]
 
 
-def run_type(config: RunConfig[Any]) -> Any:
-    """The type that gives tyro a run's settings with those of its family."""
-    return RunConfig[type(config.network)]  # type: ignore[misc]
+SHORT = {
+    "data": ("data.source",),
+    "width": ("generator.width", "discriminator.width"),
+    "stabilizer": ("discriminator.stabilizer",),
+    "latent": ("generator.latent",),
+}
+"""Short forms of settings, and the paths that they stand for."""
+
+SHORTENED = (
+    "Short: "
+    + ", ".join(f"--{short} for {' and '.join(f'--{path}' for path in paths)}" for short, paths in SHORT.items())
+    + f". Other networks: --generator NAME ({', '.join(GENERATORS)}), --discriminator NAME "
+    f"({', '.join(DISCRIMINATORS)})."
+)
+CHOSEN = ("--generator", "--discriminator")
 
 
-SHORT = {"--data": "--data.source", "--stabilizer": "--network.stabilizer", "--latent": "--network.latent"}
+def separate(argv: list[str]) -> list[str]:
+    """`--name=value` as two words."""
+    return [word for given in argv for word in (given.split("=", 1) if given.startswith("--") else [given])]
 
 
-SHORTENED = "Short: " + ", ".join(f"{short} for {whole}" for short, whole in SHORT.items()) + "."
+def choose(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The networks that `--generator NAME` and `--discriminator NAME` ask for, by role, and the other words."""
+    chosen: dict[str, str] = {}
+    rest: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word in CHOSEN:
+            role = word[2:]
+            chosen[role] = next(left, "")
+            require(bool(chosen[role]), word, "", f"give a name: {', '.join(table(role))}")
+        else:
+            rest.append(word)
+    return chosen, rest
 
 
-OLD = {_option(path): _option(now) for path, now in RENAMED.items()}
-"""Options as they were called before, which are still understood."""
-
-
-def expand(argv: list[str]) -> list[str]:
-    """`--data X` is short for `--data.source X`, and so on; a stabiliser that goes with one loss brings it along."""
-    pairs = [given.split("=", 1) if given.startswith("--") else [given] for given in argv]
-    words = [_whole(word) for pair in pairs for word in pair]
-    chosen = [value for word, value in itertools.pairwise(words) if word == SHORT["--stabilizer"]]
+def expand(words: list[str], known: Collection[str]) -> list[str]:
+    """Short forms and old names as options of the known paths; a stabiliser that goes with one loss brings it along."""
+    expanded: list[str] = []
+    for option, *values in _options(words):
+        for name in _whole(option, known):
+            expanded += [name, *values]
+    chosen = [value for word, value in itertools.pairwise(expanded) if word == "--discriminator.stabilizer"]
     kind = STABILIZERS.get(chosen[-1]) if chosen else None
-    return [*words, "--loss", kind.loss] if kind and kind.loss and "--loss" not in words else words
+    return [*expanded, "--loss", kind.loss] if kind and kind.loss and "--loss" not in expanded else expanded
 
 
-def _whole(word: str) -> str:
-    word = SHORT.get(word, word)
-    return OLD.get(word.replace("_", "-"), word) if word.startswith("--") else word
+def _options(words: list[str]) -> Iterator[list[str]]:
+    """Each option with the words that follow it."""
+    found: list[str] = []
+    for word in words:
+        if word.startswith("--") and found:
+            yield found
+            found = []
+        found.append(word)
+    if found:
+        yield found
+
+
+def _whole(option: str, known: Collection[str]) -> list[str]:
+    """`--network.no-skip-z` as `--generator.no-skip-z`, `--width` as both widths; any other word as it is."""
+    if not option.startswith("--"):
+        return [option]
+    room, dot, name = option[2:].replace("-", "_").rpartition(".")
+    no = "no_" * name.startswith("no_")
+    path = f"{room}{dot}{name.removeprefix('no_')}"
+    found = [new for new in SHORT.get(path, ()) if new in known] or renamed(path, known)
+    moved = [new.rpartition(".") for new in found]
+    return [f"--{room}{dot}{no}{name}".replace("_", "-") for room, dot, name in moved] or [option]
 
 
 Classes = Annotated[str | None, tyro.conf.arg(metavar="NAME,3,0-4")]

@@ -20,7 +20,7 @@ INSTEAD = {
     "or steps times the images of a step)",
     "--batch": "the images of a step are --batch N",
     "--optimizer.g-lr": "the learning rates are --optimizer.g-lr X and --optimizer.d-lr X",
-    "--network.resolution": "the side of the images is --network.resolution PIXELS",
+    "--resolution": "the side of the images is --resolution PIXELS",
     "--device": "the device is --device cpu, cuda or cuda:1; several GPUs: torchrun --nproc-per-node N -m orthogan ...",
     "--out": "the place to write to is --out PATH",
     "-n": "how many images is -n N",
@@ -32,7 +32,7 @@ ELSEWHERE = {
     "--images": ("epochs", "num-epochs", "n-epochs", "steps", "iterations", "iters", "max-steps", "kimg", "total-kimg"),
     "--batch": ("batch-size", "bs", "batchsize"),
     "--optimizer.g-lr": ("lr", "learning-rate"),
-    "--network.resolution": ("resolution", "image-size", "img-size", "size"),
+    "--resolution": ("image-size", "img-size", "size"),
     "--device": ("gpu", "gpus", "cuda", "num-gpus"),
     "--out": ("outdir", "out-dir", "output", "output-dir", "name", "save-dir", "o"),
     "-n": ("num", "num-images", "num-samples", "count", "samples", "number"),
@@ -135,7 +135,7 @@ def unknown_option(name: str, known: Iterable[str], command: str) -> UserError:
     for option, others in ELSEWHERE.items():
         if option in known and name.lstrip("-") in others:
             return UserError(f"unknown option {name}; {INSTEAD[option]}")
-    # `--width` is the end of `--network.width`; else the nearest spelling.
+    # `--g-lr` is the end of `--optimizer.g-lr`; else the nearest spelling.
     near = [k for k in known if k.endswith(f".{name[2:]}")] or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return UserError(f"unknown option {name}; {hint}`orthogan {command} --help` lists all")

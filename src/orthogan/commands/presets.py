@@ -1,9 +1,12 @@
 """`orthogan presets`, `orthogan presets show NAME`, `orthogan presets diff A B`."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from orthogan import presets
+from orthogan.config import RunConfig
 from orthogan.errors import UserError, unknown
+from orthogan.formats import to_json
 from orthogan.reports import console, table
 from orthogan.settings import differences, flatten
 
@@ -17,11 +20,12 @@ def main(argv: list[str]) -> int:
             table("presets", ["name", "what it is", "settings from"], rows)
             explain(presets.SOURCES)
         case ["show", name]:
-            found = presets.sources(name)
-            show(presets.get(name), name, found)
-            explain(found.values())
+            whose = presets.sources(name)
+            show(presets.get(name), name, whose)
+            explain(whose.values())
         case ["diff", a, b]:
-            rows = [[path, repr(x), repr(y)] for path, x, y in differences(presets.get(a), presets.get(b))]
+            found = differences(to_json(presets.get(a)), to_json(presets.get(b)))
+            rows = [[path, repr(x), repr(y)] for path, x, y in found]
             table(f"{a} against {b}", ["setting", a, b], rows)
         case ["-h" | "--help", *_]:
             console.print(USAGE, markup=False)
@@ -32,9 +36,9 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def show(config: object, title: str, sources: Mapping[str, str] | None = None) -> None:
+def show(config: RunConfig[Any, Any], title: str, sources: Mapping[str, str] | None = None) -> None:
     """Every setting with its value, and whose that is where it is known."""
-    rows = [[path, repr(value)] for path, value in flatten(config).items()]
+    rows = [[path, repr(value)] for path, value in flatten(to_json(config)).items()]
     if sources is None:
         table(title, ["setting", "value"], rows)
     else:

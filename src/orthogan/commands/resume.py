@@ -7,12 +7,14 @@ from typing import Annotated, Any
 import tyro
 
 from orthogan import runs, runtime
-from orthogan.commands.options import expand, parse, run_type
+from orthogan.commands.options import choose, expand, parse, run_type, separate
 from orthogan.commands.train import train
 from orthogan.config import CadenceConfig, RunConfig
 from orthogan.data.sources import NAMED
 from orthogan.errors import UserError
+from orthogan.pair import with_networks
 from orthogan.reports import TrainingView, command, console, counting, warn
+from orthogan.settings import flatten
 from orthogan.training.cadence import never
 from orthogan.training.logs import read_config
 
@@ -26,7 +28,7 @@ MAY_CHANGE = ("--images", "--cadence.", "--data.source", "--device", "-h", "--he
 """Beginnings of the options that `--help` tells."""
 
 
-def options_of(config: RunConfig[Any]) -> type:
+def options_of(config: RunConfig[Any, Any]) -> type:
     """What may change."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ def options_of(config: RunConfig[Any]) -> type:
     return Options
 
 
-def every_option_of(config: RunConfig[Any]) -> type:
+def every_option_of(config: RunConfig[Any, Any]) -> type:
     """All settings of a run: what may not change is then refused by its name and values."""
     settings: Any = run_type(config)
 
@@ -58,7 +60,7 @@ def every_option_of(config: RunConfig[Any]) -> type:
     return Options
 
 
-def read_options(folder: Path, config: RunConfig[Any], words: list[str]) -> tuple[RunConfig[Any], str | None]:
+def read_options(folder: Path, config: RunConfig[Any, Any], words: list[str]) -> tuple[RunConfig[Any, Any], str | None]:
     """The run's configuration with what the words change, and the device."""
     named = [word for word in words if word.startswith("-")]
     if all(word.startswith(MAY_CHANGE) for word in named):
@@ -75,10 +77,12 @@ def main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         console.print(USAGE, markup=False)
         return 0
-    folder, words = Path(argv[0]), expand(argv[1:])
+    folder = Path(argv[0])
     if not runs.is_run(folder):
         raise UserError(f"{folder} is not the folder of a run: it has no config.json; start one with `orthogan train`")
-    config, wanted = read_options(folder, read_config(folder), words)
+    networks, words = choose(separate(argv[1:]))
+    begun = with_networks(read_config(folder), networks)  # another one is refused like any other change
+    config, wanted = read_options(folder, begun, expand(words, flatten(begun)))
     check_place(folder, config.data.source)
     device = runtime.pick_device(wanted)
     view = TrainingView(config.images, config.images_per_step)

@@ -8,7 +8,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from orthogan import plots, runs
-from orthogan.commands.options import expand, parse
+from orthogan.commands.options import expand, parse, separate
 from orthogan.errors import UserError, unknown
 from orthogan.metrics.evaluate import Scorer
 from orthogan.reports import StudyView, console, counting, table
@@ -46,9 +46,9 @@ def main(argv: list[str]) -> int:
     if name not in STUDIES:
         raise unknown("study", name, STUDIES)
     study = STUDIES[name]
-    options: StudyOptions = parse(
-        study.options, expand(words), f"study {name}", f"Study: {study.title}. --data is short for --data.source."
-    )
+    words = expand(separate(words), ["data.source"])
+    told = f"Study: {study.title}. --data is short for --data.source."
+    options: StudyOptions = parse(study.options, words, f"study {name}", told)
     folder = options.out or Path("studies") / name
     if processes()[1] > 1:
         raise UserError("a study starts its own processes: run it without torchrun or srun, on one machine")

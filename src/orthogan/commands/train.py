@@ -10,11 +10,13 @@ import tyro
 from orthogan import presets, runs, runtime
 from orthogan.commands import stopped
 from orthogan.commands.forecast import dry_run, is_first, tell_before
-from orthogan.commands.options import SHORTENED, expand, parse, run_type
+from orthogan.commands.options import SHORTENED, choose, expand, parse, run_type, separate
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite
+from orthogan.pair import with_networks
 from orthogan.reports import TrainingView, command, console, counting, quoted
+from orthogan.settings import flatten
 from orthogan.training.cadence import follow_length
 from orthogan.training.launch import leave_together
 from orthogan.training.player import NonFiniteError
@@ -24,12 +26,13 @@ USAGE = """usage: orthogan train PRESET --data SOURCE [options]
 
 Trains a preset on a folder, a zip, arrays, a Hugging Face data set, or the word digits.
 For images of your own start with small-32 or small-64, and look first: orthogan data inspect SOURCE
+Another network by name:  orthogan train PRESET --discriminator sngan
 The options of a preset:  orthogan train PRESET --help
 The presets:              orthogan presets"""
 
 
-def options_of(config: RunConfig[Any]) -> type:
-    """The options of `orthogan train` for one family: the run's settings without a prefix, and three more."""
+def options_of(config: RunConfig[Any, Any]) -> type:
+    """The options of `orthogan train` for two networks: the run's settings without a prefix, and three more."""
     settings: Any = run_type(config)
 
     @dataclass(frozen=True, kw_only=True)
@@ -52,9 +55,12 @@ def main(argv: list[str]) -> int:
     if argv[0].startswith("-"):
         raise UserError(f"name a preset first, as in `orthogan train digits {' '.join(argv)}`; see `orthogan presets`")
     name, *words = argv
-    words = expand(words)
     preset = presets.get(name)
-    config = at_length(preset, words)
+    networks, words = choose(separate(words))
+    resolution = number(words, "--resolution") or number(words, "--network.resolution")
+    config = with_networks(preset, networks, resolution)
+    words = expand(words, flatten(config))
+    config = at_length(config, words)
     cls = options_of(config)
     options = parse(cls, words, f"train {name}", f"{presets.describe(name)}\n{SHORTENED}", cls(run=config))
     device = runtime.pick_device(options.device)
@@ -72,7 +78,7 @@ def main(argv: list[str]) -> int:
     return train(trainer, view)
 
 
-def at_length(preset: RunConfig[Any], words: list[str]) -> RunConfig[Any]:
+def at_length(preset: RunConfig[Any, Any], words: list[str]) -> RunConfig[Any, Any]:
     """The preset with what depends on the length as it fits the length that the words ask for."""
     images, batch, d_steps = (number(words, name) for name in ("--images", "--batch", "--d-steps"))
     return follow_length(preset, images or preset.images, batch or preset.batch, d_steps or preset.d_steps)

@@ -8,37 +8,40 @@ Presets for 32 to 512 pixels are in `orthogan.presets`.
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from orthogan.config import NetworkConfig
-from orthogan.networks.common import check_attention, check_inputs, check_positive, check_resolution, prepare
+from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.networks.common import (
+    check_attention,
+    check_inputs,
+    check_resolution,
+    first_side,
+    from_four,
+    halvings,
+    nearest,
+    prepare,
+)
 from orthogan.nn.blocks import DBlock, GBlock, SelfAttention
 from orthogan.nn.classes import ClassTable, ProjectionHead
 from orthogan.nn.initializers import Init
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.spectral import spectral
 from orthogan.nn.stabilizers import Stabilizer, parts
-from orthogan.settings import check_choices, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class BigGANConfig(NetworkConfig):
+class BigGANGeneratorConfig(GeneratorConfig):
     width: int = 96
     """Channel multiplier, ch in the paper."""
-    g_channels: tuple[int, ...] = (16, 16, 8, 4, 2, 1)
-    """Multiples of width in G: of the first map, then after each doubling block."""
-    d_channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
-    """Multiples of width in D after each block."""
-    d_downs: int = 5
-    """How many of D's blocks, from the first, halve the map."""
-    g_attention: int = 0
-    """Resolution at which G has self-attention; 0 for none."""
-    d_attention: int = 0
-    """Resolution at which D has self-attention; 0 for none."""
+    channels: tuple[int, ...] = (16, 16, 8, 4, 2, 1)
+    """Multiples of width: of the first map, then after each doubling block."""
+    attention: int = 0
+    """Resolution of the map with self-attention; 0 for none."""
     dim_z: int = 120
     """Dimensions of the latent."""
     skip_z: bool = True
@@ -47,107 +50,136 @@ class BigGANConfig(NetworkConfig):
     """One class embedding for all norms, instead of a table of gains and biases in each."""
     shared_dim: int = 128
     """Dimensions of the shared embedding."""
-    stabilizer: Stabilizer = "spectral-norm"
-    """What keeps D in bounds; G has spectral norm in any case."""
     bn_eps: float = 1e-4
     sn_eps: float = 1e-4
     init: Init = "orthogonal"
 
-    def __post_init__(self) -> None:
-        check_choices(self, "network.")
-        check_positive(
-            self, "resolution", "width", "g_channels", "d_channels", "dim_z", "shared_dim", "bn_eps", "sn_eps"
-        )
-        require(self.n_classes >= 0, "network.n_classes", self.n_classes, "must not be negative")
-        blocks = len(self.d_channels)
-        rule = f"must be at most the {blocks} blocks of network.d_channels"
-        require(0 <= self.d_downs <= blocks, "network.d_downs", self.d_downs, rule)
-        check_resolution(self.resolution, 2 ** max(len(self.g_channels) - 1, self.d_downs))
-        check_attention("g_attention", self.g_attention, self.g_maps())
-        check_attention("d_attention", self.d_attention, self.d_maps())
-        self._check_latent()
+    @classmethod
+    def at(cls, resolution: int) -> Self:
+        channels = from_four(nearest(G_CHANNELS, resolution), resolution)
+        # The paper's chunks of 20.
+        return cls(channels=channels, attention=G_ATTENTION.get(resolution, 0), dim_z=20 * len(channels))
 
-    def _check_latent(self) -> None:
-        require(
-            self.shared_embedding or not self.skip_z or self.n_classes == 0,
-            "network.skip_z",
-            self.skip_z,
-            "needs network.shared_embedding, whose output the chunks of z join",
-        )
-        slots = len(self.g_channels)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("width", "channels", "shared_dim", "bn_eps", "sn_eps")
+        slots = len(self.channels)
         below = self.dim_z // slots * slots
         near = " or ".join(str(d) for d in (below, below + slots) if d)
-        require(
-            not self.skip_z or self.dim_z % slots == 0,
-            "network.dim_z",
-            self.dim_z,
-            f"cannot be split evenly among the first layer and {slots - 1} blocks: try {near}",
-        )
+        rule = f"cannot be split evenly among the first layer and {slots - 1} blocks: try {near}"
+        self.require(not self.skip_z or self.dim_z % slots == 0, "dim_z", rule)
 
-    @property
-    def base(self) -> int:
-        """Side of G's first map."""
-        return self.resolution >> (len(self.g_channels) - 1)
+    def check(self, resolution: int, n_classes: int) -> None:
+        check_resolution(self, resolution, 2 ** (len(self.channels) - 1))
+        check_attention(self, self.attention, self.maps(resolution))
+        rule = "needs generator.shared_embedding, whose output the chunks of z join"
+        self.require(self.shared_embedding or not self.skip_z or n_classes == 0, "skip_z", rule)
 
-    def g_maps(self) -> dict[int, int]:
-        """Channels of the map after each block of G, by its side."""
-        return {self.base << i: m * self.width for i, m in enumerate(self.g_channels) if i}
-
-    def d_maps(self) -> dict[int, int]:
-        """Channels of the map after each block of D, by its side; of several blocks on one map, of the first."""
-        maps: dict[int, int] = {}
-        for i, m in enumerate(self.d_channels, start=1):
-            maps.setdefault(self.resolution >> min(i, self.d_downs), m * self.width)
-        return maps
+    def maps(self, resolution: int) -> dict[int, int]:
+        """Channels of the map after each block, by its side."""
+        base = first_side(self.channels, resolution)
+        return {base << i: m * self.width for i, m in enumerate(self.channels) if i}
 
     @property
     def dim_chunk(self) -> int:
         """Dimensions of z that the first layer sees, and of each further chunk when z is split."""
-        return self.dim_z // len(self.g_channels) if self.skip_z else self.dim_z
+        return self.dim_z // len(self.channels) if self.skip_z else self.dim_z
+
+
+@dataclass(frozen=True, kw_only=True)
+class BigGANDiscriminatorConfig(DiscriminatorConfig):
+    width: int = 96
+    """Channel multiplier, ch in the paper."""
+    channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
+    """Multiples of width after each block."""
+    downs: int = 5
+    """How many of the blocks, from the first, halve the map."""
+    attention: int = 0
+    """Resolution of the map with self-attention; 0 for none."""
+    stabilizer: Stabilizer = "spectral-norm"
+    """What keeps the discriminator in bounds."""
+    bn_eps: float = 1e-4
+    sn_eps: float = 1e-4
+    init: Init = "orthogonal"
+
+    @classmethod
+    def at(cls, resolution: int) -> Self:
+        channels, downs = nearest(D_CHANNELS, resolution)
+        attention = D_ATTENTION.get(resolution, 0)
+        return cls(channels=channels, downs=min(downs, halvings(resolution)), attention=attention)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("width", "channels", "bn_eps", "sn_eps")
+        rule = f"must be at most the {len(self.channels)} blocks of discriminator.channels"
+        self.require(0 <= self.downs <= len(self.channels), "downs", rule)
+
+    def check(self, resolution: int, n_classes: int) -> None:
+        check_resolution(self, resolution, 2**self.downs)
+        check_attention(self, self.attention, self.maps(resolution))
+
+    def maps(self, resolution: int) -> dict[int, int]:
+        """Channels of the map after each block, by its side; of several blocks on one map, of the first."""
+        maps: dict[int, int] = {}
+        for i, m in enumerate(self.channels, start=1):
+            maps.setdefault(resolution >> min(i, self.downs), m * self.width)
+        return maps
+
+
+G_CHANNELS = {
+    32: (4, 4, 4, 4),
+    64: (16, 16, 8, 4, 2),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+    512: (16, 16, 8, 8, 4, 2, 1, 1),
+}
+D_CHANNELS = {
+    32: ((4, 4, 4, 4), 2),
+    64: ((1, 2, 4, 8, 16), 4),
+    128: ((1, 2, 4, 8, 16, 16), 5),
+    256: ((1, 2, 4, 8, 8, 16, 16), 6),
+    512: ((1, 1, 2, 4, 8, 8, 16, 16), 7),
+}
+"""Multiples and halvings by resolution: of the paper from 128 pixels on, below of BigGAN-PyTorch."""
+G_ATTENTION = {64: 64, 128: 64, 256: 128, 512: 64}
+D_ATTENTION = {64: 32, 128: 64, 256: 64, 512: 64}
+
+
+class BigGANGenerator(Generator):
+    config: BigGANGeneratorConfig
+
+    def __init__(self, config: BigGANGeneratorConfig, resolution: int, n_classes: int):
+        super().__init__(config, resolution, n_classes)
+        self._layers = layers = spectral(config.sn_eps)
+        c = [m * config.width for m in config.channels]
+        self.base, self.first_channels = first_side(config.channels, resolution), c[0]
+        # Without spectral norm: BigGAN-PyTorch found that it sometimes cripples G here.
+        shared = n_classes > 0 and config.shared_embedding
+        self.embedding = ClassTable(n_classes, config.shared_dim) if shared else None
+        self.linear = layers.linear(config.dim_chunk, c[0] * self.base**2)
+        self.blocks = nn.ModuleList(
+            GBlock(i, o, self._norm(i), self._norm(o), layers) for i, o in itertools.pairwise(c)
+        )
+        at = config.attention
+        self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
+        self.norm = BatchNorm2d(c[-1], config.bn_eps)
+        self.to_rgb = layers.conv(c[-1], 3, 3)
+        prepare(self, config.init)
 
     @property
     def dim_condition(self) -> int:
         """Dimensions of the vector that conditions a norm: shared embedding, then a chunk of z."""
-        return (self.shared_dim if self.n_classes else 0) + (self.dim_chunk if self.skip_z else 0)
-
-
-class BigGANGenerator(nn.Module):
-    """z (N, dim_z) and y -> images (N, 3, R, R) in [-1, 1].
-
-    y is class indices (N,), or weights (N, n_classes) that mix classes, or None in a generator without classes.
-    """
-
-    memory_format: torch.memory_format = torch.channels_last
-    """Layout of the feature maps; convolutions are fastest in this one, on processors and on GPUs."""
-
-    def __init__(self, config: BigGANConfig):
-        super().__init__()
-        self.config = config
-        self._layers = layers = spectral(config.sn_eps)
-        c = [m * config.width for m in config.g_channels]
-        self.first_channels = c[0]
-        # Without spectral norm: BigGAN-PyTorch found that it sometimes cripples G here.
-        shared = config.n_classes > 0 and config.shared_embedding
-        self.embedding = ClassTable(config.n_classes, config.shared_dim) if shared else None
-        self.linear = layers.linear(config.dim_chunk, c[0] * config.base**2)
-        self.blocks = nn.ModuleList(
-            GBlock(i, o, self._norm(i), self._norm(o), layers) for i, o in itertools.pairwise(c)
-        )
-        at = config.g_attention
-        self.attention = SelfAttention(config.g_maps()[at], layers) if at else None
-        self.norm = BatchNorm2d(c[-1], config.bn_eps)
-        self.to_rgb = layers.conv(c[-1], 3, 3)
-        self.checkpoint_blocks = False
-        prepare(self, config.init)
+        config = self.config
+        return (config.shared_dim if self.n_classes else 0) + (config.dim_chunk if config.skip_z else 0)
 
     def _norm(self, channels: int) -> BatchNorm2d:
         config = self.config
-        if config.n_classes and not config.shared_embedding:
-            tables = [ClassTable(config.n_classes, channels) for _ in range(2)]
+        if self.n_classes and not config.shared_embedding:
+            tables = [ClassTable(self.n_classes, channels) for _ in range(2)]
             return ConditionalBatchNorm2d(channels, tables[0], tables[1], config.bn_eps)
-        if config.dim_condition == 0:
+        if self.dim_condition == 0:
             return BatchNorm2d(channels, config.bn_eps)
-        maps = [self._layers.linear(config.dim_condition, channels, bias=False) for _ in range(2)]
+        maps = [self._layers.linear(self.dim_condition, channels, bias=False) for _ in range(2)]
         return ConditionalBatchNorm2d(channels, maps[0], maps[1], config.bn_eps)
 
     def conditions(self, z: Tensor, y: Tensor | None) -> Iterator[Tensor | None]:
@@ -164,10 +196,10 @@ class BigGANGenerator(nn.Module):
                 yield torch.cat([shared, chunks[i + 1].to(shared.dtype)], 1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        check_inputs(z, (self.config.dim_z,), y, self.config)
+        check_inputs(self, z, (self.dim_z,), y)
         first, *conditions = self.conditions(z, y)
         # Channels first in the linear layer's output, as in BigGAN-PyTorch; the TensorFlow weights have them last.
-        h = self.linear(first).view(len(z), self.first_channels, self.config.base, self.config.base)
+        h = self.linear(first).view(len(z), self.first_channels, self.base, self.base)
         h = h.contiguous(memory_format=self.memory_format)
         for i, condition in enumerate(conditions):
             if self.checkpoint_blocks:
@@ -178,32 +210,31 @@ class BigGANGenerator(nn.Module):
 
     def _stage(self, i: int, h: Tensor, condition: Tensor | None) -> Tensor:
         h = self.blocks[i](h, condition)
-        return self.attention(h) if self.attention is not None and h.shape[2] == self.config.g_attention else h
+        return self.attention(h) if self.attention is not None and h.shape[2] == self.config.attention else h
 
 
-class BigGANDiscriminator(nn.Module):
-    """Images (N, 3, R, R) in [-1, 1] and y (N,) -> logits (N,)."""
+class BigGANDiscriminator(Discriminator):
+    """With logits (N,)."""
 
-    memory_format: torch.memory_format = torch.channels_last
+    config: BigGANDiscriminatorConfig
 
-    def __init__(self, config: BigGANConfig):
-        super().__init__()
-        self.config = config
+    def __init__(self, config: BigGANDiscriminatorConfig, resolution: int, n_classes: int):
+        super().__init__(config, resolution, n_classes)
         built_from = parts(config.stabilizer, config.sn_eps, config.bn_eps)
         layers = built_from.layers
-        c = [3, *(m * config.width for m in config.d_channels)]
+        c = [3, *(m * config.width for m in config.channels)]
         self.blocks = nn.ModuleList(
-            DBlock(i, o, o, down=k < config.d_downs, first=k == 0, parts=built_from)
+            DBlock(i, o, o, down=k < config.downs, first=k == 0, parts=built_from)
             for k, (i, o) in enumerate(itertools.pairwise(c))
         )
-        at = config.d_attention
-        self.attention = SelfAttention(config.d_maps()[at], layers) if at else None
-        self.attention_after = config.resolution.bit_length() - at.bit_length() - 1 if at else -1
-        self.head = ProjectionHead(c[-1], config.n_classes, layers)
+        at = config.attention
+        self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
+        self.attention_after = resolution.bit_length() - at.bit_length() - 1 if at else -1
+        self.head = ProjectionHead(c[-1], n_classes, layers)
         prepare(self, config.init)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        check_inputs(x, (3, self.config.resolution, self.config.resolution), y, self.config)
+        check_inputs(self, x, (3, self.resolution, self.resolution), y)
         h = x.contiguous(memory_format=self.memory_format)
         for i, block in enumerate(self.blocks):
             h = block(h)

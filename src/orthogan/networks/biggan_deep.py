@@ -5,14 +5,24 @@ Channels are multiples of `width`, ch in the paper. Presets for 128, 256 and 512
 
 import itertools
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from orthogan.config import NetworkConfig
-from orthogan.networks.common import check_attention, check_inputs, check_positive, check_resolution, prepare
+from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.networks.common import (
+    check_attention,
+    check_inputs,
+    check_resolution,
+    first_side,
+    from_four,
+    halvings,
+    nearest,
+    prepare,
+)
 from orthogan.nn.blocks import SelfAttention
 from orthogan.nn.classes import ClassTable, ProjectionHead
 from orthogan.nn.initializers import Init
@@ -21,76 +31,112 @@ from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.resample import double, halve
 from orthogan.nn.spectral import spectral
 from orthogan.nn.stabilizers import Parts, Stabilizer, parts
-from orthogan.settings import check_choices, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class BigGANDeepConfig(NetworkConfig):
+class BigGANDeepGeneratorConfig(GeneratorConfig):
     width: int = 128
     """Channel multiplier, ch in the paper."""
-    g_channels: tuple[int, ...] = (16, 16, 8, 4, 2, 1)
-    """Multiples of width in G: of the first map, then after each stage of two blocks, which doubles it."""
-    d_channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
-    """Multiples of width in D: of the first convolution, then after each stage of two blocks."""
-    d_downs: int | None = None
-    """How many of D's stages, from the first, halve the map; all if left out."""
-    g_attention: int = 0
-    """Resolution at which G has self-attention; 0 for none."""
-    d_attention: int = 0
-    """Resolution at which D has self-attention; 0 for none."""
+    channels: tuple[int, ...] = (16, 16, 8, 4, 2, 1)
+    """Multiples of width: of the first map, then after each stage of two blocks, which doubles it."""
+    attention: int = 0
+    """Resolution of the map with self-attention; 0 for none."""
     dim_z: int = 128
     """Dimensions of the latent, all of which go to every norm."""
     shared_dim: int = 128
     """Dimensions of the class embedding."""
-    stabilizer: Stabilizer = "spectral-norm"
-    """What keeps D in bounds; G has spectral norm in any case."""
     bn_eps: float = 1e-4
     sn_eps: float = 1e-4
     init: Init = "orthogonal"
 
+    @classmethod
+    def at(cls, resolution: int) -> Self:
+        channels = from_four(nearest(G_CHANNELS, resolution), resolution)
+        return cls(channels=channels, attention=ATTENTION.get(resolution, 0))
+
     def __post_init__(self) -> None:
-        check_choices(self, "network.")
-        check_positive(
-            self, "resolution", "width", "g_channels", "d_channels", "dim_z", "shared_dim", "bn_eps", "sn_eps"
-        )
-        require(self.n_classes >= 0, "network.n_classes", self.n_classes, "must not be negative")
-        falls = all(i >= o for i, o in itertools.pairwise(self.g_channels))
-        require(falls, "network.g_channels", self.g_channels, "must not grow: skips drop channels")
-        grows = all(i <= o for i, o in itertools.pairwise(self.d_channels))
-        require(grows, "network.d_channels", self.d_channels, "must not fall: skips add channels")
-        require(self.width % 4 == 0, "network.width", self.width, "must be a multiple of 4, the bottleneck's ratio")
-        stages = len(self.d_channels) - 1
-        rule = f"must be at most the {stages} stages of network.d_channels"
-        require(0 <= self.d_halvings <= stages, "network.d_downs", self.d_downs, rule)
-        check_resolution(self.resolution, 2 ** max(len(self.g_channels) - 1, self.d_halvings))
-        check_attention("g_attention", self.g_attention, self.g_maps())
-        check_attention("d_attention", self.d_attention, self.d_maps())
+        super().__post_init__()
+        self.require_positive("width", "channels", "shared_dim", "bn_eps", "sn_eps")
+        falls = all(i >= o for i, o in itertools.pairwise(self.channels))
+        self.require(falls, "channels", "must not grow: skips drop channels")
+        self.require(self.width % 4 == 0, "width", "must be a multiple of 4, the bottleneck's ratio")
+
+    def check(self, resolution: int, n_classes: int) -> None:
+        check_resolution(self, resolution, 2 ** (len(self.channels) - 1))
+        check_attention(self, self.attention, self.maps(resolution))
+
+    def maps(self, resolution: int) -> dict[int, int]:
+        """Channels of the map after each stage, by its side."""
+        base = first_side(self.channels, resolution)
+        return {base << i: m * self.width for i, m in enumerate(self.channels) if i}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
+    width: int = 128
+    """Channel multiplier, ch in the paper."""
+    channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
+    """Multiples of width: of the first convolution, then after each stage of two blocks."""
+    downs: int | None = None
+    """How many of the stages, from the first, halve the map; all if left out."""
+    attention: int = 0
+    """Resolution of the map with self-attention; 0 for none."""
+    stabilizer: Stabilizer = "spectral-norm"
+    """What keeps the discriminator in bounds."""
+    bn_eps: float = 1e-4
+    sn_eps: float = 1e-4
+    init: Init = "orthogonal"
+
+    @classmethod
+    def at(cls, resolution: int) -> Self:
+        channels, downs = nearest(D_CHANNELS, resolution)
+        asked = len(channels) - 1 if downs is None else downs
+        fitting = downs if asked <= halvings(resolution) else halvings(resolution)
+        return cls(channels=channels, downs=fitting, attention=ATTENTION.get(resolution, 0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("width", "channels", "bn_eps", "sn_eps")
+        grows = all(i <= o for i, o in itertools.pairwise(self.channels))
+        self.require(grows, "channels", "must not fall: skips add channels")
+        self.require(self.width % 4 == 0, "width", "must be a multiple of 4, the bottleneck's ratio")
+        stages = len(self.channels) - 1
+        rule = f"must be at most the {stages} stages of discriminator.channels"
+        self.require(0 <= self.halving <= stages, "downs", rule)
+
+    def check(self, resolution: int, n_classes: int) -> None:
+        check_resolution(self, resolution, 2**self.halving)
+        check_attention(self, self.attention, self.maps(resolution))
 
     @property
-    def d_halvings(self) -> int:
-        """Stages of D that halve the map."""
-        return len(self.d_channels) - 1 if self.d_downs is None else self.d_downs
+    def halving(self) -> int:
+        """Stages that halve the map."""
+        return len(self.channels) - 1 if self.downs is None else self.downs
 
-    @property
-    def base(self) -> int:
-        """Side of G's first map."""
-        return self.resolution >> (len(self.g_channels) - 1)
-
-    def g_maps(self) -> dict[int, int]:
-        """Channels of the map after each stage of G, by its side."""
-        return {self.base << i: m * self.width for i, m in enumerate(self.g_channels) if i}
-
-    def d_maps(self) -> dict[int, int]:
-        """Channels of the map after each stage of D, by its side; of several stages on one map, of the first."""
+    def maps(self, resolution: int) -> dict[int, int]:
+        """Channels of the map after each stage, by its side; of several stages on one map, of the first."""
         maps: dict[int, int] = {}
-        for i, m in enumerate(self.d_channels[1:], start=1):
-            maps.setdefault(self.resolution >> min(i, self.d_halvings), m * self.width)
+        for i, m in enumerate(self.channels[1:], start=1):
+            maps.setdefault(resolution >> min(i, self.halving), m * self.width)
         return maps
 
-    @property
-    def dim_condition(self) -> int:
-        """Dimensions of what conditions the first layer and every norm: class embedding, then z."""
-        return (self.shared_dim if self.n_classes else 0) + self.dim_z
+
+G_CHANNELS = {
+    32: (4, 4, 4, 4),
+    64: (16, 16, 8, 4, 2),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+    512: (16, 16, 8, 8, 4, 2, 1, 1),
+}
+D_CHANNELS = {
+    32: ((4, 4, 4, 4), 2),
+    64: ((2, 4, 8, 16, 16), None),
+    128: ((1, 2, 4, 8, 16, 16), None),
+    256: ((1, 2, 4, 8, 8, 16, 16), None),
+    512: ((1, 1, 2, 4, 8, 8, 16, 16), None),
+}
+"""Multiples and halvings by resolution: of the paper from 128 pixels on, at 64 of compare_gan, at 32 of StudioGAN."""
+ATTENTION = {128: 64, 256: 64, 512: 64}
 
 
 class GBottleneck(nn.Module):
@@ -145,40 +191,41 @@ class DBottleneck(nn.Module):
         return h + (x if self.skip is None else torch.cat([x, self.skip(x)], 1))
 
 
-class BigGANDeepGenerator(nn.Module):
-    """z (N, dim_z) and y -> images (N, 3, R, R) in [-1, 1]; y as in BigGANGenerator."""
+class BigGANDeepGenerator(Generator):
+    config: BigGANDeepGeneratorConfig
 
-    memory_format: torch.memory_format = torch.channels_last
-
-    def __init__(self, config: BigGANDeepConfig):
-        super().__init__()
-        self.config = config
+    def __init__(self, config: BigGANDeepGeneratorConfig, resolution: int, n_classes: int):
+        super().__init__(config, resolution, n_classes)
         self._layers = layers = spectral(config.sn_eps)
-        c = [m * config.width for m in config.g_channels]
-        self.first_channels = c[0]
-        self.embedding = ClassTable(config.n_classes, config.shared_dim) if config.n_classes else None
-        self.linear = layers.linear(config.dim_condition, c[0] * config.base**2)
+        c = [m * config.width for m in config.channels]
+        self.base, self.first_channels = first_side(config.channels, resolution), c[0]
+        self.embedding = ClassTable(n_classes, config.shared_dim) if n_classes else None
+        self.linear = layers.linear(self.dim_condition, c[0] * self.base**2)
         pairs = [pair for i, o in itertools.pairwise(c) for pair in ((i, i, False), (i, o, True))]
         self.blocks = nn.ModuleList(GBottleneck(i, o, self._norms(i), up=up, layers=layers) for i, o, up in pairs)
-        at = config.g_attention
-        self.attention = SelfAttention(config.g_maps()[at], layers) if at else None
+        at = config.attention
+        self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
         self.norm = BatchNorm2d(c[-1], config.bn_eps)
         self.to_rgb = layers.conv(c[-1], 3, 3)
-        self.checkpoint_blocks = False
         prepare(self, config.init)
+
+    @property
+    def dim_condition(self) -> int:
+        """Dimensions of what conditions the first layer and every norm: class embedding, then z."""
+        return (self.config.shared_dim if self.n_classes else 0) + self.dim_z
 
     def _norms(self, inputs: int) -> list[BatchNorm2d]:
         return [self._norm(channels) for channels in (inputs, *(inputs // 4,) * 3)]
 
     def _norm(self, channels: int) -> BatchNorm2d:
-        maps = [self._layers.linear(self.config.dim_condition, channels, bias=False) for _ in range(2)]
+        maps = [self._layers.linear(self.dim_condition, channels, bias=False) for _ in range(2)]
         return ConditionalBatchNorm2d(channels, maps[0], maps[1], self.config.bn_eps)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        check_inputs(z, (self.config.dim_z,), y, self.config)
+        check_inputs(self, z, (self.dim_z,), y)
         # Class first, then z, as in BigGAN-PyTorch; the TensorFlow weights have z first.
         condition = z if self.embedding is None else torch.cat([self.embedding(y), z], 1)
-        h = self.linear(condition).view(len(z), self.first_channels, self.config.base, self.config.base)
+        h = self.linear(condition).view(len(z), self.first_channels, self.base, self.base)
         h = h.contiguous(memory_format=self.memory_format)
         for i in range(len(self.blocks)):
             if self.checkpoint_blocks:
@@ -189,34 +236,33 @@ class BigGANDeepGenerator(nn.Module):
 
     def _stage(self, i: int, h: Tensor, condition: Tensor) -> Tensor:
         h = self.blocks[i](h, condition)
-        ends_at_attention = i % 2 == 1 and h.shape[2] == self.config.g_attention
+        ends_at_attention = i % 2 == 1 and h.shape[2] == self.config.attention
         return self.attention(h) if self.attention is not None and ends_at_attention else h
 
 
-class BigGANDeepDiscriminator(nn.Module):
-    """Images (N, 3, R, R) in [-1, 1] and y (N,) -> logits (N,)."""
+class BigGANDeepDiscriminator(Discriminator):
+    """With logits (N,)."""
 
-    memory_format: torch.memory_format = torch.channels_last
+    config: BigGANDeepDiscriminatorConfig
 
-    def __init__(self, config: BigGANDeepConfig):
-        super().__init__()
-        self.config = config
+    def __init__(self, config: BigGANDeepDiscriminatorConfig, resolution: int, n_classes: int):
+        super().__init__(config, resolution, n_classes)
         built_from = parts(config.stabilizer, config.sn_eps, config.bn_eps)
         layers = built_from.layers
-        c = [m * config.width for m in config.d_channels]
+        c = [m * config.width for m in config.channels]
         self.stem = layers.conv(3, c[0], 3)
         stages = enumerate(itertools.pairwise(c))
-        pairs = [pair for k, (i, o) in stages for pair in ((i, o, k < config.d_halvings), (o, o, False))]
+        pairs = [pair for k, (i, o) in stages for pair in ((i, o, k < config.halving), (o, o, False))]
         self.blocks = nn.ModuleList(DBottleneck(i, o, down=down, parts=built_from) for i, o, down in pairs)
-        at = config.d_attention
-        self.attention = SelfAttention(config.d_maps()[at], layers) if at else None
+        at = config.attention
+        self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
         # At the end of the first stage on its map: 2 blocks a stage, counted from 0.
-        self.attention_after = 2 * (config.resolution // at).bit_length() - 3 if at else -1
-        self.head = ProjectionHead(c[-1], config.n_classes, layers)
+        self.attention_after = 2 * (resolution // at).bit_length() - 3 if at else -1
+        self.head = ProjectionHead(c[-1], n_classes, layers)
         prepare(self, config.init)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        check_inputs(x, (3, self.config.resolution, self.config.resolution), y, self.config)
+        check_inputs(self, x, (3, self.resolution, self.resolution), y)
         h = self.stem(x.contiguous(memory_format=self.memory_format))
         for i, block in enumerate(self.blocks):
             h = block(h)

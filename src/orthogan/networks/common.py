@@ -1,52 +1,70 @@
-"""What the families share: checks of their shapes, and the way a new network gets its weights."""
+"""What the families share: shapes to begin with, checks of them, and the way a new network gets its weights."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from orthogan.config import NetworkConfig
+from orthogan.networks.base import Network, NetworkConfig
 from orthogan.nn.initializers import Init, initialize
 from orthogan.nn.spectral import advance
 from orthogan.nn.weight_norm import WeightNorm
 from orthogan.settings import require
 
-MOST = 2**31
-"""No size of a network reaches this: PyTorch could not count the elements."""
+Row = TypeVar("Row")
 
 
-def check_positive(config: NetworkConfig, *names: str) -> None:
-    """Each of these settings is a positive number, or a tuple of some."""
-    for name in names:
-        value = getattr(config, name)
-        least = min(value, default=0) if isinstance(value, tuple) else value
-        require(least > 0, f"network.{name}", value, "must be positive")
-        most = max(value) if isinstance(value, tuple) else value
-        require(most < MOST, f"network.{name}", value, f"must be below {MOST}")
+def nearest(published: Mapping[int, Row], resolution: int) -> Row:
+    """The row of a table by resolutions whose resolution is nearest as a ratio."""
+    return published[min(published, key=lambda known: abs(math.log(known / max(1, resolution))))]
 
 
-def check_resolution(resolution: int, step: int) -> None:
+def halvings(resolution: int, smallest: int = 1) -> int:
+    """How often a side can be halved without falling below `smallest` pixels."""
+    times = 0
+    while resolution % 2 == 0 and resolution // 2 >= smallest:
+        resolution, times = resolution // 2, times + 1
+    return times
+
+
+def from_four(channels: tuple[int, ...], resolution: int) -> tuple[int, ...]:
+    """Multiples for a generator of this resolution whose first map has 4 to 7 pixels a side if that is possible.
+
+    They end like `channels`, whose first is repeated where they are more.
+    """
+    maps = halvings(resolution, smallest=4) + 1
+    return (channels[0],) * (maps - len(channels)) + channels[-maps:]
+
+
+def first_side(channels: tuple[int, ...], resolution: int) -> int:
+    """Side of a generator's first map, which is doubled after each of `channels` but the last."""
+    return resolution >> (len(channels) - 1)
+
+
+def check_resolution(config: NetworkConfig, resolution: int, step: int) -> None:
     """The resolution is a multiple of what the blocks double or halve it by."""
     below = resolution // step * step
     near = " or ".join(str(r) for r in (below, below + step) if r)
-    rule = f"these blocks need a multiple of {step}: {near}; or start from a preset with fewer blocks"
-    require(resolution % step == 0, "network.resolution", resolution, rule)
+    rule = f"the {config.role}'s blocks need a multiple of {step}: {near}; or start from a preset with fewer blocks"
+    require(resolution % step == 0, "resolution", resolution, rule)
 
 
-def check_attention(name: str, at: int, maps: dict[int, int]) -> None:
+def check_attention(config: NetworkConfig, at: int, maps: Mapping[int, int]) -> None:
     """Attention is at 0 (none) or at one of the maps {resolution: channels}, of even side, with enough channels."""
     fitting = [str(r) for r in maps if r % 2 == 0]
     rule = f"must be 0 (none) or a map after a block: {', '.join(fitting)}"
-    require(at == 0 or str(at) in fitting, f"network.{name}", at, rule)
+    config.require(at == 0 or str(at) in fitting, "attention", rule)
     channels = maps.get(at, 8)
-    require(channels % 8 == 0, f"network.{name}", at, f"needs a multiple of 8 channels there, not {channels}")
+    config.require(channels % 8 == 0, "attention", f"needs a multiple of 8 channels there, not {channels}")
 
 
-def check_inputs(x: Tensor, shape: tuple[int, ...], y: Tensor | None, config: NetworkConfig) -> None:
+def check_inputs(network: Network, x: Tensor, shape: tuple[int, ...], y: Tensor | None) -> None:
     """Refuse what would otherwise pass silently: a latent or image of another size, labels that nothing reads."""
     if x.shape[1:] != shape:
         raise ValueError(f"this network takes inputs (N, {', '.join(map(str, shape))}), not {tuple(x.shape)}")
-    if y is not None and not config.n_classes:
+    if y is not None and not network.n_classes:
         raise ValueError("this network has no classes: it takes no labels y")
 
 

@@ -8,73 +8,105 @@ stabilised; G has plain weights, batch norm, and class-conditional batch norm if
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from orthogan.config import NetworkConfig
-from orthogan.networks.common import check_inputs, check_positive, check_resolution, prepare
+from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.networks.common import check_inputs, check_resolution, first_side, from_four, halvings, nearest, prepare
 from orthogan.nn.blocks import DBlock, GBlock
 from orthogan.nn.classes import ClassTable, ProjectionHead, need_labels
 from orthogan.nn.layers import PLAIN
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.stabilizers import Parts, Stabilizer, parts
-from orthogan.settings import check_choices, require
 
 LEAK = 0.1
 """Slope of the plain networks' leaky ReLU."""
 
 
-def check_sn_eps(config: "SNGANConfig | SNGANCNNConfig") -> None:
-    """Only D can have spectral norm here: without it its eps is read by nobody."""
+def check_sn_eps(config: "SNGANDiscriminatorConfig | SNGANCNNDiscriminatorConfig") -> None:
+    """Without spectral norm its eps is read by nobody."""
     unused = config.stabilizer != "spectral-norm" and config.sn_eps != type(config).sn_eps
-    rule = f"only network.stabilizer spectral-norm reads it, not {config.stabilizer}; leave it out"
-    require(not unused, "network.sn_eps", config.sn_eps, rule)
+    rule = f"only discriminator.stabilizer spectral-norm reads it, not {config.stabilizer}; leave it out"
+    config.require(not unused, "sn_eps", rule)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNGANConfig(NetworkConfig):
+class SNGANGeneratorConfig(GeneratorConfig):
     width: int = 64
     """Channel multiplier."""
-    g_channels: tuple[int, ...] = (16, 16, 8, 4, 2, 1)
-    """Multiples of width in G: of the first map, then after each doubling block."""
-    d_channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
-    """Multiples of width in D after each block."""
-    d_downs: int = 5
-    """How many of D's blocks, from the first, halve the map."""
-    dim_z: int = 128
-    """Dimensions of the latent."""
-    d_labels: Literal["projection", "concat"] = "projection"
-    """How D sees the class: by a projection at its end, or by an embedding joined to its third block's map."""
+    channels: tuple[int, ...] = (16, 16, 8, 4, 2, 1)
+    """Multiples of width: of the first map, then after each doubling block."""
+    bn_eps: float = 2e-5
+
+    @classmethod
+    def at(cls, resolution: int) -> Self:
+        return cls(channels=from_four(nearest(G_CHANNELS, resolution), resolution))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("width", "channels", "bn_eps")
+
+    def check(self, resolution: int, n_classes: int) -> None:
+        check_resolution(self, resolution, 2 ** (len(self.channels) - 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SNGANDiscriminatorConfig(DiscriminatorConfig):
+    width: int = 64
+    """Channel multiplier."""
+    channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
+    """Multiples of width after each block."""
+    downs: int = 5
+    """How many of the blocks, from the first, halve the map."""
+    labels: Literal["projection", "concat"] = "projection"
+    """How the class is seen: by a projection at the end, or by an embedding joined to the third block's map."""
     head_bias: bool = True
-    """Bias of D's last linear layer; the released 32 px network has none."""
+    """Bias of the last linear layer; the released 32 px network has none."""
     stabilizer: Stabilizer = "spectral-norm"
-    """What keeps D in bounds: one of the methods that the paper compares."""
+    """What keeps the discriminator in bounds: one of the methods that the paper compares."""
     bn_eps: float = 2e-5
     sn_eps: float = 1e-12
 
+    @classmethod
+    def at(cls, resolution: int) -> Self:
+        channels, downs = nearest(D_CHANNELS, resolution)
+        return cls(channels=channels, downs=min(downs, halvings(resolution)))
+
     def __post_init__(self) -> None:
-        check_choices(self, "network.")
-        check_positive(self, "resolution", "width", "g_channels", "d_channels", "dim_z", "bn_eps", "sn_eps")
-        require(self.n_classes >= 0, "network.n_classes", self.n_classes, "must not be negative")
+        super().__post_init__()
+        self.require_positive("width", "channels", "bn_eps", "sn_eps")
         check_sn_eps(self)
-        blocks = len(self.d_channels)
-        rule = f"must be at most the {blocks} blocks of network.d_channels"
-        require(0 <= self.d_downs <= blocks, "network.d_downs", self.d_downs, rule)
-        labelled = self.d_labels == "projection" or self.n_classes > 0
-        require(labelled, "network.d_labels", self.d_labels, "needs classes: images in a folder for each class")
-        joinable = self.d_labels == "projection" or blocks > JOIN_AFTER
-        require(joinable, "network.d_labels", self.d_labels, f"needs more than {JOIN_AFTER} blocks in D")
-        check_resolution(self.resolution, 2 ** max(len(self.g_channels) - 1, self.d_downs))
+        blocks = len(self.channels)
+        rule = f"must be at most the {blocks} blocks of discriminator.channels"
+        self.require(0 <= self.downs <= blocks, "downs", rule)
+        joinable = self.labels == "projection" or blocks > JOIN_AFTER
+        self.require(joinable, "labels", f"needs more than {JOIN_AFTER} blocks in D")
 
-    @property
-    def base(self) -> int:
-        """Side of G's first map."""
-        return self.resolution >> (len(self.g_channels) - 1)
+    def check(self, resolution: int, n_classes: int) -> None:
+        labelled = self.labels == "projection" or n_classes > 0
+        self.require(labelled, "labels", "needs classes: images in a folder for each class")
+        check_resolution(self, resolution, 2**self.downs)
 
+
+G_CHANNELS = {
+    32: (4, 4, 4, 4),
+    48: (8, 4, 2, 1),
+    64: (16, 8, 4, 2, 1),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+}
+D_CHANNELS = {
+    32: ((2, 2, 2, 2), 2),
+    48: ((1, 2, 4, 8, 16), 4),
+    64: ((1, 2, 4, 8, 16), 5),
+    128: ((1, 2, 4, 8, 16, 16), 5),
+    256: ((1, 2, 4, 8, 8, 16, 16), 6),
+}
+"""Multiples and halvings by resolution: of the paper at 48 pixels, of sngan_projection elsewhere."""
 
 JOIN_AFTER = 3
 JOINED_DIM = 128
@@ -102,24 +134,20 @@ def widen_block_weights(blocks: nn.ModuleList) -> None:
             conv.weight.mul_(math.sqrt(2))  # type: ignore[operator, union-attr]
 
 
-class SNGANGenerator(nn.Module):
-    """z (N, dim_z) and y -> images (N, 3, R, R) in [-1, 1]; y as in BigGANGenerator."""
+class SNGANGenerator(Generator):
+    config: SNGANGeneratorConfig
 
-    memory_format: torch.memory_format = torch.channels_last
-
-    def __init__(self, config: SNGANConfig):
-        super().__init__()
-        self.config = config
-        c = [m * config.width for m in config.g_channels]
-        self.first_channels = c[0]
-        self.linear = PLAIN.linear(config.dim_z, c[0] * config.base**2)
-        norm = (config.n_classes, config.bn_eps)
+    def __init__(self, config: SNGANGeneratorConfig, resolution: int, n_classes: int):
+        super().__init__(config, resolution, n_classes)
+        c = [m * config.width for m in config.channels]
+        self.base, self.first_channels = first_side(config.channels, resolution), c[0]
+        self.linear = PLAIN.linear(config.dim_z, c[0] * self.base**2)
+        norm = (n_classes, config.bn_eps)
         self.blocks = nn.ModuleList(
             GBlock(i, o, g_norm(i, *norm), g_norm(o, *norm), PLAIN) for i, o in itertools.pairwise(c)
         )
         self.norm = BatchNorm2d(c[-1], config.bn_eps)
         self.to_rgb = PLAIN.conv(c[-1], 3, 3)
-        self.checkpoint_blocks = False
         prepare(self, "xavier", self._adjust)
 
     def _adjust(self) -> None:
@@ -127,42 +155,41 @@ class SNGANGenerator(nn.Module):
         start_conditional_norms(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        check_inputs(z, (self.config.dim_z,), y, self.config)
-        h = self.linear(z).view(len(z), self.first_channels, self.config.base, self.config.base)
+        check_inputs(self, z, (self.dim_z,), y)
+        h = self.linear(z).view(len(z), self.first_channels, self.base, self.base)
         h = h.contiguous(memory_format=self.memory_format)
         for block in self.blocks:
             h = checkpoint(block, h, y, use_reentrant=False) if self.checkpoint_blocks else block(h, y)
         return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True)))
 
 
-class SNGANDiscriminator(nn.Module):
-    """Images (N, 3, R, R) in [-1, 1] and y (N,) -> logits (N,)."""
+class SNGANDiscriminator(Discriminator):
+    """With logits (N,)."""
 
-    memory_format: torch.memory_format = torch.channels_last
+    config: SNGANDiscriminatorConfig
 
-    def __init__(self, config: SNGANConfig):
-        super().__init__()
-        self.config = config
+    def __init__(self, config: SNGANDiscriminatorConfig, resolution: int, n_classes: int):
+        super().__init__(config, resolution, n_classes)
         built_from = parts(config.stabilizer, config.sn_eps, config.bn_eps)
-        concat = config.n_classes > 0 and config.d_labels == "concat"
-        c = [3, *(m * config.width for m in config.d_channels)]
+        concat = n_classes > 0 and config.labels == "concat"
+        c = [3, *(m * config.width for m in config.channels)]
         self.blocks = nn.ModuleList(
             self._block(k, i + JOINED_DIM * (concat and k == JOIN_AFTER), o, built_from)
             for k, (i, o) in enumerate(itertools.pairwise(c))
         )
-        self.joined = built_from.layers.embedding(config.n_classes, JOINED_DIM) if concat else None
-        projected = 0 if concat else config.n_classes
+        self.joined = built_from.layers.embedding(n_classes, JOINED_DIM) if concat else None
+        projected = 0 if concat else n_classes
         self.head = ProjectionHead(c[-1], projected, built_from.layers, bias=config.head_bias)
         prepare(self, "xavier", lambda: widen_block_weights(self.blocks))
 
     def _block(self, k: int, inputs: int, outputs: int, built_from: Parts) -> DBlock:
         """Thin: the width between the two convolutions is the input's, but in the first block the output's."""
         hidden = outputs if k == 0 else inputs
-        down = k < self.config.d_downs
+        down = k < self.config.downs
         return DBlock(inputs, hidden, outputs, down=down, first=k == 0, parts=built_from)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        check_inputs(x, (3, self.config.resolution, self.config.resolution), y, self.config)
+        check_inputs(self, x, (3, self.resolution, self.resolution), y)
         h = x.contiguous(memory_format=self.memory_format)
         for k, block in enumerate(self.blocks):
             if self.joined is not None and k == JOIN_AFTER:
@@ -172,59 +199,68 @@ class SNGANDiscriminator(nn.Module):
         return self.head(h, None if self.joined is not None else y)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SNGANCNNConfig(NetworkConfig):
-    """The paper's table 3: four by four or six by six, doubled three times."""
+CNN_CHANNELS = (8, 4, 2, 1)
+"""Multiples of width in the plain generator: the paper's table 3, four by four or six by six, doubled three times."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class SNGANCNNGeneratorConfig(GeneratorConfig):
     width: int = 64
-    """Channels of G's last map and of D's first."""
-    d_channels: tuple[int, ...] = (1, 2, 4, 8)
-    """Multiples of width in D: of the first map, then after each halving. G has 8, 4, 2, 1."""
-    dim_z: int = 128
-    """Dimensions of the latent."""
+    """Channels of the last map; the first has eight times as many."""
+    bn_eps: float = 2e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("width", "bn_eps")
+
+    def check(self, resolution: int, n_classes: int) -> None:
+        check_resolution(self, resolution, 2 ** (len(CNN_CHANNELS) - 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SNGANCNNDiscriminatorConfig(DiscriminatorConfig):
+    width: int = 64
+    """Channels of the first map."""
+    channels: tuple[int, ...] = (1, 2, 4, 8)
+    """Multiples of width: of the first map, then after each halving."""
     stabilizer: Stabilizer = "spectral-norm"
-    """What keeps D in bounds: one of the methods that the paper compares."""
+    """What keeps the discriminator in bounds: one of the methods that the paper compares."""
     bn_eps: float = 2e-5
     sn_eps: float = 1e-12
 
+    @classmethod
+    def at(cls, resolution: int) -> Self:
+        return cls(channels=cls.channels[: 1 + halvings(resolution)])
+
     def __post_init__(self) -> None:
-        check_choices(self, "network.")
-        check_positive(self, "resolution", "width", "d_channels", "dim_z", "bn_eps", "sn_eps")
-        require(self.n_classes >= 0, "network.n_classes", self.n_classes, "must not be negative")
+        super().__post_init__()
+        self.require_positive("width", "channels", "bn_eps", "sn_eps")
         check_sn_eps(self)
-        check_resolution(self.resolution, 2 ** max(3, len(self.d_channels) - 1))
 
-    @property
-    def base(self) -> int:
-        """Side of G's first map."""
-        return self.resolution // 8
+    def check(self, resolution: int, n_classes: int) -> None:
+        check_resolution(self, resolution, 2 ** (len(self.channels) - 1))
 
-    @property
-    def d_features(self) -> int:
-        """Dimensions of D's last map, flattened."""
-        return self.d_channels[-1] * self.width * (self.resolution >> (len(self.d_channels) - 1)) ** 2
+    def features(self, resolution: int) -> int:
+        """Dimensions of the last map, flattened."""
+        return self.channels[-1] * self.width * (resolution >> (len(self.channels) - 1)) ** 2
 
 
-class SNGANCNNGenerator(nn.Module):
-    """z (N, dim_z) and y -> images (N, 3, R, R) in [-1, 1]; y as in BigGANGenerator."""
+class SNGANCNNGenerator(Generator):
+    config: SNGANCNNGeneratorConfig
 
-    memory_format: torch.memory_format = torch.channels_last
-
-    def __init__(self, config: SNGANCNNConfig):
-        super().__init__()
-        self.config = config
-        c = [m * config.width for m in (8, 4, 2, 1)]
-        self.first_channels = c[0]
-        self.linear = PLAIN.linear(config.dim_z, c[0] * config.base**2)
+    def __init__(self, config: SNGANCNNGeneratorConfig, resolution: int, n_classes: int):
+        super().__init__(config, resolution, n_classes)
+        c = [m * config.width for m in CNN_CHANNELS]
+        self.base, self.first_channels = first_side(CNN_CHANNELS, resolution), c[0]
+        self.linear = PLAIN.linear(config.dim_z, c[0] * self.base**2)
         self.convs = nn.ModuleList(nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in itertools.pairwise(c))
-        self.norms = nn.ModuleList(g_norm(o, config.n_classes, config.bn_eps) for o in c[1:])
+        self.norms = nn.ModuleList(g_norm(o, n_classes, config.bn_eps) for o in c[1:])
         self.to_rgb = PLAIN.conv(c[-1], 3, 3)
-        self.checkpoint_blocks = False
         prepare(self, "normal", lambda: start_conditional_norms(self))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        check_inputs(z, (self.config.dim_z,), y, self.config)
-        h = self.linear(z).view(len(z), self.first_channels, self.config.base, self.config.base)
+        check_inputs(self, z, (self.dim_z,), y)
+        h = self.linear(z).view(len(z), self.first_channels, self.base, self.base)
         h = h.contiguous(memory_format=self.memory_format)
         for i in range(len(self.convs)):
             h = (
@@ -238,27 +274,27 @@ class SNGANCNNGenerator(nn.Module):
         return F.relu(self.norms[i](self.convs[i](h), y), inplace=True)
 
 
-class SNGANCNNDiscriminator(nn.Module):
-    """Images (N, 3, R, R) in [-1, 1] and y (N,) -> logits (N,), by a projection of the flattened last map."""
+class SNGANCNNDiscriminator(Discriminator):
+    """With logits (N,), by a projection of the flattened last map."""
 
-    memory_format: torch.memory_format = torch.channels_last
+    config: SNGANCNNDiscriminatorConfig
 
-    def __init__(self, config: SNGANCNNConfig):
-        super().__init__()
-        self.config = config
+    def __init__(self, config: SNGANCNNDiscriminatorConfig, resolution: int, n_classes: int):
+        super().__init__(config, resolution, n_classes)
         built_from = parts(config.stabilizer, config.sn_eps, config.bn_eps)
-        layers, c = built_from.layers, [m * config.width for m in config.d_channels]
+        layers, c = built_from.layers, [m * config.width for m in config.channels]
         shapes = [(3, c[0], 3), *(s for i, o in itertools.pairwise(c) for s in ((i, i, 4), (i, o, 3)))]
         self.convs = nn.ModuleList(layers.conv(i, o, size, stride=2 if size == 4 else 1) for i, o, size in shapes)
         # Not on the image's own layer, as in DCGAN.
         norms = [built_from.norm(o) for _, o, _ in shapes[1:]]
         self.norms = nn.ModuleList([nn.Identity(), *norms])
-        self.linear = layers.linear(config.d_features, 1)
-        self.embedding = layers.embedding(config.n_classes, config.d_features) if config.n_classes else None
+        features = config.features(resolution)
+        self.linear = layers.linear(features, 1)
+        self.embedding = layers.embedding(n_classes, features) if n_classes else None
         prepare(self, "normal")
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        check_inputs(x, (3, self.config.resolution, self.config.resolution), y, self.config)
+        check_inputs(self, x, (3, self.resolution, self.resolution), y)
         h = x.contiguous(memory_format=self.memory_format)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             h = F.leaky_relu(norm(conv(h)), LEAK, inplace=True)

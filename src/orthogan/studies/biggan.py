@@ -5,7 +5,8 @@ from typing import Any
 
 from orthogan import presets
 from orthogan.errors import UserError
-from orthogan.networks.biggan import BigGANConfig
+from orthogan.networks.biggan import BigGANGeneratorConfig
+from orthogan.presets import both
 from orthogan.settings import override, require
 from orthogan.studies.cells import Cell, StudyOptions, common
 
@@ -21,18 +22,18 @@ class Table1Options(StudyOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        family = presets.get(self.preset).network
+        generator = presets.get(self.preset).generator
         rule = "must be one of the BigGAN family, such as digits"
-        require(isinstance(family, BigGANConfig), "preset", self.preset, rule)
+        require(isinstance(generator, BigGANGeneratorConfig), "preset", self.preset, rule)
         require(self.width % 2 == 0, "width", self.width, "must be even, for half as much again")
 
 
 def table1(options: Table1Options) -> list[Cell]:
     """Row by row, each adding one thing to the one before; the last is narrow again, with everything."""
     grown = {"batch": 8 * options.batch}
-    wide = {**grown, "network.width": options.width * 3 // 2}
-    shared = {**wide, "network.shared_embedding": True}
-    split = {**shared, "network.skip_z": True}
+    wide = {**grown, **both(width=options.width * 3 // 2)}
+    shared = {**wide, "generator.shared_embedding": True}
+    split = {**shared, "generator.skip_z": True}
     ortho = {**split, "regularizers.g_ortho.strength": 1e-4}
     rows: dict[str, dict[str, Any]] = {
         "baseline": {},
@@ -43,9 +44,13 @@ def table1(options: Table1Options) -> list[Cell]:
         "+ shared embedding": shared,
         "+ split z": split,
         "+ ortho": ortho,
-        "all, width x1": {**ortho, "network.width": options.width},
+        "all, width x1": {**ortho, **both(width=options.width)},
     }
-    plain: dict[str, Any] = {"network.width": options.width, "network.shared_embedding": False, "network.skip_z": False}
+    plain: dict[str, Any] = {
+        **both(width=options.width),
+        "generator.shared_embedding": False,
+        "generator.skip_z": False,
+    }
     plain |= {"batch": options.batch, "regularizers.g_ortho.strength": 0.0}
     return [
         _cell(options, row, {**common(options, seed), **plain, **changes})

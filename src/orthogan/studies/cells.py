@@ -59,7 +59,7 @@ class Cell:
 
     row: str
     column: str
-    config: RunConfig[Any]
+    config: RunConfig[Any, Any]
     preset: str
 
     @property

@@ -34,7 +34,7 @@ MOST_UNITS = 10**12
 
 Asked = dict[str, Any]
 """What `study.json` says of how a study was begun."""
-Speeds = dict[RunConfig[Any], float]
+Speeds = dict[RunConfig[Any, Any], float]
 """Seconds of training an image, by `speed_kind`."""
 
 
@@ -57,12 +57,12 @@ class Planned:
         return START_SECONDS + self.images * self.seconds_per_image
 
 
-def speed_kind(config: RunConfig[Any]) -> RunConfig[Any]:
+def speed_kind(config: RunConfig[Any, Any]) -> RunConfig[Any, Any]:
     """The same for all configurations whose steps cost the same."""
     return replace(config, seed=0, images=1_000_000, optimizer=OptimizerConfig(), cadence=CadenceConfig())
 
 
-def seconds_per_image(config: RunConfig[Any]) -> float:
+def seconds_per_image(config: RunConfig[Any, Any]) -> float:
     """Train for a moment, in this process and on its device, and forget it."""
     fabric = make_fabric(config.precision, Here.device)
     trainer = Trainer(config, runs.load_data(config), Path(), fabric, Observer())
@@ -73,12 +73,12 @@ def seconds_per_image(config: RunConfig[Any]) -> float:
     return (time.perf_counter() - began) / (trainer.images - before)
 
 
-def scoring_seconds(config: RunConfig[Any], options: StudyOptions) -> float:
+def scoring_seconds(config: RunConfig[Any, Any], options: StudyOptions) -> float:
     """Time to score the images of one run, here noise."""
     began = time.perf_counter()
     cache = runs.load_data(config)
     scorer = Scorer(options.features, cache.checked, cache.fingerprint, Here.device)
-    side = config.network.resolution
+    side = config.resolution
     noise = torch.randint(256, (options.samples, side, side, 3), dtype=torch.uint8, generator=draw(0, "noise", 0))
     scorer.score([noise], seed=0)
     return time.perf_counter() - began
@@ -90,7 +90,7 @@ def measure(cells: list[Cell], options: StudyOptions, workers: Executor, jobs: i
     times = -(-jobs // len(kinds))
     futures = [(kind, workers.submit(seconds_per_image, kind)) for kind in kinds * times]
     scoring = [workers.submit(scoring_seconds, cells[0].config, options) for _ in range(jobs)]
-    speeds: dict[RunConfig[Any], list[float]] = {}
+    speeds: dict[RunConfig[Any, Any], list[float]] = {}
     for kind, future in futures:
         speeds.setdefault(kind, []).append(future.result())
     return {kind: mean(found) for kind, found in speeds.items()}, mean(future.result() for future in scoring)

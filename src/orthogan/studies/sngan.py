@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from orthogan import presets
 from orthogan.data.config import DataConfig
-from orthogan.networks.sngan import SNGANCNNConfig, SNGANConfig
+from orthogan.networks.sngan import SNGANCNNDiscriminatorConfig, SNGANDiscriminatorConfig
 from orthogan.nn.stabilizers import Stabilizer
 from orthogan.settings import override, require
 from orthogan.studies.cells import Cell, StudyOptions, common
@@ -44,9 +44,10 @@ class SNGANOptions(StudyOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        family = presets.get(self.preset).network
+        discriminator = presets.get(self.preset).discriminator
         rule = "must be one of the SN-GAN family, such as sngan-cnn-32"
-        require(isinstance(family, SNGANConfig | SNGANCNNConfig), "preset", self.preset, rule)
+        fits = isinstance(discriminator, SNGANDiscriminatorConfig | SNGANCNNDiscriminatorConfig)
+        require(fits, "preset", self.preset, rule)
         check_list("stabilizers", self.stabilizers, get_args(Stabilizer))
 
 
@@ -88,15 +89,22 @@ class WidthOptions(SNGANOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        channels = presets.get(self.preset).network.d_channels
+        channels = presets.get(self.preset).discriminator.channels
         require(channels[-1] % 2 == 0, "preset", self.preset, "its D must end in an even multiple of the width")
 
 
 def width(options: WidthOptions) -> list[Cell]:
     """Stabilisers while the last feature map of D grows: the paper's figure 4."""
-    *first, last = presets.get(options.preset).network.d_channels
+    *first, last = presets.get(options.preset).discriminator.channels
     return [
-        _cell(options, stabilizer, factor, options.setting, seed, **{"network.d_channels": (*first, int(last * times))})
+        _cell(
+            options,
+            stabilizer,
+            factor,
+            options.setting,
+            seed,
+            **{"discriminator.channels": (*first, int(last * times))},
+        )
         for seed in range(options.seeds)
         for stabilizer in options.stabilizers
         for factor, times in FACTORS.items()
@@ -106,7 +114,7 @@ def width(options: WidthOptions) -> list[Cell]:
 def _cell(
     options: SNGANOptions, stabilizer: Stabilizer, column: str, name: Setting, seed: int, **changes: object
 ) -> Cell:
-    network = {"network.width": options.width, "network.stabilizer": stabilizer}
+    network = {**presets.both(width=options.width), "discriminator.stabilizer": stabilizer}
     loss = {"loss": "wasserstein"} if stabilizer == "wgan-gp" else {}
     training = {"batch": options.batch, "optimizer.decay_from_images": None}
     settings = {**common(options, seed), **network, **training, **setting(name), **loss, **changes}

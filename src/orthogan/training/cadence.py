@@ -32,12 +32,12 @@ def times_due(images: int, every: int, first: int = 0) -> int:
     return early + images // every
 
 
-def total_steps(config: RunConfig[Any]) -> int:
+def total_steps(config: RunConfig[Any, Any]) -> int:
     """Updates of G in a whole run."""
     return -(-config.images // config.images_per_step)
 
 
-def follow_length(preset: RunConfig[Any], images: int, batch: int, d_steps: int) -> RunConfig[Any]:
+def follow_length(preset: RunConfig[Any, Any], images: int, batch: int, d_steps: int) -> RunConfig[Any, Any]:
     """The preset at another length, to be run at this batch: what depends on the length keeps its place in the run.
 
     A falling learning rate begins at the same share of the run. In a shorter run the average of G begins at the same
@@ -50,12 +50,12 @@ def follow_length(preset: RunConfig[Any], images: int, batch: int, d_steps: int)
     return replace(changed, ema=replace(preset.ema, start_steps=int(preset.ema.start_steps * part)))
 
 
-def _falling(preset: RunConfig[Any], share: float) -> Any:
+def _falling(preset: RunConfig[Any, Any], share: float) -> Any:
     start = preset.optimizer.decay_from_images
     return replace(preset.optimizer, decay_from_images=None if start is None else int(start * share))
 
 
-def _cadence(preset: RunConfig[Any], images: int) -> CadenceConfig:
+def _cadence(preset: RunConfig[Any, Any], images: int) -> CadenceConfig:
     changes: dict[str, Any] = {}
     for name, most in MOST.items():
         every = getattr(preset.cadence, name)
@@ -65,7 +65,7 @@ def _cadence(preset: RunConfig[Any], images: int) -> CadenceConfig:
     return replace(preset.cadence, **changes)
 
 
-def never(config: RunConfig[Any]) -> list[str]:
+def never(config: RunConfig[Any, Any]) -> list[str]:
     """Warnings of what a run of this length will not have, each with a way out."""
     cadence, told = config.cadence, []
     whole = total_steps(config) * config.images_per_step
@@ -81,7 +81,7 @@ def never(config: RunConfig[Any]) -> list[str]:
     return told + _average_warnings(config)
 
 
-def _average_warnings(config: RunConfig[Any]) -> list[str]:
+def _average_warnings(config: RunConfig[Any, Any]) -> list[str]:
     steps, start, decay = total_steps(config), config.ema.start_steps, config.ema.decay
     if decay and start >= steps:
         return [

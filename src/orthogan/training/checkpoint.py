@@ -19,11 +19,11 @@ from orthogan import tensorfile
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.files import aside, remove_asides
-from orthogan.game.regularizers import RENAMED
-from orthogan.networks import FAMILIES, family_of
-from orthogan.settings import flatten, from_dict, to_dict
+from orthogan.formats import from_json, to_json, upgrade
 
-FORMAT = "orthogan-checkpoint-2"
+FORMAT = "orthogan-checkpoint-3"
+FORMAT_2 = "orthogan-checkpoint-2"
+"""One configuration was of both networks; so it is in format 1."""
 FORMAT_1 = "orthogan-checkpoint-1"
 """Its checksum stands among the facts, and covers the contents of the tensors alone."""
 
@@ -42,7 +42,7 @@ class Gone(BadCheckpoint):
 class Header:
     """What a checkpoint says of itself without reading a tensor."""
 
-    config: RunConfig[Any]
+    config: RunConfig[Any, Any]
     images: int
     steps: int
     extra: dict[str, Any]
@@ -78,28 +78,13 @@ class Loaded:
         return found
 
 
-def config_to_json(config: RunConfig[Any]) -> dict[str, Any]:
-    return {"family": family_of(config.network), "run": to_dict(config)}
+def config_to_json(config: RunConfig[Any, Any]) -> dict[str, Any]:
+    return {"run": to_json(config)}
 
 
-def config_from_json(values: dict[str, Any]) -> RunConfig[Any]:
-    """Rebuild a run's configuration; the family decides the class of its network part."""
-    run = _renamed(values["run"])
-    run["network"] = from_dict(FAMILIES[values["family"]].config, run["network"], "network.")
-    config: RunConfig[Any] = from_dict(RunConfig, run)
-    return config
-
-
-def _renamed(run: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a run under today's paths."""
-    renamed: dict[str, Any] = {}
-    for path, value in flatten(run).items():
-        *places, name = RENAMED.get(path, path).split(".")
-        at = renamed
-        for place in places:
-            at = at.setdefault(place, {})
-        at[name] = value
-    return renamed
+def config_from_json(values: dict[str, Any]) -> RunConfig[Any, Any]:
+    """Rebuild a run's configuration, also from a file of format 1 or 2, which names one family for both networks."""
+    return from_json(upgrade(values["family"], values["run"]) if "family" in values else values["run"])
 
 
 def save(path: Path, tensors: dict[str, Tensor], header: Header) -> None:
@@ -154,7 +139,7 @@ def _parse(path: Path, file: tensorfile.TensorFile) -> Header:
     facts, checksum = file.facts, file.checksum
     if facts.get("format") == FORMAT_1:
         checksum = str(facts["crc32"])
-    elif facts.get("format") != FORMAT or not checksum:
+    elif facts.get("format") not in (FORMAT, FORMAT_2) or not checksum:
         raise BadCheckpoint(f"{path} is a safetensors file, but not a checkpoint of orthogan")
     images, steps, extra = facts["images"], facts["steps"], facts["extra"]
     if not (isinstance(images, int) and isinstance(steps, int) and isinstance(extra, dict)):

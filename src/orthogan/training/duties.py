@@ -119,7 +119,7 @@ class Score(Duty):
         if cadence.score_images and run.fabric.is_global_zero:
             run.observer.told("computing the features of the real images")
             whole = dataclasses.replace(run.config.data, random_crop=1.0)
-            cache = run.cache if whole == run.config.data else pack(whole, run.config.network.resolution)
+            cache = run.cache if whole == run.config.data else pack(whole, run.config.resolution)
             self._scorer = Scorer(cadence.score_features, cache.checked, cache.fingerprint, run.fabric.device)
 
     def is_due(self, run: Trainer, before: int) -> bool:

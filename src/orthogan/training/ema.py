@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from orthogan.config import EmaConfig
+from orthogan.networks.base import Generator
 
 
 class Ema:
     """Averages parameters and copies buffers (the spectral vectors): average * decay + weights * (1 - decay)."""
 
-    def __init__(self, source: nn.Module, config: EmaConfig):
+    def __init__(self, source: Generator, config: EmaConfig):
         self.config = config
         self.module = copy.deepcopy(source).requires_grad_(False).eval()
         self._average = get_ema_multi_avg_fn(config.decay)
@@ -26,4 +27,6 @@ class Ema:
             torch._foreach_copy_(mine, theirs)
         else:
             self._average(mine, theirs, steps)
-        torch._foreach_copy_(list(self.module.buffers()), list(source.buffers()))
+        buffers = list(self.module.buffers())
+        if buffers:
+            torch._foreach_copy_(buffers, list(source.buffers()))

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from orthogan import runtime
 from orthogan.config import RunConfig
-from orthogan.networks import build_discriminator, build_generator
+from orthogan.pair import build_pair
 from orthogan.sampling import sheet_layout
 from orthogan.training.cadence import times_due
 from orthogan.training.player import Player
@@ -98,11 +98,11 @@ class _Untouched(Player):
     def step(self, strange: Tensor) -> None: ...
 
 
-def estimate(config: RunConfig[Any], precision: str, device: torch.device, world_size: int = 1) -> Estimate:
+def estimate(config: RunConfig[Any, Any], precision: str, device: torch.device, world_size: int = 1) -> Estimate:
     """Trace one step of one of `world_size` processes at a resolved precision."""
     micro = config.batch // world_size // config.accumulate
     with FakeTensorMode(), torch.device(device), runtime.autocast(precision, device):
-        g, d = build_generator(config.network), build_discriminator(config.network)
+        g, d = build_pair(config)
         (z, y), (x, _) = batches(config, micro, real=False)[0], batches(config, micro, real=True)[0]
         g_flops, d_flops = (_forward_flops(n, inputs, y) // micro for n, inputs in ((g, z), (d, x)))
         with LiveBytes() as alive, _count_flops() as flops:
@@ -120,14 +120,14 @@ def estimate(config: RunConfig[Any], precision: str, device: torch.device, world
     return Estimate(counts[0], counts[1], g_flops, d_flops, step_flops, peak, saved)
 
 
-def folder_bytes(config: RunConfig[Any], checkpoint_bytes: int) -> int:
+def folder_bytes(config: RunConfig[Any, Any], checkpoint_bytes: int) -> int:
     """The most that a run's folder will hold: checkpoints, one of them being written, and sheets as if uncompressed."""
     cadence = config.cadence
     written = 1 + times_due(config.images, cadence.checkpoint_images, cadence.first_images)
     checkpoints = min(cadence.keep_last + 1, written) + bool(cadence.score_images)
     sheets = times_due(config.images, cadence.sheet_images, cadence.first_images)
-    _, images_of_sheet = sheet_layout(config.network.n_classes)
-    return checkpoints * checkpoint_bytes + sheets * images_of_sheet * 3 * config.network.resolution**2
+    _, images_of_sheet = sheet_layout(config.n_classes)
+    return checkpoints * checkpoint_bytes + sheets * images_of_sheet * 3 * config.resolution**2
 
 
 def _forward_flops(network: nn.Module, inputs: Tensor, y: Tensor | None) -> int:

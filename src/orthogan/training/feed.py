@@ -16,10 +16,10 @@ from orthogan.training.steps import Batch
 class Feed:
     """This process's micro-batches of every batch of a run."""
 
-    def __init__(self, config: RunConfig[Any], cache: ImageCache, fabric: Fabric):
+    def __init__(self, config: RunConfig[Any, Any], cache: ImageCache, fabric: Fabric):
         self.config, self.fabric = config, fabric
         self.attempt = 0
-        self.stream = BatchStream(cache, config.seed, config.data.mirror, config.network.resolution)
+        self.stream = BatchStream(cache, config.seed, config.data.mirror, config.resolution)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="orthogan-batches")
         self._ahead: tuple[int, Future[list[tuple[Tensor, Tensor]]]] | None = None
 
@@ -59,10 +59,10 @@ class Feed:
 
     def latents(self, purpose: str, images: int, batches: int = 1) -> list[Batch]:
         """Latents (n, dim_z) and classes of so many batches joined into one."""
-        draws, network = self.draws(images, batches), self.config.network
+        draws, g = self.draws(images, batches), self.config.generator
         source, progress = draws.generator(purpose), images / self.config.images
-        z = sample_latents(draws.batch, network.dim_z, source, prior=network.latent, progress=progress)
-        y = uniform_classes(draws.batch, max(1, network.n_classes), source)
+        z = sample_latents(draws.batch, g.dim_z, source, prior=g.latent, progress=progress)
+        y = uniform_classes(draws.batch, max(1, self.config.n_classes), source)
         return [(self._to_device(z[rows]), self._labels(y[rows])) for rows in draws.rows]
 
     def uniform(self, purpose: str, images: int) -> list[Tensor]:
@@ -73,7 +73,7 @@ class Feed:
         return [self.stream.batch(images + rows.start, rows.stop - rows.start) for rows in self.rows()]
 
     def _labels(self, y: Tensor) -> Tensor | None:
-        return self._to_device(y) if self.config.network.n_classes else None
+        return self._to_device(y) if self.config.n_classes else None
 
     def _to_device(self, x: Tensor) -> Tensor:
         if self.fabric.device.type == "cuda":

@@ -21,13 +21,13 @@ from orthogan.training import checkpoint
 from orthogan.training.checkpoint import config_from_json, config_to_json
 
 
-def write_config(folder: Path, config: RunConfig[Any], preset: str) -> None:
+def write_config(folder: Path, config: RunConfig[Any, Any], preset: str) -> None:
     """`config.json`: the resolved configuration, with the versions and the commit that ran it."""
     stamp = {"preset": preset, "versions": runtime.versions(), "git_commit": runtime.git_commit()}
     write_whole(folder / "config.json", json.dumps({**config_to_json(config), **stamp}, indent=2) + "\n")
 
 
-def read_config(folder: Path) -> RunConfig[Any]:
+def read_config(folder: Path) -> RunConfig[Any, Any]:
     """The configuration of a run: from `config.json`, or, where that is damaged, from the newest whole checkpoint.
 
     Raises `UserError` that names the file where neither can be read.
@@ -49,7 +49,7 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
-def _read(folder: Path) -> tuple[RunConfig[Any], str]:
+def _read(folder: Path) -> tuple[RunConfig[Any, Any], str]:
     path = folder / "config.json"
     try:
         return _parse(path)
@@ -64,7 +64,7 @@ def _read(folder: Path) -> tuple[RunConfig[Any], str]:
         ) from error
 
 
-def _parse(path: Path) -> tuple[RunConfig[Any], str]:
+def _parse(path: Path) -> tuple[RunConfig[Any, Any], str]:
     values = json.loads(path.read_text(encoding="utf-8"))
     return config_from_json(values), str(values["preset"])
 

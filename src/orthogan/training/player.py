@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from orthogan.game.regularizers.base import Regularizer
+from orthogan.networks.base import Network
 from orthogan.nn.frozen import trainable
-from orthogan.nn.spectral import advance
 
 
 class NonFiniteError(RuntimeError):
@@ -21,7 +21,7 @@ class Player:
     """A network as Fabric wraps it, the network itself, its optimiser, and its rules by name."""
 
     wrapped: Any  # Fabric's wrapper: autocast, and gradients averaged over processes
-    network: nn.Module
+    network: Network
     optimizer: torch.optim.Optimizer
     rules: Mapping[str, Regularizer] = field(default_factory=dict)
     trained: list[nn.Parameter] = field(init=False)
@@ -38,9 +38,9 @@ class Player:
             parameter.requires_grad_(is_open)
 
     def begin_update(self) -> None:
-        """Open the network, iterate its singular vectors once, and forget the gradients of the last update."""
+        """Open the network, let it do what it does before an update, and forget the gradients of the last one."""
         self.open()
-        advance(self.network)
+        self.network.before_update()
         self.optimizer.zero_grad(set_to_none=True)
 
     def finish_update(self, loss: Tensor) -> Tensor:
@@ -55,6 +55,7 @@ class Player:
         self.step(~torch.isfinite(loss + norm))
         for rule in self.rules.values():
             rule.on_weights(self.network, self.trained)
+        self.network.after_update()
         return norm
 
     def step(self, strange: Tensor) -> None:

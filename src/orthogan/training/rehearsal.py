@@ -25,7 +25,7 @@ class OneProcess:
 ONE_PROCESS: Any = OneProcess()
 
 
-def play(config: RunConfig[Any], game: Game, micro: int) -> None:
+def play(config: RunConfig[Any, Any], game: Game, micro: int) -> None:
     """One whole step on micro-batches of this size."""
     uniform = [torch.zeros(micro) for _ in range(config.accumulate)]
     for _ in range(config.d_steps):
@@ -34,8 +34,7 @@ def play(config: RunConfig[Any], game: Game, micro: int) -> None:
     game.update_generator(batches(config, micro * config.g_batches, real=False), real, uniform)
 
 
-def batches(config: RunConfig[Any], micro: int, *, real: bool) -> list[Batch]:
-    network: Any = config.network
-    shape = (3, network.resolution, network.resolution) if real else (network.dim_z,)
-    y = torch.zeros(micro, dtype=torch.long) if network.n_classes else None
+def batches(config: RunConfig[Any, Any], micro: int, *, real: bool) -> list[Batch]:
+    shape = (3, config.resolution, config.resolution) if real else (config.generator.dim_z,)
+    y = torch.zeros(micro, dtype=torch.long) if config.n_classes else None
     return [(torch.zeros(micro, *shape), y) for _ in range(config.accumulate)]

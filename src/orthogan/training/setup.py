@@ -11,10 +11,10 @@ from orthogan.training.player import Player
 from orthogan.training.steps import Game
 
 
-def make_game(config: RunConfig[Any], fabric: Fabric, g: Player, d: Player) -> Game:
+def make_game(config: RunConfig[Any, Any], fabric: Fabric, g: Player, d: Player) -> Game:
     """The two players with their rules, the loss, and what batch norm is over."""
     joint = config.bn_over == "batch"
     if joint:
         g.network.checkpoint_blocks = True  # type: ignore[assignment]
-    g.rules, d.rules = of_players(config.regularizers, getattr(config.network, "stabilizer", None))
+    g.rules, d.rules = of_players(config.regularizers, getattr(config.discriminator, "stabilizer", None))
     return Game(fabric, g, d, LOSSES[config.loss], joint_fakes=joint)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from orthogan import runtime
 from orthogan.config import RunConfig
-from orthogan.networks import build_discriminator, build_generator
+from orthogan.pair import build_pair
 from orthogan.training.player import Player
 from orthogan.training.rehearsal import ONE_PROCESS, play
 from orthogan.training.setup import make_game
@@ -27,7 +27,7 @@ class _Unchecked(Player):
         self.optimizer.step()
 
 
-def seconds_per_step(config: RunConfig[Any], precision: str, device: torch.device, world_size: int = 1) -> float:
+def seconds_per_step(config: RunConfig[Any, Any], precision: str, device: torch.device, world_size: int = 1) -> float:
     """Time of a whole step of one process, by steps of micro-batches of 2, 8, 32, ... images until the time is up.
 
     A step of the whole micro-batch that does not come to be measured is reckoned from the last two on a straight line:
@@ -49,10 +49,10 @@ def seconds_per_step(config: RunConfig[Any], precision: str, device: torch.devic
     return seconds + min(slope, seconds / most) * (micro - most)
 
 
-def _real_game(config: RunConfig[Any], device: torch.device) -> Game:
+def _real_game(config: RunConfig[Any, Any], device: torch.device) -> Game:
     """Networks with weights of no meaning, which are quicker to make than initial ones."""
     with torch.device("meta"):
-        pair = build_generator(config.network), build_discriminator(config.network)
+        pair = build_pair(config)
     players = []
     for network in pair:
         network.to_empty(device=device)
@@ -64,7 +64,7 @@ def _real_game(config: RunConfig[Any], device: torch.device) -> Game:
     return make_game(config, ONE_PROCESS, *players)
 
 
-def _quickest(config: RunConfig[Any], game: Game, micro: int, device: torch.device) -> float:
+def _quickest(config: RunConfig[Any, Any], game: Game, micro: int, device: torch.device) -> float:
     """Of three steps, if they are short: the first on tensors of new shapes takes longer."""
     took = [_timed(config, game, micro, device)]
     while took[0] < LONG_SECONDS and len(took) < 3:
@@ -72,7 +72,7 @@ def _quickest(config: RunConfig[Any], game: Game, micro: int, device: torch.devi
     return min(took)
 
 
-def _timed(config: RunConfig[Any], game: Game, micro: int, device: torch.device) -> float:
+def _timed(config: RunConfig[Any, Any], game: Game, micro: int, device: torch.device) -> float:
     with torch.device(device):
         began = time.perf_counter()
         play(config, game, micro)

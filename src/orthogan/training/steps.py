@@ -13,7 +13,6 @@ from torch import Tensor
 
 from orthogan.game.losses import Loss
 from orthogan.game.moment import Moment
-from orthogan.nn.norm import norm_layers
 from orthogan.training.player import Player
 
 Batch = tuple[Tensor, Tensor | None]
@@ -97,7 +96,7 @@ class Game:
 
     def _verdicts(self, real: Batch, fake: Batch) -> Sequence[Tensor]:
         """Logits of both halves, in one forward, unless the images of a batch couple in D: halves must not mix."""
-        if norm_layers(self.d.network):
+        if self.d.network.couples_images:
             return self.d.wrapped(*real), self.d.wrapped(*fake)
         logits: Tensor = self.d.wrapped(*_join([real, fake]))
         return logits.chunk(2)
@@ -113,7 +112,7 @@ class Game:
     @torch.no_grad()
     def _paired(self, real: Batch, fakes: int) -> Tensor:
         """Logits of the real images that a pairing loss sets against so many fakes."""
-        return self._judge(*real).repeat_interleave(fakes // len(real[0]))
+        return self._judge(*real).repeat_interleave(fakes // len(real[0]), dim=0)
 
     def _groups(self, latents: Sequence[Batch]) -> list[Sequence[Batch]]:
         """Micro-batches that G runs over together."""

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from filelock import BaseFileLock
 from lightning_fabric import Fabric
-from torch import nn
 
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
 from orthogan.errors import UserError
-from orthogan.networks import build_discriminator, build_generator
+from orthogan.networks.base import Discriminator, Generator, Network
 from orthogan.nn.frozen import identities, trainable
+from orthogan.pair import build_pair
 from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, RULES_OF_D, RULES_OF_G, WEIGHTS, draw
 from orthogan.training import checkpoint, duties
 from orthogan.training.ema import Ema
@@ -33,11 +33,11 @@ SHOWN_SECONDS = 0.5
 """Pause between looks at the losses on a device that is not waited for."""
 
 
-def build_networks(config: RunConfig[Any]) -> tuple[nn.Module, nn.Module]:
+def build_networks(config: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
     """G and D with the initial weights of the seed, the same in every process, drawn on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw(config.seed, WEIGHTS, 0).initial_seed())
-        return build_generator(config.network), build_discriminator(config.network)
+        return build_pair(config)
 
 
 class Trainer:
@@ -45,7 +45,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: RunConfig[Any],
+        config: RunConfig[Any, Any],
         cache: ImageCache,
         folder: Path,
         fabric: Fabric,
@@ -69,11 +69,11 @@ class Trainer:
         g, d = build_networks(config)
         players = self._player(g, config.optimizer.g_lr), self._player(d, config.optimizer.d_lr)
         self.game = make_game(config, fabric, *players)
-        self.ema = Ema(self.game.g.network, config.ema)
+        self.ema = Ema(g, config.ema)
         self.feed = Feed(config, cache, fabric)
         self.duties = duties.usual()
 
-    def _player(self, network: nn.Module, lr: float) -> Player:
+    def _player(self, network: Network, lr: float) -> Player:
         o = self.config.optimizer
         trained = trainable(network.to(self.fabric.device))
         adam = torch.optim.Adam(trained, lr=lr, betas=(o.beta1, o.beta2), eps=o.eps, fused=True)
@@ -247,7 +247,7 @@ class Trainer:
             duty.take(header.extra)
 
 
-def check_world(config: RunConfig[Any], world_size: int) -> None:
+def check_world(config: RunConfig[Any, Any], world_size: int) -> None:
     """Every process must get the same number of images in every micro-batch."""
     share = world_size * config.accumulate
     if config.batch % share:

@@ -74,24 +74,18 @@ def _is_on(name: str, settings: Settings, chosen: str | None) -> bool:
     return name == chosen if name in OF_STABILIZERS else settings.strength > 0
 
 
-RENAMED = {f"regularizers.{name}": f"regularizers.{name}.strength" for name in RULES} | {
-    f"regularizers.{name}_form": f"regularizers.{name}.form" for name in ("g_ortho", "d_ortho")
-}
-"""Paths of settings as they were before every rule had its own."""
-
-
 def check_stabilizer(stabilizer: str | None, config: RegularizerConfig, loss: str) -> None:
     """Refuse combinations that make no sense, and settings that D's stabiliser does not read."""
     kind = STABILIZERS[stabilizer] if stabilizer else None
     for name in OF_STABILIZERS - {kind.rule if kind else None}:
         settings = getattr(config, name)
         readers = " or ".join(other for other, row in STABILIZERS.items() if row.rule == name)
-        rule = f"only the stabilizer {readers} reads it, not {stabilizer}; leave it out"
+        rule = f"only discriminator.stabilizer {readers} reads it, not {stabilizer}; leave it out"
         require(settings == type(settings)(), f"regularizers.{name}", settings.strength, rule)
     if kind is None:
         return
     rule = f"needs --loss {kind.loss}" + (f"; {kind.otherwise} goes with others" if kind.otherwise else "")
-    require(kind.loss in (None, loss), "stabilizer", stabilizer, rule)
+    require(kind.loss in (None, loss), "discriminator.stabilizer", stabilizer, rule)
     for name in kind.contains:
         strength = getattr(config, name).strength
         require(not strength, f"regularizers.{name}", strength, f"is contained in the stabiliser {stabilizer}")

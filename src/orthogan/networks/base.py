@@ -1,0 +1,137 @@
+"""The contract of a network: all that the rest of the package knows of a generator and of a discriminator.
+
+A network is a module and a frozen dataclass of its settings, both in one file, and a row in a table of
+`orthogan.networks`. The side of the images and the number of classes are the run's, and the same for both players.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import torch
+from torch import nn
+
+from orthogan.game.latents import check_truncation
+from orthogan.nn.norm import norm_layers
+from orthogan.nn.spectral import advance
+from orthogan.settings import check_choices, require
+
+MOST = 2**31
+"""No size of a network reaches this: PyTorch could not count the elements."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Settings of one network, checked at birth as far as they can be without the run's resolution and classes."""
+
+    role: ClassVar[str]
+    """`generator` or `discriminator`, the first word of the settings' paths."""
+
+    def __post_init__(self) -> None:
+        check_choices(self, f"{self.role}.")
+
+    @classmethod
+    def at(cls, resolution: int) -> Self:
+        """What the network begins with where its name is all that was given: published shapes of this resolution."""
+        return cls()
+
+    def check(self, resolution: int, n_classes: int) -> None:
+        """Raise `UserError` for images of a side, or a number of classes, that these settings cannot have."""
+
+    def require(self, condition: bool, name: str, rule: str) -> None:
+        """Refuse a bad value of one of these settings, by its whole path."""
+        require(condition, f"{self.role}.{name}", getattr(self, name), rule)
+
+    def require_positive(self, *names: str) -> None:
+        """Each of these settings is a positive number of a possible size, or a tuple of some."""
+        for name in names:
+            value = getattr(self, name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            self.require(min(numbers, default=0) > 0, name, "must be positive")
+            self.require(max(numbers) < MOST, name, f"must be below {MOST}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig(NetworkConfig):
+    """What the settings of every generator have."""
+
+    role = "generator"
+
+    dim_z: int = 128
+    """Dimensions of the latent."""
+    latent: str = "normal"
+    """Law of z, from orthogan.game.latents."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("dim_z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig(NetworkConfig):
+    """What the settings of every discriminator have: nothing. One that takes a stabiliser calls it `stabilizer`."""
+
+    role = "discriminator"
+
+
+class Network(nn.Module):
+    """What the two players have in common. A forward writes nothing; what changes with training has its two moments."""
+
+    memory_format: torch.memory_format = torch.channels_last
+    """Layout of the feature maps; convolutions are fastest in this one, on processors and on GPUs."""
+
+    config: NetworkConfig
+
+    def __init__(self, config: NetworkConfig, resolution: int, n_classes: int):
+        super().__init__()
+        config.check(resolution, n_classes)
+        self.config, self.resolution, self.n_classes = config, resolution, n_classes
+
+    def before_update(self) -> None:
+        """Called once before each update of this network: one power iteration of its normalised layers."""
+        advance(self)
+
+    def after_update(self) -> None:
+        """Called once after each step of this network's optimiser."""
+
+
+class Generator(Network):
+    """z (N, dim_z) and y -> images (N, 3, R, R) in [-1, 1].
+
+    y is class indices (N,), or weights (N, n_classes) that mix classes, or None in a generator without classes.
+    """
+
+    truncation: ClassVar[Literal["z", "none"]] = "z"
+    """What truncation is of: the latents, or nothing, where it is refused."""
+
+    config: GeneratorConfig
+
+    def __init__(self, config: GeneratorConfig, resolution: int, n_classes: int):
+        super().__init__(config, resolution, n_classes)
+        self.checkpoint_blocks = False
+        """Whether blocks keep only their inputs for the backward pass, in a generator that can do so."""
+
+    @property
+    def dim_z(self) -> int:
+        return self.config.dim_z
+
+    @property
+    def latent(self) -> str:
+        """Law of z, from orthogan.game.latents."""
+        return self.config.latent
+
+    def check_truncation(self, threshold: float | None, form: str = "redraw") -> None:
+        """Refuse what this generator cannot be sampled with; None is no truncation."""
+        if self.truncation == "none":
+            require(threshold is None, "truncation", threshold, "this generator has no truncation; leave it out")
+        check_truncation(threshold, form, self.latent)
+
+
+class Discriminator(Network):
+    """Images (N, 3, R, R) in [-1, 1] and y (N,), or None without classes -> logits (N,) or, K an image, (N, K)."""
+
+    config: DiscriminatorConfig
+
+    @property
+    def couples_images(self) -> bool:
+        """Whether the images of a batch act on one another's logits; real and fake ones are then judged apart."""
+        return bool(norm_layers(self))

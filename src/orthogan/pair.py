@@ -1,0 +1,40 @@
+"""The two networks of a run: built from its configuration, and replaced in it by name."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from orthogan.config import RunConfig
+from orthogan.errors import UserError
+from orthogan.networks import build_discriminator, build_generator, find
+from orthogan.networks.base import Discriminator, Generator
+
+
+def build_pair(run: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
+    """G, then D, which take their initial weights from PyTorch's generator in this order."""
+    shape = (run.resolution, run.n_classes)
+    return build_generator(run.generator, *shape), build_discriminator(run.discriminator, *shape)
+
+
+def with_networks(
+    run: RunConfig[Any, Any], names: Mapping[str, str | None], resolution: int | None = None
+) -> RunConfig[Any, Any]:
+    """The run with another `generator`, `discriminator` or both, by name. One that it has already stays as it is.
+
+    Another begins with its published shape at this resolution, or the run's, and with the width of the network that it
+    replaces. Raises `UserError` for an unknown name, or where a network cannot have the resolution.
+    """
+    side = resolution or run.resolution
+    changes: dict[str, Any] = {}
+    for role, name in names.items():
+        replaced = getattr(run, role)
+        if name is not None and find(role, name).config is not type(replaced):
+            begun = find(role, name).config.at(side)
+            widths = hasattr(begun, "width") and hasattr(replaced, "width")
+            changes[role] = dataclasses.replace(begun, width=replaced.width) if widths else begun
+    if not changes:
+        return run
+    try:
+        return dataclasses.replace(run, resolution=side, **changes)
+    except UserError:  # the other network may come to fit by settings that are still to be given
+        return dataclasses.replace(run, **changes)
