@@ -13,12 +13,13 @@ SOURCE = Path(orthogan.__file__).parent
 
 FLOORS = {
     **dict.fromkeys(("errors", "files", "randomness", "runtime", "settings", "tensorfile"), 0),
-    **dict.fromkeys(("config", "nn", "game"), 1),
-    **dict.fromkeys(("networks", "pair", "formats"), 2),
+    **dict.fromkeys(("nn", "game"), 1),
+    "networks": 2,
     **dict.fromkeys(("classes", "data", "metrics", "pictures", "sampling", "stability"), 3),
-    **dict.fromkeys(("training", "interop"), 4),
-    **dict.fromkeys(("model", "presets", "runs", "api", "studies"), 5),
-    **dict.fromkeys(("reports", "plots", "web", "commands", "cli", "__main__"), 6),
+    **dict.fromkeys(("config", "formats", "pair", "presets"), 4),
+    **dict.fromkeys(("training", "interop"), 5),
+    **dict.fromkeys(("model", "runs", "api", "studies"), 6),
+    **dict.fromkeys(("reports", "plots", "web", "commands", "cli", "__main__"), 7),
 }
 MAY_PRINT = {"reports", "commands", "cli"}
 

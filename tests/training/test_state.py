@@ -15,6 +15,7 @@ from orthogan.game import regularizers
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers import Rule
 from orthogan.game.regularizers.base import Regularizer
+from orthogan.networks.base import Discriminator, Generator
 from orthogan.nn.frozen import Frozen
 from orthogan.settings import override
 from orthogan.training import checkpoint, trainer
@@ -24,19 +25,19 @@ from orthogan.training.trainer import Observer, Trainer
 CPU = torch.device("cpu")
 
 
-def begin(folder: Path, config: RunConfig[Any]) -> Trainer:
+def begin(folder: Path, config: RunConfig[Any, Any]) -> Trainer:
     return runs.start(config, "digits", folder, Observer(), CPU, lambda done, total: None)
 
 
-def go_on(folder: Path, config: RunConfig[Any]) -> Trainer:
+def go_on(folder: Path, config: RunConfig[Any, Any]) -> Trainer:
     return runs.resume(folder, config, Observer(), CPU, lambda done, total: None)
 
 
-class Behind(nn.Module):
+class Behind(Discriminator):
     """D behind a frozen layer."""
 
-    def __init__(self, inner: nn.Module, identity: str):
-        super().__init__()
+    def __init__(self, inner: Discriminator, identity: str):
+        super().__init__(inner.config, inner.resolution, inner.n_classes)
         with torch.random.fork_rng():
             self.features = Frozen(nn.Conv2d(3, 3, 1), identity)
         self.inner = inner
@@ -48,10 +49,14 @@ class Behind(nn.Module):
 
 @pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch) -> Any:
-    build = trainer.build_discriminator
+    build = trainer.build_pair
 
     def with_identity(identity: str) -> None:
-        monkeypatch.setattr(trainer, "build_discriminator", lambda *how: Behind(build(*how), identity))
+        def pair(run: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
+            g, d = build(run)
+            return g, Behind(d, identity)
+
+        monkeypatch.setattr(trainer, "build_pair", pair)
 
     return with_identity
 
