@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from orthogan.nn.blocks import DBlock, GBlock, SelfAttention
+from orthogan.nn.blocks import DBlock, GBlock, SelfAttention, attend
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.spectral import SNConv2d, SNLinear, advance, spectral
 from orthogan.nn.stabilizers import parts
@@ -57,6 +57,35 @@ def test_attention_equals_its_slow_definition():
     layer.gamma.data.fill_(0.7)
     x = 3 * torch.randn(2, 16, 4, 6)  # not square: a transposed map would be seen
     torch.testing.assert_close(layer(x), attention_by_definition(layer, x), **CLOSE)
+
+
+def plain_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return (query @ key.mT).softmax(-1) @ value
+
+
+@pytest.mark.parametrize("keys", [16, 300])  # on both sides of blocks.SMALL_MAP
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+def test_attention_of_any_width_and_its_gradients_equal_softmax_in_float64(dtype, most, keys):
+    shapes = [(2, 1, 50, 3), (2, 1, keys, 3), (2, 1, keys, 12)]
+    inputs = [torch.randn(shape).to(dtype).requires_grad_() for shape in shapes]
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    grad = torch.randn(2, 1, 50, 12).to(dtype)
+    out, expected = attend(*inputs), plain_attention(*exact)
+    torch.testing.assert_close(out.double(), expected, rtol=0, atol=most)
+    with torch.no_grad():
+        torch.testing.assert_close(attend(*inputs).double(), expected, rtol=0, atol=most)
+    found, right = torch.autograd.grad(out, inputs, grad), torch.autograd.grad(expected, exact, grad.double())
+    for a, b in zip(found, right, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=0, atol=most * float(b.abs().max()))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_attention_never_takes_the_path_that_keeps_large_matrices(training):
+    """That path of PyTorch's shows as a softmax of its own over (queries, keys)."""
+    query, key, value = (torch.randn(1, 1, n, c, requires_grad=training) for n, c in ((64, 2), (300, 2), (300, 8)))
+    with torch.profiler.profile() as profile:
+        attend(query, key, value)
+    assert not [event for event in profile.events() if "softmax" in event.name]
 
 
 def test_attention_has_a_scalar_gamma_and_no_bias():

@@ -10,6 +10,21 @@ from orthogan.nn.resample import double, halve
 from orthogan.nn.stabilizers import Parts
 
 
+SMALL_MAP = 256
+"""Keys of an image up to which a backward pass through the whole matrix is the quicker one on a processor."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """softmax(query key') value, not scaled. (N, heads, Q, D), (N, heads, K, D), (N, heads, K, V >= D) -> as Q and V."""
+    training = torch.is_grad_enabled() and key.requires_grad
+    if query.device.type == "cpu" and not (training and key.shape[2] <= SMALL_MAP):
+        # Where keys and values differ in width, PyTorch's kernels for processors make the matrices of the whole batch,
+        # several times over. Zeros make the widths equal and change no product.
+        padding = (0, value.shape[3] - key.shape[3])
+        query, key = F.pad(query, padding), F.pad(key, padding)
+    return F.scaled_dot_product_attention(query, key, value, scale=1.0)
+
+
 class SelfAttention(nn.Module):
     """Self-attention as SAGAN's code has it: keys and values at half resolution, no scaling, x + gamma * o.
 
@@ -30,7 +45,7 @@ class SelfAttention(nn.Module):
         query = self.theta(x).flatten(2).mT  # (N, HW, C/8)
         key = F.max_pool2d(self.phi(x), 2).flatten(2).mT  # (N, HW/4, C/8)
         value = F.max_pool2d(self.g(x), 2).flatten(2).mT  # (N, HW/4, C/2)
-        mixed = F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)[:, 0]
+        mixed = attend(query[:, None], key[:, None], value[:, None])[:, 0]
         mixed = mixed.mT.reshape(n, -1, h, w)  # (N, C/2, H, W)
         return x + self.gamma.to(x.dtype) * self.o(mixed)
 
