@@ -11,9 +11,8 @@ from torch import Tensor
 
 def _box_sums(weight: Tensor) -> Tensor:
     """Full correlation of each 3x3 kernel with a 2x2 box of ones. (O, I, 3, 3) -> (O, I, 4, 4)."""
-    shift = weight.new_zeros(3, 4)
-    index = torch.arange(3, device=weight.device)
-    shift[index, index] = shift[index, index + 1] = 1
+    eye = torch.eye(4, dtype=weight.dtype, device=weight.device)
+    shift = eye[:3] + eye[1:]
     # One small matrix product instead of four padded additions over the whole weight.
     return (weight.flatten(2) @ torch.kron(shift, shift)).unflatten(2, (4, 4))
 
