@@ -9,13 +9,12 @@ from orthogan.nn.norm import BatchNorm2d
 from orthogan.nn.resample import double, halve
 from orthogan.nn.stabilizers import Parts
 
-
 SMALL_MAP = 256
 """Keys of an image up to which a backward pass through the whole matrix is the quicker one on a processor."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(query key') value, not scaled. (N, heads, Q, D), (N, heads, K, D), (N, heads, K, V >= D) -> as Q and V."""
+    """softmax(query key') value, unscaled: (N, heads, Q, D), (N, heads, K, D), (N, heads, K, V), V at least D."""
     training = torch.is_grad_enabled() and key.requires_grad
     if query.device.type == "cpu" and not (training and key.shape[2] <= SMALL_MAP):
         # Where keys and values differ in width, PyTorch's kernels for processors make the matrices of the whole batch,

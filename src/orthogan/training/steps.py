@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from orthogan.game.losses import Loss
 from orthogan.game.moment import Moment
@@ -134,7 +135,8 @@ class Game:
 def _penalties(player: Player, moment: Moment, update: int) -> Tensor | float:
     """The sum of what a player's rules add to its loss in this update, in float32; 0 where none adds anything."""
     due = [rule for rule in player.rules.values() if update % rule.interval == 0]
-    with torch.autocast(moment.fake.device.type, enabled=False):
+    # A penalty may be differentiated twice, which fused attention cannot be.
+    with torch.autocast(moment.fake.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
         terms = [rule.on_loss(moment) for rule in due]
     means = [term.mean() for term in terms if isinstance(term, Tensor)]
     return torch.stack(means).sum() if means else 0.0
