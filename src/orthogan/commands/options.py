@@ -54,7 +54,8 @@ def choose(words: list[str]) -> tuple[dict[str, str], list[str]]:
         if word in CHOSEN:
             role = word[2:]
             chosen[role] = next(left, "")
-            require(bool(chosen[role]), word, "", f"give a name: {', '.join(table(role))}")
+            named = chosen[role] != "" and not chosen[role].startswith("-")
+            require(named, word, chosen[role], f"give a name: {', '.join(table(role))}")
         else:
             rest.append(word)
     return chosen, rest
