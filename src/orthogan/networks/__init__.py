@@ -58,10 +58,14 @@ class Row(Generic[Config, Built]):
 
 
 GENERATORS: dict[str, Row[GeneratorConfig, Generator]] = {
-    "biggan": Row(BigGANGenerator, BigGANGeneratorConfig(width=4, channels=(4, 4, 2), attention=8, dim_z=12)),
-    "biggan-deep": Row(BigGANDeepGenerator, BigGANDeepGeneratorConfig(width=8, channels=(4, 2, 1), attention=8)),
-    "sngan": Row(SNGANGenerator, SNGANGeneratorConfig(width=4, channels=(4, 2, 1))),
-    "sngan-cnn": Row(SNGANCNNGenerator, SNGANCNNGeneratorConfig(width=4)),
+    "biggan": Row(
+        BigGANGenerator, BigGANGeneratorConfig(width=4, channels=(4, 4, 2), attention=8, dim_z=12, shared_dim=6)
+    ),
+    "biggan-deep": Row(
+        BigGANDeepGenerator, BigGANDeepGeneratorConfig(width=8, channels=(4, 2, 1), attention=8, dim_z=12, shared_dim=6)
+    ),
+    "sngan": Row(SNGANGenerator, SNGANGeneratorConfig(width=4, channels=(4, 2, 1), dim_z=12)),
+    "sngan-cnn": Row(SNGANCNNGenerator, SNGANCNNGeneratorConfig(width=4, dim_z=12)),
 }
 DISCRIMINATORS: dict[str, Row[DiscriminatorConfig, Discriminator]] = {
     "biggan": Row(BigGANDiscriminator, BigGANDiscriminatorConfig(width=4, channels=(2, 4, 4), downs=2, attention=8)),
