@@ -118,7 +118,7 @@ def _factory(case: MemoryCase) -> Callable[[], Callable[[], object]]:
         )
     from benchmarks.rival import Rival
 
-    model = Rival(case.rival, case.device).small(case.width)
+    model = Rival(case.rival, case.device).networks(case.preset, case.width)
     return lambda: model.train_step(case.batch, 2, case.precision, case.channels_last)
 
 

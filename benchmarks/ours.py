@@ -1,6 +1,6 @@
 """The one place where the benchmark touches orthogan's training, sampling and loading.
 
-Same work as the rival's callables: `Rival.small(width).train_step`, `Rival.large().sample`.
+Same work as the rival's callables: `Rival.networks(preset, width).train_step` and `.sample`.
 """
 
 import itertools
@@ -61,10 +61,14 @@ def make_train_step(
 
 
 def make_sampler(
-    batch: int, precision: str = "bf16", channels_last: bool = True, device: str = "cpu"
+    batch: int,
+    precision: str = "bf16",
+    channels_last: bool = True,
+    device: str = "cpu",
+    preset: str = "biggan-128",
 ) -> Callable[[], object]:
-    """Build BigGAN-128 (width 96, 1000 classes) for sampling; return a draw of `batch` images, fresh z and y."""
-    generator = orthogan.build("biggan-128", init="normal", device=device).generator
+    """Build G of a preset at its published width for sampling; return a draw of `batch` images, fresh z and y."""
+    generator = orthogan.build(preset, init="normal", device=device).generator
     if not channels_last:
         generator.memory_format = torch.contiguous_format  # type: ignore[assignment]
     sampler = Sampler(generator, precision)

@@ -18,12 +18,26 @@ from typing import Any
 import torch
 from torch import nn
 
-OWN_MODULES = ("BigGAN", "animal_hash", "datasets", "layers", "losses", "sync_batchnorm", "train_fns", "utils")
+OWN_MODULES = (
+    "BigGAN",
+    "BigGANdeep",
+    "animal_hash",
+    "datasets",
+    "layers",
+    "losses",
+    "sync_batchnorm",
+    "train_fns",
+    "utils",
+)
 """Top-level names in the checkout; generic enough to clash with other packages, so they never stay in sys.modules."""
 STUBBED_MODULES = ("datasets", "torchvision", "torchvision.transforms", "torchvision.utils")
 """Imported by its modules for data loading and sheets of samples, which a benchmark never reaches."""
-PARAMETERS_SMALL_64 = (4_304_387, 4_207_361)
-PARAMETERS_LARGE_96 = (70_433_988, 87_982_370)
+PARAMETERS = {
+    ("biggan-32", 64, 10): (4_304_387, 4_207_361),
+    ("biggan-128", 96, 1000): (70_433_988, 87_982_370),
+    ("biggan-deep-128", 128, 1000): (50_244_484, 34_590_210),
+}
+"""Of G and D as published, by preset, width and classes."""
 
 
 class _Stub(types.ModuleType):
@@ -95,11 +109,11 @@ def small_config(width: int) -> dict[str, Any]:
     }
 
 
-def large_config(width: int = 96) -> dict[str, Any]:
-    """128x128, 1000 classes: the settings of its BigGAN script, without the costly orthogonal draw of the weights."""
+def large_config(width: int, n_classes: int) -> dict[str, Any]:
+    """128x128: the settings of its BigGAN script, without the costly orthogonal draw of the weights."""
     return {
         "resolution": 128,
-        "n_classes": 1000,
+        "n_classes": n_classes,
         "G_ch": width,
         "D_ch": width,
         "G_shared": True,
@@ -117,6 +131,18 @@ def large_config(width: int = 96) -> dict[str, Any]:
         "skip_init": True,
         "inplace": True,
     }
+
+
+def config_of(preset: str, width: int, n_classes: int) -> dict[str, Any]:
+    """Its settings for the networks of one of orthogan's presets."""
+    if preset == "biggan-32":
+        return small_config(width) | {"n_classes": n_classes}
+    changes: dict[str, dict[str, Any]] = {
+        "biggan-64": {"resolution": 64, "D_attn": "32"},  # its D has no map of 64 pixels
+        "biggan-128": {},
+        "biggan-deep-128": {"dim_z": 128, "G_depth": 2, "D_depth": 2},
+    }
+    return large_config(width, n_classes) | changes[preset]
 
 
 class Precise(nn.Module):
@@ -159,27 +185,26 @@ class Rival:
         if not (self.path / "BigGAN.py").is_file():
             raise FileNotFoundError(f"{self.path}: no BigGAN.py there; give the folder of a BigGAN-PyTorch checkout")
         with _import_from(self.path):
-            self.model = importlib.import_module("BigGAN")
+            self.plain, self.deep = importlib.import_module("BigGAN"), importlib.import_module("BigGANdeep")
             self.utils = importlib.import_module("utils")
             self.train_fns = importlib.import_module("train_fns")
         # Its latents subclass Tensor. The PyTorch it was written for returned plain tensors from their operations;
         # today's would drag the subclass, and its overhead, through both networks.
         self.utils.Distribution.__torch_function__ = torch._C._disabled_torch_function_impl
 
-    def small(self, width: int) -> "RivalModel":
-        """The 32x32 pair of its CIFAR script at a width (64 as published)."""
-        return RivalModel(self, small_config(width), PARAMETERS_SMALL_64 if width == 64 else None)
-
-    def large(self, width: int = 96) -> "RivalModel":
-        """The 128x128 pair of its BigGAN script."""
-        return RivalModel(self, large_config(width), PARAMETERS_LARGE_96 if width == 96 else None)
+    def networks(self, preset: str, width: int, n_classes: int = 10) -> "RivalModel":
+        """Its pair of networks for one of orthogan's presets (see `config_of`) at a width."""
+        modules = self.deep if "deep" in preset else self.plain
+        config, parameters = config_of(preset, width, n_classes), PARAMETERS.get((preset, width, n_classes))
+        return RivalModel(self, modules, config, parameters)
 
 
 class RivalModel:
     """One configuration of the rival; every callable it makes owns fresh networks."""
 
-    def __init__(self, rival: Rival, config: dict[str, Any], parameters: tuple[int, int] | None) -> None:
+    def __init__(self, rival: Rival, modules: Any, config: dict[str, Any], parameters: tuple[int, int] | None) -> None:
         self.rival = rival
+        self.modules = modules
         self.config = config
         if parameters is not None:
             self._check_parameters(parameters)
@@ -190,7 +215,7 @@ class RivalModel:
 
     def _build(self, kind: str, device: str, **more: Any) -> Any:
         with quiet(), torch.device("meta" if device == "meta" else "cpu"):
-            net = getattr(self.rival.model, kind)(**self._options(**more))
+            net = getattr(self.modules, kind)(**self._options(**more))
         return net if device == "meta" else net.to(device)
 
     def _check_parameters(self, expected: tuple[int, int]) -> None:
@@ -224,7 +249,7 @@ class RivalModel:
             use_channels_last(g)
         with quiet():
             ema = rival.utils.ema(g, g_ema, 0.9999, self.config["ema_start"])
-        both = rival.model.G_D(g, d)
+        both = self.modules.G_D(g, d)
         if precision == "bf16":
             both = Precise(both, device)
         state = {"itr": 0}

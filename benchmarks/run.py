@@ -8,7 +8,7 @@ import argparse
 import gc
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from benchmarks import ceiling, machine, memory, ours
 from benchmarks.measure import Case, Spread, Timing, figures, interleave, ratio
 from benchmarks.rival import Rival
 
-PARTS = ("train", "sampling", "loader", "memory")
+PARTS = ("train", "attention", "sampling", "loader", "memory")
 BATCH, D_STEPS = 64, 2
 FLOPS_BATCH = 8
+SAMPLED = {"biggan-128": 96, "biggan-deep-128": 128}
+"""Presets that are sampled from, and their width."""
 OURS, OURS_PLAIN = "orthogan bf16", "orthogan float32"
 RIVAL, RIVAL_TUNED = "published float32", "published bf16"
 LEGEND = (
@@ -35,6 +37,21 @@ VARIANTS = {
     RIVAL: ("float32", False),
     RIVAL_TUNED: ("bf16", True),
 }
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A preset to train, with the images of one D step."""
+
+    preset: str
+    width: int
+    batch: int
+
+    def __str__(self) -> str:
+        return f"{self.preset}, width {self.width}, batch {self.batch}"
+
+
+WITH_ATTENTION = (Scene("biggan-64", 32, 16), Scene("biggan-128", 32, 8))
 
 
 @dataclass
@@ -62,6 +79,13 @@ class Bench:
         warmup = 1 if self.quick else 2
         return interleave(cases, device=self.device, rounds=self.rounds, warmup=warmup, min_seconds=shortest)
 
+    def measure_ceilings(self) -> None:
+        """Measure what the machine could do at best, and keep the highest of this run."""
+        tries = 3 if self.quick else 8
+        kept: dict[str, float] = self.report.setdefault("ceilings", {})
+        for name, flops in ceiling.ceilings(self.device, tries).items():
+            kept[name] = max(flops, kept.get(name, 0.0))
+
     def try_make(self, make: Callable[[], Callable[[], object]]) -> Callable[[], object] | None:
         """Build one side; None, with a line that says why, where it is not connected."""
         try:
@@ -77,44 +101,60 @@ class Bench:
             self.console.print(f"[yellow]left out:[/] {reason}")
 
 
-def train_makers(bench: Bench, width: int, batch: int) -> dict[str, Callable[[], Callable[[], object]]]:
-    """How to build each competitor's step at a width."""
+def train_makers(bench: Bench, scene: Scene) -> dict[str, Callable[[], Callable[[], object]]]:
+    """How to build each competitor's step."""
     makers: dict[str, Callable[[], Callable[[], object]]] = {}
     for name in (OURS, OURS_PLAIN):
-        makers[name] = lambda v=VARIANTS[name]: ours.make_train_step(width, batch, *v, bench.device)
+        makers[name] = lambda v=VARIANTS[name]: ours.make_train_step(
+            scene.width, scene.batch, *v, bench.device, scene.preset
+        )
     if bench.rival is not None:
-        model = bench.rival.small(width)
+        model = bench.rival.networks(scene.preset, scene.width)
         for name in (RIVAL, RIVAL_TUNED):
-            makers[name] = lambda v=VARIANTS[name]: model.train_step(batch, D_STEPS, *v)
+            makers[name] = lambda v=VARIANTS[name]: model.train_step(scene.batch, D_STEPS, *v)
     return makers
 
 
-def executed_flops(bench: Bench, width: int) -> dict[str, float]:
+def executed_flops(bench: Bench, scene: Scene) -> dict[str, float]:
     """FLOPs a real image that each competitor executes, counted on a small batch."""
+    batch = min(FLOPS_BATCH, scene.batch)
     counts = {}
-    for name, make in train_makers(bench, width, FLOPS_BATCH).items():
+    for name, make in train_makers(bench, replace(scene, batch=batch)).items():
         step = bench.try_make(make)
         if step is not None:
-            counts[name] = ceiling.count_flops(step) / (FLOPS_BATCH * D_STEPS)
+            counts[name] = ceiling.count_flops(step) / (batch * D_STEPS)
     return counts
 
 
 def bench_training(bench: Bench) -> None:
-    """Training at each width, with the share of the convolution ceiling that it reaches."""
-    report = bench.report["training"] = {}
-    for width in bench.widths:
-        steps = {name: bench.try_make(make) for name, make in train_makers(bench, width, BATCH).items()}
-        cases = [Case(name, step, BATCH * D_STEPS) for name, step in steps.items() if step is not None]
-        if not cases:
-            continue
-        timings = bench.time(cases)
-        del steps, cases
-        gc.collect()
-        flops = executed_flops(bench, width)
-        published = flops.get(RIVAL, ceiling.PUBLISHED_FLOPS.get(width))
+    """Training at 32x32 at each width, with the share of the convolution ceiling that it reaches."""
+    bench.report["training"] = {str(w): train(bench, Scene("biggan-32", w, BATCH)) for w in bench.widths}
+
+
+def bench_attention(bench: Bench) -> None:
+    """Training of networks with self-attention."""
+    bench.report["attention"] = {scene.preset: train(bench, scene) for scene in WITH_ATTENTION}
+
+
+def train(bench: Bench, scene: Scene) -> dict[str, Any]:
+    """Time one training, print its table, and return its numbers."""
+    steps = {name: bench.try_make(make) for name, make in train_makers(bench, scene).items()}
+    cases = [Case(name, step, scene.batch * D_STEPS) for name, step in steps.items() if step is not None]
+    if not cases:
+        return {}
+    # Again before each measurement: other programs may have disturbed an earlier one, and a low ceiling flatters.
+    bench.measure_ceilings()
+    timings = bench.time(cases)
+    del steps, cases
+    gc.collect()
+    bench.measure_ceilings()
+    flops = executed_flops(bench, scene)
+    known = ceiling.PUBLISHED_FLOPS.get(scene.width) if scene.preset == "biggan-32" else None
+    if scene.preset == "biggan-32":
         bench.fastest = max(bench.fastest, *(t.rate.median for t in timings.values()))
-        report[str(width)] = training_entry(bench, timings, flops, published)
-        bench.console.print(training_table(width, report[str(width)]))
+    entry = training_entry(bench, timings, flops, flops.get(RIVAL, known))
+    bench.console.print(training_table(scene, entry))
+    return entry
 
 
 def training_entry(
@@ -153,9 +193,9 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f} %"
 
 
-def training_table(width: int, entry: dict[str, Any]) -> Table:
+def training_table(scene: Scene, entry: dict[str, Any]) -> Table:
     """One width's table."""
-    table = Table(title=f"Training, 32x32, width {width}, batch {BATCH}, {D_STEPS} D steps: real images/s")
+    table = Table(title=f"Training {scene}, {D_STEPS} D steps: real images/s")
     table.add_column("", no_wrap=True)
     table.add_column("images/s", justify="right", no_wrap=True)
     baselines = add_ratio_columns(table, entry["cases"])
@@ -174,29 +214,35 @@ def training_table(width: int, entry: dict[str, Any]) -> Table:
 
 
 def bench_sampling(bench: Bench) -> None:
-    """Images a second of BigGAN-128, width 96."""
+    """Images a second of each sampled preset."""
+    report = bench.report["sampling"] = {"batch": bench.sample_batch}
+    for preset in SAMPLED:
+        report[preset] = sample(bench, preset)
+        gc.collect()
+
+
+def sample(bench: Bench, preset: str) -> dict[str, Any]:
+    """Time draws from one G, print the table, and return its numbers."""
     batch = bench.sample_batch
     makers: dict[str, Callable[[], Callable[[], object]]] = {
-        name: lambda v=VARIANTS[name]: ours.make_sampler(batch, *v, bench.device) for name in (OURS, OURS_PLAIN)
+        name: lambda v=VARIANTS[name]: ours.make_sampler(batch, *v, bench.device, preset) for name in (OURS, OURS_PLAIN)
     }
     if bench.rival is not None:
-        model = bench.rival.large()
+        model = bench.rival.networks(preset, SAMPLED[preset], n_classes=1000)
         makers |= {name: lambda v=VARIANTS[name]: model.sample(batch, *v) for name in (RIVAL, RIVAL_TUNED)}
     draws = {name: bench.try_make(make) for name, make in makers.items()}
-    cases = [Case(name, draw, batch) for name, draw in draws.items() if draw is not None]
-    if not cases:
-        return
-    timings = bench.time(cases)
-    entry = bench.report["sampling"] = {"batch": batch, "cases": {}}
+    timings = bench.time([Case(name, draw, batch) for name, draw in draws.items() if draw is not None])
+    entry: dict[str, Any] = {"cases": {}}
     for name, timing in timings.items():
         faster = {o: asdict(ratio(timing, t)) for o, t in timings.items() if o != name}
         entry["cases"][name] = {**timing.to_json(), "times_faster_than": faster}
-    bench.console.print(sampling_table(entry))
+    bench.console.print(sampling_table(f"{preset}, width {SAMPLED[preset]}, batch {batch}", entry))
+    return entry
 
 
-def sampling_table(entry: dict[str, Any]) -> Table:
+def sampling_table(what: str, entry: dict[str, Any]) -> Table:
     """The sampling table."""
-    table = Table(title=f"Sampling BigGAN-128, width 96, batch {entry['batch']}: images/s")
+    table = Table(title=f"Sampling {what}: images/s")
     table.add_column("", no_wrap=True)
     table.add_column("images/s", justify="right", no_wrap=True)
     baselines = add_ratio_columns(table, entry["cases"])
@@ -258,7 +304,7 @@ def show_machine(bench: Bench) -> None:
     bench.report["machine"] = machine.describe(bench.device)
     for key, value in bench.report["machine"].items():
         bench.console.print(f"{key:>8}: {', '.join(value) if isinstance(value, list) else value}", highlight=False)
-    bench.report["ceilings"] = ceiling.ceilings(bench.device, tries=3 if bench.quick else 8)
+    bench.measure_ceilings()
     for name, flops in bench.report["ceilings"].items():
         bench.console.print(f"ceiling, {name.replace('_', ', ')}: {figures(flops / 1e12)} TFLOP/s", highlight=False)
     bench.console.print(LEGEND, highlight=False)
@@ -297,7 +343,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bench = Bench(options.device, options.widths, options.quick, rival, make_console())
     bench.sample_batch = options.sample_batch or (64 if options.device == "cuda" else 16)
     show_machine(bench)
-    parts = {"train": bench_training, "sampling": bench_sampling, "loader": bench_loader, "memory": bench_memory}
+    parts = {"train": bench_training, "attention": bench_attention, "sampling": bench_sampling}
+    parts |= {"loader": bench_loader, "memory": bench_memory}
     for name, part in parts.items():
         if name in options.only:
             part(bench)

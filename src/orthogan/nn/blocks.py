@@ -14,7 +14,7 @@ SMALL_MAP = 256
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(query key') value, unscaled: (N, heads, Q, D), (N, heads, K, D), (N, heads, K, V), V at least D."""
+    """softmax(query key') value, not scaled: (N, 1, Q, D), (N, 1, K, D), (N, 1, K, V) -> (N, 1, Q, V), V at least D."""
     training = torch.is_grad_enabled() and key.requires_grad
     if query.device.type == "cpu" and not (training and key.shape[2] <= SMALL_MAP):
         # Where keys and values differ in width, PyTorch's kernels for processors make the matrices of the whole batch,
