@@ -1,7 +1,6 @@
 """Many images as one picture, one film, or many files. Images are uint8 (N, H, W, 3) in reading order."""
 
 import csv
-import importlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from orthogan import optional
 from orthogan.classes import label
 from orthogan.errors import UserError
 from orthogan.settings import require
@@ -155,13 +155,9 @@ def check_film(path: Path, fps: int) -> None:
 
 
 def mp4_writer() -> Any:
-    try:
-        importlib.import_module("imageio_ffmpeg")
-        return importlib.import_module("imageio.v3")
-    except ImportError as error:
-        raise UserError(
-            "writing MP4 needs two more packages: pip install 'orthogan[video]'; or write a .gif"
-        ) from error
+    extra, purpose, otherwise = "video", "writing MP4", "write a .gif"
+    optional.need("imageio_ffmpeg", extra, purpose, otherwise)
+    return optional.need("imageio.v3", extra, purpose, otherwise)
 
 
 def save_film(images: Iterator[Tensor], steps: int, path: Path, fps: int, scale: int | None = None) -> None:

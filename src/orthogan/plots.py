@@ -1,13 +1,12 @@
 """Figures of studies, by matplotlib."""
 
-import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from orthogan.errors import UserError
+from orthogan import optional
 from orthogan.metrics.scores import TITLES
 from orthogan.studies import summary
 from orthogan.studies.summary import Found
@@ -23,12 +22,9 @@ def check_installed() -> None:
 
 
 def _matplotlib() -> Any:
-    try:
-        matplotlib = importlib.import_module("matplotlib")
-        matplotlib.use("Agg")
-        return importlib.import_module("matplotlib.pyplot")
-    except ModuleNotFoundError as error:
-        raise UserError("the figures of a study need matplotlib: pip install 'orthogan[studies]'") from error
+    extra, purpose = "studies", "a figure of a study"
+    optional.need("matplotlib", extra, purpose).use("Agg")
+    return optional.need("matplotlib.pyplot", extra, purpose)
 
 
 def save(figure: Any, path: Path) -> None:

@@ -159,7 +159,7 @@ def test_heic_says_what_to_install(tmp_path, picture, monkeypatch):
 
     picture(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
-    monkeypatch.setattr("orthogan.data.source.importlib.import_module", missing)
+    monkeypatch.setattr("orthogan.optional.importlib.import_module", missing)
     report = inspect_source(open_source(str(tmp_path / "in")))
     ((name, reason),) = report.unreadable
     assert name == "IMG_1.HEIC"

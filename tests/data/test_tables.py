@@ -9,7 +9,8 @@ import pytest
 from pictures import noise, png
 from process import orthogan
 
-from orthogan.data import open_source, source
+from orthogan import optional
+from orthogan.data import open_source
 from orthogan.errors import UserError
 
 pa = pytest.importorskip("pyarrow")
@@ -130,7 +131,7 @@ def test_a_missing_extra_names_the_line_that_installs_it(tmp_path, monkeypatch):
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     path = write(tmp_path / "a.parquet", image=CELLS)
-    monkeypatch.setattr(source.importlib, "import_module", missing)
+    monkeypatch.setattr(optional.importlib, "import_module", missing)
     with pytest.raises(UserError, match=r"pip install 'orthogan\[hf\]'"):
         open_source(str(path))
     with pytest.raises(UserError, match=r"pip install 'orthogan\[digits\]'"):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from orthogan import optional
 from orthogan.errors import UserError
-from orthogan.metrics import extras, features, weights
+from orthogan.metrics import features, weights
 
 
 @pytest.fixture
@@ -65,11 +66,9 @@ def test_a_given_file_that_is_not_there_is_named(tmp_path: Path):
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(extras, "is_installed", lambda module: module != "timm")
-    with pytest.raises(UserError, match=r"scores need timm, .*pip install 'orthogan\[scores\]'"):
+    monkeypatch.setattr(optional, "is_installed", lambda module: module != "timm")
+    with pytest.raises(UserError, match=r"scoring needs timm \(.*pip install 'orthogan\[scores\]'"):
         weights.locate("efficientnet-lite0")
-    with pytest.raises(UserError, match=r"scores need no_such_module, .*orthogan\[scores\]"):
-        extras.need("no_such_module")
 
 
 def test_a_torn_file_is_refused(tmp_path: Path):
@@ -88,6 +87,7 @@ def test_the_command_tells_missing_weights_before_it_imports_pytorch(no_hub: Pat
     program = """
 import sys
 from orthogan.commands.evaluate import main
+from orthogan import optional
 from orthogan.errors import UserError
 try:
     main(["anything", "--against", "digits", "--features", "inception"])

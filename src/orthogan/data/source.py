@@ -2,12 +2,10 @@
 
 import contextlib
 import hashlib
-import importlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -84,14 +82,6 @@ def stat_digest(paths: Iterable[Path]) -> str:
     """Digest of what files the paths are: place, size, time of modification."""
     facts = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return digest_of(facts)
-
-
-def optional(module: str, extra: str, purpose: str) -> ModuleType:
-    """A module that only some installations have, or the line that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"{purpose} needs {module} ({error}): pip install 'orthogan[{extra}]'") from None
 
 
 def sort_classes(names: Iterable[str]) -> list[str]:

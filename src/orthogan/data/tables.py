@@ -11,8 +11,9 @@ from typing import Any
 
 from PIL import Image
 
+from orthogan import optional
 from orthogan.data.opening import MAX_IMAGES, MAX_LABEL_FILE_BYTES, open_picture, read_file, refuse_larger, regular_size
-from orthogan.data.source import Source, failures_told, is_sparse, number_classes, optional, stat_digest
+from orthogan.data.source import Source, failures_told, is_sparse, number_classes, stat_digest
 from orthogan.errors import UserError
 
 IMAGE_COLUMNS = ("image", "img")
@@ -52,7 +53,7 @@ class DatasetFolderSource(Source):
 
     def _open(self) -> Any:
         if self._rows is None:
-            datasets = optional("datasets", "hf", f"data.source={self.spec!r}")
+            datasets = optional.need("datasets", "hf", f"data.source={self.spec!r}")
             for state in sorted(self.root.rglob("state.json")):
                 _check_state(state)
             loaded = datasets.load_from_disk(str(self.root))
@@ -127,7 +128,7 @@ class ParquetSource(Source):
 
     def _open(self) -> list[Any]:
         if self._readers is None:
-            parquet = optional("pyarrow.parquet", "hf", f"data.source={self.spec!r}")
+            parquet = optional.need("pyarrow.parquet", "hf", f"data.source={self.spec!r}")
             readers = []
             for path in self.files:
                 with failures_told(self.spec, f"parquet file {path}"):

@@ -1,6 +1,6 @@
 """Scores of generated images: feature networks, distances between feature sets, and the protocol stamp.
 
-`weights` and `extras` are light enough to run before PyTorch is imported; the rest is not.
+`weights` and `kept` are light enough to run before PyTorch is imported; the rest is not.
 """
 
 MIN_IMAGES = 10

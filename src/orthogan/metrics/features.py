@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orthogan import optional
 from orthogan.errors import UserError
-from orthogan.metrics import extras, weights
+from orthogan.metrics import weights
 
 CHUNK = 32
 """Images in one forward. Every forward has this many, so that rounding does not depend on the caller's batches."""
@@ -141,7 +142,7 @@ Built = tuple[nn.Module, str, int]
 
 
 def _efficientnet_lite(architecture: str, path: Path, size: int | None = None) -> Built:
-    body = extras.need("timm").create_model(architecture, pretrained=False)
+    body = optional.need("timm", "scores", "scoring").create_model(architecture, pretrained=False)
     body.load_state_dict(by_position(read_state(path), body.state_dict(), str(path)))
     module = EfficientNetLite(body, size)
     return module, module.resize, body.num_features
@@ -150,10 +151,12 @@ def _efficientnet_lite(architecture: str, path: Path, size: int | None = None) -
 def _inception(path: Path) -> Built:
     """The network of the usual FID and Inception Score: TensorFlow's of 2015-12-05, in torch-fidelity's form."""
     read_state(path)  # torch-fidelity loads without the check for tensors only
-    extractor = extras.need("torch_fidelity.feature_extractor_inceptionv3").FeatureExtractorInceptionV3
+    fidelity = optional.need("torch_fidelity.feature_extractor_inceptionv3", "scores", "scoring")
     try:
         # The published Inception Score leaves the bias of the last layer out; so do these logits.
-        module = extractor("inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path))
+        module = fidelity.FeatureExtractorInceptionV3(
+            "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
+        )
     except RuntimeError as error:
         raise UserError(f"{path}: not the weights of inception-v3-compat ({error})") from error
     return module, "bilinear to 299x299 as in TensorFlow 1 (torch-fidelity)", 2048

