@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 import toys
+from tiny import TinyFeatures
 
+from orthogan.features.pretrained import FeatureNet
 from orthogan.networks import DISCRIMINATORS, GENERATORS
 
 # By these two lines alone every test over the tables takes in networks from outside the package.
@@ -32,3 +34,8 @@ def arrays(tmp_path: Path) -> Path:
 def one_thread() -> None:
     """Tests run side by side in several processes; threads would only wait for one another."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny() -> FeatureNet:
+    return FeatureNet("tiny", TinyFeatures(), weights_sha256="0" * 64, resize="none", feature_dim=4)

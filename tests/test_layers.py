@@ -13,7 +13,7 @@ SOURCE = Path(orthogan.__file__).parent
 
 FLOORS = {
     **dict.fromkeys(("errors", "files", "optional", "randomness", "runtime", "settings", "tensorfile"), 0),
-    **dict.fromkeys(("nn", "game"), 1),
+    **dict.fromkeys(("features", "nn", "game"), 1),
     "networks": 2,
     **dict.fromkeys(("classes", "data", "metrics", "pictures", "sampling", "stability"), 3),
     **dict.fromkeys(("config", "formats", "pair", "presets"), 4),

@@ -15,11 +15,11 @@ from orthogan.config import CadenceConfig, RunConfig, may_change_on_resume
 from orthogan.data import ImageCache, pack
 from orthogan.data.sources import NAMED
 from orthogan.errors import UserError, unknown
+from orthogan.features import weights
 from orthogan.files import writing
 from orthogan.formats import to_json
 from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
-from orthogan.metrics import weights
 from orthogan.metrics.scores import MIN_IMAGES
 from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint

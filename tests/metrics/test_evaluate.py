@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from orthogan.errors import UserError
-from orthogan.metrics import evaluate, features, protocol
-from orthogan.metrics.features import CHUNK, FeatureNet
+from orthogan.features import pretrained
+from orthogan.features.pretrained import CHUNK, FeatureNet
+from orthogan.metrics import evaluate, protocol
 
 
 def noise(n: int, seed: int, side: int = 8, low: int = 0) -> np.ndarray:
@@ -115,7 +116,7 @@ def counted(tiny: FeatureNet, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return forward(images)
 
     monkeypatch.setattr(tiny, "_forward", counting)
-    monkeypatch.setattr(features, "load", lambda name, path=None, device="cpu": tiny)
+    monkeypatch.setattr(pretrained, "load", lambda name, path=None, device="cpu": tiny)
     return counts
 
 

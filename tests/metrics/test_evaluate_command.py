@@ -16,15 +16,15 @@ from orthogan.commands import evaluate as command
 from orthogan.commands.evaluate import main
 from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
-from orthogan.metrics import features, weights
-from orthogan.metrics.features import FeatureNet
+from orthogan.features import pretrained, weights
+from orthogan.features.pretrained import FeatureNet
 
 
 @pytest.fixture(autouse=True)
 def workplace(tiny: FeatureNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty current folder, and the tiny network under the name of the usual one."""
     tiny.name = "efficientnet-lite0"
-    monkeypatch.setattr(features, "load", lambda name, path=None, device="cpu": tiny)
+    monkeypatch.setattr(pretrained, "load", lambda name, path=None, device="cpu": tiny)
     monkeypatch.setattr(weights, "locate", lambda name, given=None: Path("nowhere"))
     monkeypatch.chdir(tmp_path)
 

@@ -9,7 +9,7 @@ from typing import Any
 import orthogan
 from orthogan import optional
 from orthogan.errors import UserError
-from orthogan.metrics import weights
+from orthogan.features import weights
 from orthogan.reports import console, table
 
 EXTRAS = {

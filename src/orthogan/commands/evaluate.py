@@ -14,8 +14,9 @@ import tyro
 from orthogan.commands.parsing import parse
 from orthogan.data.config import Crop, DataConfig, Resize
 from orthogan.errors import UserError
+from orthogan.features import weights
 from orthogan.files import write_whole
-from orthogan.metrics import MIN_IMAGES, weights
+from orthogan.metrics import MIN_IMAGES
 from orthogan.reports import console, counting, quoted, table
 from orthogan.settings import require
 from orthogan.training import foreign

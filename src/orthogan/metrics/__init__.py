@@ -1,6 +1,6 @@
-"""Scores of generated images: feature networks, distances between feature sets, and the protocol stamp.
+"""Scores of generated images: distances between sets of features, and the protocol stamp.
 
-`weights` and `kept` are light enough to run before PyTorch is imported; the rest is not.
+`kept` is light enough to run before PyTorch is imported; the rest is not.
 """
 
 MIN_IMAGES = 10

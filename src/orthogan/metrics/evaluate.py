@@ -11,8 +11,9 @@ from torch import Tensor
 
 from orthogan.data.cache import CheckedImages
 from orthogan.errors import UserError
-from orthogan.metrics import cache, features, protocol, scores
-from orthogan.metrics.features import CHUNK, FeatureNet
+from orthogan.features import pretrained
+from orthogan.features.pretrained import CHUNK, FeatureNet
+from orthogan.metrics import cache, protocol, scores
 from orthogan.randomness import draw
 
 Images = Iterable[Tensor | np.ndarray]
@@ -63,7 +64,7 @@ def measure(images: Images, net: FeatureNet, progress: Progress | None = None) -
 def in_chunks(images: Images, size: int) -> Iterator[Tensor]:
     """The same images in batches of `size`, the last perhaps smaller, however they came."""
     held: list[Tensor] = []
-    for batch in map(features.as_images, images):
+    for batch in map(pretrained.as_images, images):
         if held and batch.shape[1:] != held[0].shape[1:]:
             raise UserError(f"images of several sizes: {_by(held[0])} and {_by(batch)}; give all of them one size")
         held.append(batch)
@@ -120,7 +121,7 @@ class Scorer:
         Raises UserError for unknown networks, missing packages and missing weights, and for too few images.
         """
         scores.check_count("real", len(real_images))
-        self.net = features.load(features_name, weights, device)
+        self.net = pretrained.load(features_name, weights, device)
         chosen = choose(len(real_images), max_real)
         source = {"fingerprint": fingerprint, "of": len(real_images)} | dict(source or {})
         self.real = self._real_side(real_images, chosen, source, progress)

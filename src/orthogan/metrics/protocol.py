@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from orthogan.metrics.features import FeatureNet
+from orthogan.features.pretrained import FeatureNet
 from orthogan.settings import differences
 
 Protocol = dict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 
 from orthogan import optional
 from orthogan.errors import UserError
-from orthogan.metrics import features, weights
+from orthogan.features import pretrained, weights
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_network_can_be_built():
-    assert weights.NETWORKS.keys() == features._BUILD.keys()
+    assert weights.NETWORKS.keys() == pretrained._BUILD.keys()
 
 
 @pytest.mark.parametrize("name", weights.NETWORKS)

