@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from orthogan import optional
-from orthogan.metrics.scores import TITLES
+from orthogan.metrics.titles import TITLES
 from orthogan.studies import summary
 from orthogan.studies.summary import Found
 

@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 
 from orthogan.errors import UserError
-from orthogan.metrics import scores
+from orthogan.metrics import scores, titles
 
 
 def gaussian(seed: int, n: int, d: int) -> torch.Tensor:
@@ -171,7 +171,7 @@ def test_too_few_images_are_refused_by_number(n_real: int, n_fake: int, side: st
 
 
 def test_only_inception_gets_the_famous_names():
-    assert scores.title("frechet_distance", "inception") == "FID"
-    for score in scores.TITLES:
-        assert "efficientnet-lite0" in scores.title(score, "efficientnet-lite0")
-        assert not any(name in scores.title(score, "efficientnet-lite0") for name in ("FID", "KID", "Inception"))
+    assert titles.title("frechet_distance", "inception") == "FID"
+    for score in titles.TITLES:
+        assert "efficientnet-lite0" in titles.title(score, "efficientnet-lite0")
+        assert not any(name in titles.title(score, "efficientnet-lite0") for name in ("FID", "KID", "Inception"))

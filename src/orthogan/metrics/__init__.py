@@ -1,6 +1,6 @@
 """Scores of generated images: distances between sets of features, and the protocol stamp.
 
-`kept` is light enough to run before PyTorch is imported; the rest is not.
+`kept` and `titles` are light enough to run before PyTorch is imported; the rest is not.
 """
 
 MIN_IMAGES = 10

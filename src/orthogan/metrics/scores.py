@@ -115,25 +115,6 @@ def precision_recall(real_nd: Tensor, fake_md: Tensor, *, neighbourhood: int = N
     return result[fidelity.KEY_METRIC_PRECISION], result[fidelity.KEY_METRIC_RECALL]
 
 
-TITLES = {
-    "frechet_distance": "Fréchet distance",
-    "kernel_distance": "kernel distance",
-    "classifier_score": "classifier score",
-    "precision": "precision",
-    "recall": "recall",
-}
-"""What the scores are called over any feature network, in the order of a table."""
-
-_OF_INCEPTION = {"frechet_distance": "FID", "kernel_distance": "KID", "classifier_score": "Inception Score"}
-
-
-def title(score: str, network: str) -> str:
-    """The name that a reader may compare by: FID, KID and Inception Score belong to one network alone."""
-    if network == "inception" and score in _OF_INCEPTION:
-        return _OF_INCEPTION[score]
-    return f"{TITLES[score]} ({network})"
-
-
 def _fidelity(module: str) -> Any:
     return optional.need(f"torch_fidelity.{module}", "scores", "scoring")
 

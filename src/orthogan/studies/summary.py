@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from orthogan.metrics.scores import title
+from orthogan.metrics.titles import title
 from orthogan.studies.cells import StudyOptions
 from orthogan.studies.plan import Planned, run_folder
 from orthogan.studies.work import RESULT

@@ -1,7 +1,6 @@
 """`orthogan evaluate`, with a tiny feature network and, where one is needed, a made-up generator."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from orthogan.commands import evaluate as command
+from orthogan import model
 from orthogan.commands.evaluate import main
 from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
@@ -133,8 +132,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Path:
     (path / "checkpoints").mkdir(parents=True)
     (path / "checkpoints" / "000200.safetensors").touch()
     (path / "config.json").touch()
-    module = SimpleNamespace(load=lambda path, device: MadeUpModel())
-    monkeypatch.setitem(sys.modules, "orthogan.model", module)
+    monkeypatch.setattr(model, "load", lambda path, device: MadeUpModel())
     return path
 
 
@@ -153,9 +151,3 @@ def test_a_run_is_scored_and_leaves_its_file_in_the_run_folder(run: Path, which:
     assert protocol["generated"]["images"] == 25
     assert protocol["real"]["source"] == "real"
     assert protocol["real"]["crop"] == "stretch"
-
-
-def test_the_command_line_beats_the_generator():
-    options = command.Options(source="run.safetensors", against="real", crop="top", skip_bad=True)
-    config = command.real_config(options, DataConfig(source="elsewhere", crop="stretch", resize="lanczos"))
-    assert (config.source, config.crop, config.resize, config.skip_bad) == ("real", "top", "lanczos", True)

@@ -1,0 +1,24 @@
+"""What scores a run, a checkpoint or images against data.
+
+    result = score(Request(source="runs/digits", against="digits"))
+    results.write(results.free_name(Path("scores.json"), result["protocol"]), result)
+
+`request` and `results` run without PyTorch. `score` needs it, and is imported when first used, so that a request is
+refused, or missing weights are told, in a moment.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from orthogan.judging.request import Request
+
+if TYPE_CHECKING:
+    from orthogan.judging.scoring import score
+
+__all__ = ["Request", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "score":
+        return importlib.import_module("orthogan.judging.scoring").score
+    raise AttributeError(f"module 'orthogan.judging' has no attribute {name!r}")

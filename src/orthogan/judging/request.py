@@ -1,0 +1,79 @@
+"""What is to be scored, against what and how. Free of PyTorch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from orthogan.data.config import Crop, Resize
+from orthogan.errors import UserError
+from orthogan.metrics import MIN_IMAGES
+from orthogan.settings import require
+from orthogan.training import foreign
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Generated images against real ones. Refuses, at birth, what cannot be scored."""
+
+    source: str
+    """A run folder, a checkpoint file, or generated images: a folder, a zip, an .npz or .npy file."""
+    against: str
+    """The real images: anything that --data of `orthogan train` takes."""
+    features: str = "efficientnet-lite0"
+    """Feature network: inception (the usual FID), efficientnet-lite0, efficientnet-lite0-96 (a fifth of the work),
+    efficientnet-lite1 or efficientnet-lite2."""
+    samples: int | None = None
+    """Generated images to score. By default 5,000 of a generator, or all images of a folder."""
+    real: int = 50_000
+    """At most so many real images; of more, the same choice is made every time."""
+    truncation: float | None = None
+    """Truncation threshold of the latents of a generator."""
+    form: Literal["redraw", "scaled"] = "redraw"
+    """Truncation as in the BigGAN paper, or as in its released models."""
+    seed: int = 0
+    """Seed of the latents and of the scores. The same seed gives the same digits."""
+    weights: Path | None = None
+    """File with the weights of the feature network, if it is not in its usual place."""
+    resolution: int | None = None
+    """Side in pixels to score images at. Default: the generator's, or the common size of the generated images."""
+    crop: Crop | None = None
+    """How real images become squares. Default: as in the run, else center."""
+    resize: Resize | None = None
+    """Filter that shrinks real images. Default: as in the run, else area."""
+    unconditional: bool = False
+    """Ignore the labels that the real images have."""
+    skip_bad: bool = False
+    """Leave unreadable files out and go on."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, ... Default: the GPU if there is one."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("samples", MIN_IMAGES), ("real", MIN_IMAGES), ("resolution", 1)):
+            value = getattr(self, name)
+            require(value is None or value >= least, name, value, f"must be at least {least}")
+        if self.path.suffix in foreign.SUFFIXES:
+            foreign.refuse_foreign(self.path)
+        if is_model(self.path) and self.resolution is not None:
+            raise UserError(f"resolution={self.resolution}: a generator is scored at its own; leave it out")
+        if not is_model(self.path) and (self.truncation is not None or self.form != "redraw"):
+            raise UserError(
+                f"truncation={self.truncation}, form={self.form}: no effect on images; {self.source} is not a generator"
+            )
+
+    @property
+    def path(self) -> Path:
+        return Path(self.source).expanduser()
+
+
+def is_model(path: Path) -> bool:
+    """Whether to load a generator: a checkpoint file or a run folder. Anything else is images."""
+    if path.is_dir():
+        return (path / "config.json").is_file() and (path / "checkpoints").is_dir()
+    return path.suffix == ".safetensors"
+
+
+def run_folder(path: Path) -> Path | None:
+    """The run folder that a folder is or that a checkpoint file lies in, if any."""
+    return next(
+        (folder for folder in (path, *path.absolute().parents[:2]) if is_model(folder) and folder.is_dir()), None
+    )

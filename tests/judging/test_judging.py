@@ -1,0 +1,35 @@
+"""What is scored, as a library: no command, nothing printed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orthogan import judging
+from orthogan.data.config import DataConfig
+from orthogan.features import pretrained
+from orthogan.features.pretrained import FeatureNet
+from orthogan.judging import Request, results
+from orthogan.judging.scoring import real_config
+
+
+def test_the_request_beats_the_generator():
+    request = Request(source="run.safetensors", against="real", crop="top", skip_bad=True)
+    config = real_config(request, DataConfig(source="elsewhere", crop="stretch", resize="lanczos"))
+    assert (config.source, config.crop, config.resize, config.skip_bad) == ("real", "top", "lanczos", True)
+
+
+def test_images_are_scored_without_a_word(
+    tiny: FeatureNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(pretrained, "load", lambda name, path=None, device="cpu": tiny)
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "made.npy", images)
+    request = Request(source=str(tmp_path / "made.npy"), against=str(tmp_path / "made.npy"))
+    result = judging.score(request)
+    assert result["scores"]["frechet_distance"] == pytest.approx(0, abs=1e-6)
+    assert capsys.readouterr() == ("", "")
+    place = results.free_name(tmp_path / "scores.json", result["protocol"])
+    results.write(place, result)
+    assert results.free_name(place, result["protocol"]) == place
+    assert results.free_name(place, {}) == tmp_path / "scores-2.json"
