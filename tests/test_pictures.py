@@ -16,6 +16,7 @@ from orthogan.pictures import (
     grid,
     labelled,
     place_of,
+    plainly,
     save_film,
     save_images,
     to_and_fro,
@@ -150,3 +151,14 @@ def test_a_film_of_many_rows_is_full_and_large_enough(tmp_path: Path) -> None:
 def test_films_that_cannot_be_are_refused_at_once(name: str, fps: int, told: str) -> None:
     with pytest.raises(UserError, match=told):
         check_film(Path(name), fps)
+
+
+def test_without_a_font_of_other_alphabets_labels_are_told_in_ascii() -> None:
+    assert plainly("Tiere (größer) é 日本") == "Tiere (grosser) e ??"
+
+
+@pytest.mark.parametrize(("layout", "name"), [("grid", "h.jpg"), ("npz", "h.pt"), ("grid", "h.gif")])
+def test_a_file_of_another_kind_is_refused_and_makes_no_folder(tmp_path: Path, layout: str, name: str) -> None:
+    with pytest.raises(UserError, match=r"must end in \.(png|npz), or be a folder"):
+        place_of(tmp_path / name, layout, False)
+    assert not list(tmp_path.iterdir())

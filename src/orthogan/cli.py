@@ -53,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except SystemExit as left:
+        if left.code == TERMINATED:
+            print("terminated", file=sys.stderr)
+        raise
     except BrokenPipeError:
         # `orthogan presets | head` closed the pipe; leave without a traceback from the interpreter's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,6 +71,9 @@ def main(argv: list[str] | None = None) -> int:
         return refused(f"not enough memory ({why}); ask for less at once, or end other programs")
 
 
+TERMINATED = 128 + signal.SIGTERM
+
+
 @contextmanager
 def _leaving_on_sigterm() -> Iterator[None]:
     """SIGTERM as an exception, so that what is being written is cleared up on the way out."""
@@ -75,7 +82,7 @@ def _leaving_on_sigterm() -> Iterator[None]:
         return
 
     def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
+        raise SystemExit(TERMINATED)
 
     before = signal.signal(signal.SIGTERM, leave)
     try:

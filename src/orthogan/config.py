@@ -172,4 +172,5 @@ def may_change_on_resume(config: "RunConfig[Any, Any]") -> tuple[str, ...]:
     data is the same is decided by its fingerprint.
     """
     depends = config.optimizer.decay_from_images is not None or config.generator.latent == "annealed-normal"
-    return ("cadence.", "data.source") if depends else ("images", "cadence.", "data.source")
+    may = ("cadence.", "data.source", "data.skip_bad")
+    return may if depends else ("images", *may)

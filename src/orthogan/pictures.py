@@ -1,8 +1,10 @@
 """Many images as one picture, one film, or many files. Images are uint8 (N, H, W, 3) in reading order."""
 
+import contextlib
 import csv
 import re
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from torch import Tensor
 from orthogan import optional
 from orthogan.classes import label
 from orthogan.errors import UserError
+from orthogan.files import writing
 from orthogan.settings import require
 
 LAYOUTS = {"images": "", "grid": "grid.png", "npz": "samples.npz"}
 """What samples are written as, and the name of the one file in a folder where it is one."""
+KNOWN_SUFFIXES = {Path(name).suffix for name in LAYOUTS.values() if name}
 
 CLASSES_FILE = "classes.csv"
 """Beside numbered PNG files: the class of each."""
@@ -52,8 +56,8 @@ def labelled(picture: Image.Image, labels: Sequence[str]) -> Image.Image:
         return picture
     height = picture.height // len(labels)
     size = max(10, min(24, height * 3 // 8))
-    font = ImageFont.load_default(size)
-    texts = [shortened(text, font, 14 * size) for text in labels]
+    font, draws = font_of(size)
+    texts = [shortened(draws(text), font, 14 * size) for text in labels]
     margin = size // 2
     left = round(max(font.getlength(text) for text in texts)) + 2 * margin
     whole = Image.new("RGB", (left + picture.width, picture.height), "white")
@@ -62,6 +66,24 @@ def labelled(picture: Image.Image, labels: Sequence[str]) -> Image.Image:
     for row, text in enumerate(texts):
         pen.text((left - margin, row * height + height / 2), text, "black", font, anchor="rm")
     return whole
+
+
+def font_of(size: int) -> tuple[Any, Callable[[str], str]]:
+    """A font, and what it makes of a text: DejaVu Sans, of the system or of matplotlib, draws most alphabets.
+
+    Pillow's own has only ASCII: letters lose their accents, and what is left is a question mark.
+    """
+    places = [folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf" for folder in optional.folders("matplotlib")]
+    for place in ("DejaVuSans.ttf", *places):
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(str(place), size), str
+    return ImageFont.load_default(size), plainly
+
+
+def plainly(text: str) -> str:
+    """The text in ASCII."""
+    apart = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    return "".join(c if c.isascii() else "?" for c in apart if not unicodedata.combining(c))
 
 
 def shortened(text: str, font: Any, width: int) -> str:
@@ -82,6 +104,9 @@ def place_of(out: Path, layout: str, replace: bool) -> Path:
     if layout not in LAYOUTS:
         raise UserError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
     if not out.is_dir():
+        if layout != "images" and out.suffix[1:].isalpha():
+            suffix = Path(LAYOUTS[layout]).suffix
+            require(out.suffix in KNOWN_SUFFIXES, "out", str(out), f"must end in {suffix}, or be a folder")
         for other, name in LAYOUTS.items():
             if out.suffix and out.suffix == Path(name).suffix:
                 require(layout == other, "out", str(out), f"is no folder for layout {layout}; add --layout {other}")
@@ -121,20 +146,21 @@ def save_images(
         for path in out.iterdir():
             path.unlink()
     (place if layout == "images" else place.parent).mkdir(parents=True, exist_ok=True)
-    if layout == "images":
-        for i, image in enumerate(image for chunk in images for image in chunk):
-            Image.fromarray(image.numpy()).save(place / f"{i:06d}.png")
+    with writing(place):
+        if layout == "images":
+            for i, image in enumerate(image for chunk in images for image in chunk):
+                Image.fromarray(image.numpy()).save(place / f"{i:06d}.png")
+            if labels is not None:
+                save_classes(place / CLASSES_FILE, labels, names)
+            return place
+        every = torch.cat(list(images))
+        if layout == "grid":
+            grid(every, max(1, round(n**0.5))).save(place)
+            return place
+        arrays = {"images": every.numpy()}
         if labels is not None:
-            save_classes(place / CLASSES_FILE, labels, names)
-        return place
-    every = torch.cat(list(images))
-    if layout == "grid":
-        grid(every, max(1, round(n**0.5))).save(place)
-        return place
-    arrays = {"images": every.numpy()}
-    if labels is not None:
-        arrays |= {"labels": labels.numpy(), "class_names": np.array(list(names), dtype=np.str_)}
-    np.savez(place, **arrays)  # type: ignore[arg-type]
+            arrays |= {"labels": labels.numpy(), "class_names": np.array(list(names), dtype=np.str_)}
+        np.savez(place, **arrays)  # type: ignore[arg-type]
     return place
 
 
@@ -169,7 +195,8 @@ def save_film(images: Iterator[Tensor], steps: int, path: Path, fps: int, scale:
         scale = max(1, -(-FILM_SIDE // (columns * rows.shape[3])))
     frames = [grid(rows[:, i], columns, scale) for i in to_and_fro(steps, fps)]
     if path.suffix == ".gif":
-        frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+        with writing(path):
+            frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
     else:
         mp4_writer().imwrite(path, [np.asarray(frame) for frame in frames], fps=fps, macro_block_size=2)
 

@@ -211,7 +211,7 @@ def _lock(folder: Path) -> BaseFileLock:
             lock.acquire()
         except Timeout as error:
             raise UserError(
-                f"another process trains or begins a run in {folder}; wait until it ends, or choose another --out"
+                f"another process trains or begins a run in {folder}; wait until it ends, or work in another folder"
             ) from error
     return lock
 
@@ -242,8 +242,8 @@ def refuse_changes(trained: RunConfig[Any, Any], config: RunConfig[Any, Any]) ->
         told = "\n".join(f"  {path}: {before!r} -> {after!r}" for path, before, after in changed)
         raise UserError(
             f"a resumed run must keep its configuration, but these settings differ:\n{told}\n"
-            "put them back, or start a new run with `orthogan train`; cadences may change, and the length (images) "
-            "unless the learning rate or the latent depends on it"
+            "put them back (in config.json, where it was not the command line), or start a new run with "
+            "`orthogan train`; cadences may change, and the length (images) unless the learning rate or the latent depends on it"
         )
 
 

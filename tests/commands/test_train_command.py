@@ -201,7 +201,7 @@ def test_data_that_moved_is_given_anew_and_its_fingerprint_decides(run: Path, no
 def test_the_commands_at_the_end_can_be_pasted(run: Path, tmp_path: Path) -> None:
     done = orthogan("resume", run, "--images", "40", env={"COLUMNS": "40"})
     words = [shlex.split(line) for line in done.out.splitlines() if line.startswith("  ")]
-    assert ["orthogan", "sample", str(run), "-n", "64", "--out", str(run / "samples")] in words
+    assert ["orthogan", "sample", str(run), "-n", "64", "--out", str(run / "samples-40")] in words
     assert ["orthogan", "evaluate", str(run), "--against", str(tmp_path / "noise.npy")] in words
     assert ["tensorboard", "--logdir", str(run / "curves")] in words
 

@@ -122,8 +122,8 @@ def test_inspect_ends_with_the_line_that_trains(tmp_path, picture):
         picture(tmp_path / "my own $photos" / f"{i}.png", seed=i, size=(70, 64))
     folder = str(tmp_path / "my own $photos")
     words = last_line(orthogan("data", "inspect", folder))
-    assert words == ["orthogan", "train", "small-64", "--data", folder]
-    assert last_line(orthogan("data", "inspect", folder, "--resolution", "32"))[2] == "small-32"
+    assert words == ["orthogan", "train", "small-32", "--data", folder]
+    assert last_line(orthogan("data", "inspect", folder, "--resolution", "64"))[2] == "small-64"
     words = last_line(orthogan("data", "inspect", folder, "--data.unconditional"))
     assert words[-1] == "--data.unconditional"
 

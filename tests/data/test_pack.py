@@ -569,3 +569,28 @@ def test_somebodys_own_pictures(tmp_path):
     for row, path in enumerate(sorted(root.iterdir())):
         with Image.open(path) as image:
             assert np.array_equal(cache.images[row], square(image, policy))
+
+
+STARTING = """
+import os, signal, sys, threading, time
+from orthogan.cli import main
+
+if __name__ == "__main__":
+    # As a terminal or a scheduler does it: the whole group, while the decoding processes start.
+    timer = threading.Timer(float(sys.argv[2]), lambda: os.killpg(0, int(sys.argv[3])))
+    timer.daemon = True
+    timer.start()
+    sys.exit(main(["data", "inspect", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_decoding_processes_start_leaves_no_traceback(tmp_path, number):
+    for i in range(600):
+        Image.fromarray(noise(i, (8, 8))).save(tmp_path / f"{i}.png")
+    script = tmp_path / "starting.py"
+    script.write_text(STARTING)
+    for seconds in ("0.6", "0.9"):
+        words = [sys.executable, str(script), str(tmp_path), seconds, str(int(number))]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, start_new_session=True)
+        assert "Traceback" not in done.stderr, done.stderr[-2000:]

@@ -117,8 +117,7 @@ def clear(keep_days: float = 0.0, dry_run: bool = False) -> int:
 
 def train_command(report: DataReport, resolution: int | None, unconditional: bool) -> str:
     """The line that trains a small preset on what was inspected, ready to be pasted."""
-    wanted = resolution or report.median_side
-    preset = next((name for name, side in reversed(SMALL_PRESETS.items()) if side <= wanted), "small-32")
+    preset = next((name for name, side in reversed(SMALL_PRESETS.items()) if side <= (resolution or 0)), "small-32")
     words = ["orthogan", "train", preset, "--data", report.source]
     words += ["--data.unconditional"] if unconditional or report.refusal else []
     words += ["--data.skip-bad"] if report.unreadable else []

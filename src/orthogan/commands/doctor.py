@@ -17,6 +17,7 @@ EXTRAS = {
     "scores": ["timm", "torch-fidelity", "torchvision", "scipy"],
     "hf": ["datasets", "pyarrow"],
     "studies": ["matplotlib"],
+    "heic": ["pillow-heif"],
     "video": ["imageio", "imageio-ffmpeg"],
 }
 

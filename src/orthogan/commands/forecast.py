@@ -13,7 +13,7 @@ from orthogan.commands.presets import show
 from orthogan.config import RunConfig
 from orthogan.data import layout_warnings, open_source
 from orthogan.errors import UserError
-from orthogan.reports import amount, console, counting, duration, table, warn
+from orthogan.reports import amount, console, duration, table, warn
 from orthogan.settings import differences, flatten
 from orthogan.training.cadence import follow_length, never, total_steps
 from orthogan.training.estimate import Estimate, estimate, folder_bytes
@@ -53,9 +53,9 @@ def dry_run(
     world = processes()[1]
     check_world(config, world)
     if config.data.source:
-        with counting("reading images") as progress:
-            cache = runs.load_data(config, progress)
-        config = runs.resolve(config, name, cache.n_classes, device)
+        # Opened, not packed: that may take hours, and more disk than the run.
+        source = open_source(config.data.source, config.data.unconditional)
+        config = runs.resolve(config, name, len(source.class_names), device)
     show(config, "configuration")
     tell_before(config, preset)
     precision = runtime.resolve_precision(config.precision, device)

@@ -15,14 +15,16 @@ from orthogan.errors import UserError
 from orthogan.pair import with_networks
 from orthogan.reports import TrainingView, command, console, counting, warn
 from orthogan.settings import flatten
-from orthogan.training.cadence import never
+from orthogan.training.cadence import duties_never_due
+from orthogan.training.launch import leave_together
 from orthogan.training.logs import read_config
 
 USAGE = """usage: orthogan resume RUN [options]
 
 Goes on from the newest whole checkpoint, bit for bit as if the run had never stopped (on a CPU).
 Length and cadences may change: orthogan resume RUN --images 500000 --cadence.checkpoint-images 10000
-Data that has moved:            orthogan resume RUN --data NEW/PLACE"""
+Data that has moved:            orthogan resume RUN --data NEW/PLACE
+All that may change:            orthogan resume RUN --help"""
 
 MAY_CHANGE = ("--images", "--cadence.", "--data.source", "--device", "-h", "--help")
 """Beginnings of the options that `--help` tells."""
@@ -89,8 +91,15 @@ def main(argv: list[str]) -> int:
     with counting("reading images") as progress:
         trainer = runs.resume(folder, config, view, device, progress)
     if trainer.fabric.is_global_zero:
-        for text in never(config):
+        for text in duties_never_due(config):
             warn(text)
+    if trainer.images >= config.images:
+        trainer.close()
+        leave_together()
+        if trainer.fabric.is_global_zero:
+            longer = command("resume", folder, "--images", 2 * config.images)
+            console.print(f"{folder} has all its {config.images:,} images already; for longer: {longer}", markup=False)
+        return 0
     return train(trainer, view)
 
 

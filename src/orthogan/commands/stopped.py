@@ -40,8 +40,8 @@ def _diverged(trainer: Trainer, error: NonFiniteError) -> str:
     rates = trainer.config.optimizer
     return (
         f"training diverged at {trainer.images} images: {error}. {_good(trainer)} Resuming would end the same way: "
-        f"begin a new run, for example with half the learning rates, by `orthogan train {trainer.preset} "
-        f"--optimizer.g-lr {rates.g_lr / 2:g} --optimizer.d-lr {rates.d_lr / 2:g}` and another --out"
+        "begin a new run by the command that began this one, with another --out and, for example, half the learning "
+        f"rates: --optimizer.g-lr {rates.g_lr / 2:g} --optimizer.d-lr {rates.d_lr / 2:g}"
     )
 
 

@@ -110,7 +110,7 @@ def train(trainer: Trainer, view: TrainingView) -> int:
         return 128 + trainer.stopped_by if trainer.stopped_by else 0
     console.print(
         f"trained {trainer.images - begun} images; the run is in {folder}\n"
-        f"  {command('sample', folder, '-n', 64, '--out', folder / 'samples')}\n"
+        f"  {command('sample', folder, '-n', 64, '--out', folder / f'samples-{trainer.images}')}\n"
         f"  {command('evaluate', folder, '--against', trainer.config.data.source)}\n"
         f"  tensorboard --logdir {quoted(folder / 'curves')}",
         markup=False,

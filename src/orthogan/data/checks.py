@@ -40,8 +40,6 @@ class DataReport:
     ignored: dict[str, int]
     """Files left aside, by suffix."""
     warnings: list[str]
-    median_side: int
-    """Half of the images have a shorter side of at least so many pixels."""
     refusal: str
     """Why training would refuse the source with its classes; empty where it would not."""
 
@@ -95,7 +93,6 @@ def inspect_source(
             *_size_warnings(readable, resolution),
             *_duplicate_warnings(source, groups),
         ],
-        median_side=_median_side(readable),
         refusal=refusal,
     )
 
@@ -114,11 +111,6 @@ def _look(source: Source, index: int) -> _Facts:
         return _Facts(error=reason_of(error))
     digest = hashlib.blake2b(f"{rgb.size}".encode() + rgb.tobytes(), digest_size=12).hexdigest()
     return _Facts(rgb.width, rgb.height, mode, digest)
-
-
-def _median_side(facts: list[_Facts]) -> int:
-    sides = sorted(min(fact.width, fact.height) for fact in facts)
-    return sides[len(sides) // 2] if sides else 0
 
 
 def _class_counts(source: Source) -> dict[str, int]:

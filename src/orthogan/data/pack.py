@@ -149,7 +149,7 @@ def _check_space(shape: tuple[int, ...], folder: Path) -> None:
     need, free = math.prod(shape), shutil.disk_usage(folder).free
     if need > free:
         raise UserError(
-            f"the packed images need {need / 2**30:.1f} GiB in {folder}, where {free / 2**30:.1f} GiB are free; "
+            f"the packed images need {need / 2**20:,.1f} MiB in {folder}, where {free / 2**20:,.1f} MiB are free; "
             "set ORTHOGAN_CACHE to a folder with more room, or run: orthogan data clear"
         )
 

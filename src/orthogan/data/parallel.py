@@ -1,10 +1,11 @@
 """One piece of work on each image of a source, by several processes when it pays."""
 
+import contextlib
 import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
@@ -70,7 +71,8 @@ def _together(source: Source, work: Callable[[Source, int], Result], progress: P
     job = (source, work, given_up)
     pool = ProcessPoolExecutor(min(workers, len(starts)), context, _take_job, job)
     try:
-        futures: dict[Future[list[Result]], int] = {pool.submit(_do_chunk, start): start for start in starts}
+        with _signals_held():
+            futures: dict[Future[list[Result]], int] = {pool.submit(_do_chunk, start): start for start in starts}
         for future in as_completed(futures):
             by_start[futures[future]] = future.result()
             done += len(by_start[futures[future]])
@@ -83,10 +85,25 @@ def _together(source: Source, work: Callable[[Source, int], Result], progress: P
     return [result for start in starts for result in by_start[start]]
 
 
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the processes are started, which inherit that: the parent's end is theirs too."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _take_job(source: Source, work: Callable[[Source, int], Any], given_up: Event) -> None:
     global _job  # noqa: PLW0603  # the initialiser of a pool can leave its result nowhere else
     _job = source, work, given_up
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the pool
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -1,5 +1,6 @@
 """From what the user typed after --data to a source of images."""
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from orthogan.data.files import FolderSource, ZipSource, has_images
 from orthogan.data.opening import MAX_CLASSES
 from orthogan.data.source import Source, failures_told
 from orthogan.data.tables import DatasetFolderSource, ParquetSource
-from orthogan.errors import UserError, unknown
+from orthogan.errors import UserError
 
 Kind = Any  # a subclass of Source that is called with what the user typed and whether to forget its classes
 
@@ -51,7 +52,9 @@ def _kind_of_path(spec: str) -> Kind:
     if path.exists():
         raise UserError(f"data.source={spec!r}: a pipe or a device, not a regular file; give {KINDS}")
     if "/" not in spec and not path.suffix:
-        raise unknown("data.source (no such folder)", spec, NAMED)
+        near = difflib.get_close_matches(spec, NAMED, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(f"data.source={spec!r}: no such file or folder; {hint}give {KINDS}")
     raise UserError(f"data.source={spec!r}: no such file or folder; give {KINDS}")
 
 

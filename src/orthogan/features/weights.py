@@ -114,10 +114,10 @@ def _not_found(name: str, row: WeightFile, given: Path | None) -> UserError:
         return UserError(f"{file}at {given}: correct --weights")
     if row.package is None:
         return UserError(
-            f"{file}in {_hub()}: put the file there, or give its place with --weights PATH, "
-            "or score with --features efficientnet-lite0, whose weights come by pip"
+            f"{file}in {_hub()}: put the file there (or give its place to `orthogan evaluate` by --weights PATH), "
+            "or score by efficientnet-lite0, whose weights come by pip"
         )
     return UserError(
         f"{file}here (looked for the package {row.package}): {optional.install('scores')}, "
-        "or give the file's place with --weights PATH"
+        "or give the file's place to `orthogan evaluate` by --weights PATH"
     )

@@ -67,6 +67,11 @@ def _cadence(preset: RunConfig[Any, Any], images: int) -> CadenceConfig:
 
 def never(config: RunConfig[Any, Any]) -> list[str]:
     """Warnings of what a run of this length will not have, each with a way out."""
+    return duties_never_due(config) + _average_warnings(config)
+
+
+def duties_never_due(config: RunConfig[Any, Any]) -> list[str]:
+    """Those whose way out a run that has begun may still take."""
     cadence, told = config.cadence, []
     whole = total_steps(config) * config.images_per_step
     for what, name, first in (
@@ -78,7 +83,7 @@ def never(config: RunConfig[Any, Any]) -> list[str]:
         every = getattr(cadence, name)
         if every and not times_due(whole, every, first):
             told.append(f"this run of {config.images:,} images has no {what}: cadence.{name} is {every:,}; lower it")
-    return told + _average_warnings(config)
+    return told
 
 
 def _average_warnings(config: RunConfig[Any, Any]) -> list[str]:

@@ -96,7 +96,7 @@ class Trainer:
                 if self.saved_images != self.images:
                     self.save()
         finally:
-            self._close()
+            self.close()
         return self.images >= self.config.images
 
     def step(self) -> Stats:
@@ -173,7 +173,8 @@ class Trainer:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give back the folder, the log and the thread that reads ahead."""
         self.feed.close()
         if self._lock is not None:
             self._lock.release()
