@@ -33,9 +33,11 @@ def test_a_configuration_of_format_2_is_that_of_today(name: str) -> None:
 
 def test_every_old_path_occurs_and_leads_to_a_setting_of_today() -> None:
     rows = [*GENERATORS.values(), *DISCRIMINATORS.values()]
-    known = {path for row in rows for path in flatten({row.tiny.role: vars(row.tiny)})} | {"resolution", "n_classes"}
+    known = {path for row in rows for path in flatten({row.tiny.role: vars(row.tiny)})} | flatten(get("digits")).keys()
     assert all(set(paths) <= known for paths in RENAMED.values())
-    assert {f"network.{name}" for old in OLD.values() for name in old["run"]["network"]} == RENAMED.keys()
+    stored = {path for old in OLD.values() for path in flatten(old["run"])}
+    assert stored >= RENAMED.keys()
+    assert {path for path in stored if path.startswith(("network.", "regularizers."))} == RENAMED.keys()
 
 
 def test_a_path_leads_to_the_networks_that_have_the_setting() -> None:

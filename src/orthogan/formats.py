@@ -7,7 +7,7 @@ from orthogan.config import RunConfig
 from orthogan.errors import unknown
 from orthogan.game.regularizers import RULES
 from orthogan.networks import family_of, find
-from orthogan.settings import flatten, from_dict, to_dict
+from orthogan.settings import flatten, from_dict, nested, to_dict
 
 ROLES = ("generator", "discriminator")
 Run = RunConfig[Any, Any]
@@ -69,16 +69,11 @@ def from_json(values: Mapping[str, Any]) -> Run:
 def upgrade(family: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of format 1 or 2, in which one family gave both networks, as `to_json` writes them now."""
     known = {"resolution", "n_classes"}.union(*(flatten({role: to_dict(find(role, family).tiny)}) for role in ROLES))
-    upgraded: dict[str, Any] = {role: {"family": family} for role in ROLES}
+    upgraded: dict[str, Any] = {f"{role}.family": family for role in ROLES}
     for old, value in flatten(values).items():
         went = RENAMED.get(old, (old,))
         paths = [path for path in went if path in known or not old.startswith("network.")]
         if not paths or (old.startswith("network.") and old not in RENAMED):
             raise unknown("setting", old, RENAMED)
-        for path in paths:
-            *places, field = path.split(".")
-            at = upgraded
-            for place in places:
-                at = at.setdefault(place, {})
-            at[field] = value
-    return upgraded
+        upgraded |= dict.fromkeys(paths, value)
+    return nested(upgraded)
