@@ -394,7 +394,7 @@ def test_an_interrupted_packer_leaves_nothing(classes, cache_home):
 
 def test_a_full_disk_is_told_before_decoding(classes, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(UserError, match=r"0\.0 GiB are free; set ORTHOGAN_CACHE"):
+    with pytest.raises(UserError, match=r"0\.0 MiB are free; set ORTHOGAN_CACHE"):
         pack(config(classes), 16)
 
 
@@ -503,7 +503,7 @@ def test_sigterm_ends_an_inspection(slow):
     time.sleep(0.5)
     os.kill(running.process.pid, signal.SIGTERM)
     done = running.wait(20)
-    assert (done.status, done.err.strip()) == (143, "")
+    assert (done.status, done.err.strip()) == (143, "terminated")
 
 
 def until(happened, running, seconds=30):

@@ -1,5 +1,6 @@
 """What TensorBoard shows of a run that was killed and resumed, read by TensorBoard itself."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,8 @@ def test_no_step_comes_twice_after_a_resume_and_everything_is_there(
 
 
 def release(trainer: Trainer) -> None:
-    """Let go of the folder, as the end of a process does."""
+    """Let go of the folder, as the end of a process does; the names of TensorBoard's files count whole seconds."""
+    time.sleep(1.1)
     lock = getattr(trainer, "_lock", None)
     if lock is not None:
         lock.release()
