@@ -150,7 +150,11 @@ def resume(
     fabric = make_fabric(config.precision, device)
     check_world(config, fabric.world_size)
     with _locked(fabric, folder) as lock:
-        newest, complaints = of_first(fabric, lambda: _where_to_go_on(folder, config))
+        found, complaints = together(fabric, lambda: _where_to_go_on(folder, config), here=fabric.is_global_zero) or (
+            None,
+            [],
+        )
+        newest: Path | None = fabric.broadcast(None if found is None else found.path)
         preset = of_first(fabric, lambda: read_preset(folder))
         cache = _load_on_all(fabric, config, progress)
         check_classes(config, cache)
@@ -158,14 +162,15 @@ def resume(
         for complaint in complaints if fabric.is_global_zero else ():
             observer.told(f"skipped: {complaint}")
         if newest is not None:
-            together(fabric, lambda: trainer.restore(checkpoint.load(newest)))
+            # The first process has read and verified it already.
+            together(fabric, lambda: trainer.restore(found or checkpoint.load(newest)))
             if fabric.is_global_zero:
                 observer.told(f"resumed from {newest}")
         of_first(fabric, lambda: _mend(trainer))
     return trainer
 
 
-def _where_to_go_on(folder: Path, config: RunConfig[Any, Any]) -> tuple[Path | None, list[str]]:
+def _where_to_go_on(folder: Path, config: RunConfig[Any, Any]) -> tuple[checkpoint.Loaded | None, list[str]]:
     """The newest whole checkpoint of a run, and complaints about newer ones; refuses another configuration."""
     newest: checkpoint.Loaded | None = None
     complaints: list[str] = []
@@ -174,7 +179,7 @@ def _where_to_go_on(folder: Path, config: RunConfig[Any, Any]) -> tuple[Path | N
     refuse_changes(newest.header.config if newest else read_config(folder), config)
     if newest:
         refuse_shorter(newest.header, config)
-    return newest.path if newest else None, complaints
+    return newest, complaints
 
 
 def _mend(trainer: Trainer) -> None:

@@ -324,3 +324,11 @@ def test_what_killed_writes_leave_is_cleared(run: Path) -> None:
         (folder / ".writing-0123456789ab" / ".tmpAbCdEf").write_bytes(b"half a checkpoint")
     go_on(run)
     assert not [path for path in run.rglob("*") if "writing" in str(path)]
+
+
+def test_a_resumed_run_reads_its_checkpoint_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    load_whole = checkpoint.load
+    monkeypatch.setattr(checkpoint, "load", lambda path: read.append(path) or load_whole(path))
+    go_on(run)
+    assert [path.name for path in read] == [checkpoint.file_name(32)]
