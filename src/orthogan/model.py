@@ -15,7 +15,7 @@ from orthogan.classes import Classes, indices
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite, remove_asides
 from orthogan.networks import build_generator, family_of
-from orthogan.nn.norm import norm_layers
+from orthogan.nn.standing import standing_buffers
 from orthogan.sampling import STANDING_BATCHES, Sampler
 from orthogan.settings import require
 from orthogan.training import checkpoint
@@ -29,7 +29,14 @@ class Model:
     checkpoint, so that the next request at the same truncation starts at once.
     """
 
-    def __init__(self, found: checkpoint.Loaded, device: str | None = None, precision: str = "auto"):
+    def __init__(
+        self,
+        found: checkpoint.Loaded,
+        device: str | None = None,
+        precision: str = "auto",
+        noise: str | None = None,
+        cutoff: int | None = None,
+    ):
         self.path, self.header = found.path, found.header
         config = self.header.config
         try:
@@ -40,7 +47,7 @@ class Model:
             raise checkpoint.BadCheckpoint(f"{self.path} is damaged: its network cannot be built ({why})") from error
         # Assigned, not copied: a configuration that the tensors do not fit costs no memory.
         generator.load_state_dict(found.require_fit("ema", generator), assign=True)
-        self.sampler = Sampler(generator, precision, runtime.pick_device(device))
+        self.sampler = Sampler(generator, precision, runtime.pick_device(device), noise=noise, cutoff=cutoff)
 
     def __repr__(self) -> str:
         family, classes = family_of(self.header.config.generator), f"{self.n_classes or 'no'} classes"
@@ -107,13 +114,14 @@ class Model:
         `y`: for a model with classes, N indices or names, one of them for all images, or weights (N, n_classes) of
         floats, which mix the embeddings of classes: a row of one 1 is that class. For one without classes, nothing.
         `truncation` and `form` do not touch z: they choose the standing statistics, which should be those of the
-        threshold that the latents were truncated with; None if they were not.
+        threshold that the latents were truncated with; None if they were not. Where there is an intermediate latent,
+        `truncation` is psi in it.
         Raises `UserError` for other shapes.
         """
         latents = self._floats("z", z, self.dim_z)
         labels = None if y is None and not self.n_classes else self._labels(y, len(latents))
         self.stand(truncation, form)
-        return torch.cat(list(self.sampler.render(latents, labels))).numpy()
+        return torch.cat(list(self.sampler.render(latents, labels, truncation))).numpy()
 
     def _labels(self, y: Any, n: int) -> Tensor:
         require(y is not None, "y", y, f"this model has {self.n_classes} classes; give {n} labels, or one for all")
@@ -148,18 +156,16 @@ class Model:
         if self.sampler.standing == (*wanted, 0):
             return
         self.sampler.generator.check_truncation(truncation, form)
-        layers = norm_layers(self.sampler.generator)
-        names = [f"{i}.{name}" for i in range(len(layers)) for name in ("mean", "var")]
-        buffers = [getattr(layers[int(n.split(".")[0])], n.split(".")[1]) for n in names]
+        buffers = standing_buffers(self.sampler.generator)
         kept = self._standing_file(wanted)
-        stored = _read_standing(kept, dict(zip(names, buffers, strict=True)))
+        stored = _read_standing(kept, buffers)
         if stored is not None:
-            for name, buffer in zip(names, buffers, strict=True):
+            for name, buffer in buffers.items():
                 buffer.copy_(stored[name])
             self.sampler.standing = (*wanted, 0)
         else:
             self.sampler.collect(truncation, form, batches)
-            self._keep(kept, dict(zip(names, buffers, strict=True)))
+            self._keep(kept, buffers)
 
     def _standing_file(self, wanted: tuple[Any, ...]) -> Path:
         """Named by all that the statistics depend on: the weights, the truncation, the precision of the forwards."""
@@ -223,9 +229,18 @@ def find_checkpoint(path: Path) -> checkpoint.Loaded:
     return checkpoint.load(path)
 
 
-def load(path: str | Path, device: str | None = None, precision: str = "auto") -> Model:
+def load(
+    path: str | Path,
+    device: str | None = None,
+    precision: str = "auto",
+    *,
+    noise: str | None = None,
+    cutoff: int | None = None,
+) -> Model:
     """Open a run folder (its newest checkpoint) or a checkpoint file for sampling.
 
+    Of generators with noise inside, `noise` chooses "random" (of each image its own, unless something else is said),
+    "const" or "none"; of those that are truncated in w, `cutoff` chooses how many of the first layers are.
     Raises `UserError` if there is no checkpoint of orthogan there. No code in the file is run.
     """
-    return Model(find_checkpoint(Path(path)), device, precision)
+    return Model(find_checkpoint(Path(path)), device, precision, noise, cutoff)

@@ -8,6 +8,7 @@ import copy
 import itertools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,10 +21,11 @@ from orthogan import runtime
 from orthogan.classes import Classes
 from orthogan.errors import UserError
 from orthogan.game.latents import latents_at, lerp, sample_latents, slerp, uniform_classes
-from orthogan.networks.base import Generator
+from orthogan.networks.base import Generator, StyleGenerator
 from orthogan.nn.layers import bake, unbake
-from orthogan.nn.norm import norm_layers, standing_statistics
+from orthogan.nn.noise import Noise, keys
 from orthogan.nn.spectral import advance
+from orthogan.nn.standing import standing_layers, standing_statistics
 from orthogan.pictures import grid, labelled
 from orthogan.randomness import CLASS, STANDING, draw
 from orthogan.settings import require
@@ -53,7 +55,25 @@ class Sampler:
     The standing statistics must have been set: see `collect`.
     """
 
-    def __init__(self, generator: Generator, precision: str = "auto", device: torch.device | None = None):
+    def __init__(
+        self,
+        generator: Generator,
+        precision: str = "auto",
+        device: torch.device | None = None,
+        *,
+        noise: str | None = None,
+        cutoff: int | None = None,
+    ):
+        """`noise` is the mode of the noise inside a generator that has any, else None; random if nothing is said.
+
+        `cutoff` is how many layers the truncation of w acts on; None all.
+        """
+        if noise is not None:
+            generator.check_noise(noise)
+            generator.noise = noise
+        is_positive = cutoff is None or (generator.truncation == "w" and cutoff > 0)
+        require(is_positive, "cutoff", cutoff, "is for truncation of w, and must be positive; leave it out")
+        self.cutoff = cutoff
         self.device = device or next(generator.parameters()).device
         self.generator = generator.to(self.device).eval()
         # Averaged weights have singular vectors of their own; those they come with belong to the trained weights.
@@ -69,39 +89,54 @@ class Sampler:
         self, truncation: float | None = None, form: str = "redraw", batches: int = STANDING_BATCHES, seed: int = 0
     ) -> None:
         """Set the standing statistics from `batches` batches of 64 latents at this truncation, classes uniform."""
-        self.generator.check_truncation(truncation, form)
+        g = self.generator
+        g.check_truncation(truncation, form)
         self.standing = None
 
-        def forwards() -> Iterator[Tensor]:
+        def forwards() -> Iterator[object]:
             for i in range(batches):
                 source = draw(seed, STANDING, i)
-                z = sample_latents(
-                    STANDING_BATCH, self.generator.dim_z, source, truncation, form, self.generator.latent
-                )
-                y = (
-                    uniform_classes(STANDING_BATCH, self.generator.n_classes, source)
-                    if self.generator.n_classes
-                    else None
-                )
-                yield self._forward(z, y)
+                z = sample_latents(STANDING_BATCH, g.dim_z, source, self._of_z(truncation), form, g.latent)
+                y = uniform_classes(STANDING_BATCH, g.n_classes, source).to(self.device) if g.n_classes else None
+                yield g.collect(z.to(self.device), y)
 
-        if norm_layers(self.generator):
+        if standing_layers(self.generator):
             with runtime.autocast(self.precision, self.device), torch.no_grad():
                 standing_statistics(self.generator, forwards)
         self.standing = (truncation, form, batches, seed)
 
-    def _forward(self, z: Tensor, y: Tensor | None) -> Tensor:
-        images: Tensor = self.generator(z.to(self.device), None if y is None else y.to(self.device))
-        return images
+    def _of_z(self, truncation: float | None) -> float | None:
+        """The threshold that latents are drawn with: none where truncation is of w."""
+        return truncation if self.generator.truncation == "z" else None
 
-    def render(self, z: Tensor, y: Tensor | None) -> Iterator[Tensor]:
-        """uint8 images (n, R, R, 3), chunk by chunk, of latents (N, dim_z) and labels or class weights of N rows."""
-        size = chunk_size(self.generator.resolution, self.device)
+    def _images(self, truncation: float | None, z: Tensor, y: Tensor | None = None) -> Tensor:
+        g = self.generator
+        if not isinstance(g, StyleGenerator):
+            images: Tensor = g(z, y)
+            return images
+        return g.synthesize(g.truncate(g.styles(z, y), truncation, self.cutoff), Noise(g.noise, keys(z)))
+
+    def render(self, z: Tensor, y: Tensor | None, truncation: float | None = None) -> Iterator[Tensor]:
+        """uint8 images (n, R, R, 3), chunk by chunk, of latents (N, dim_z) and labels or class weights of N rows.
+
+        `truncation` acts on w where there is one; that of z is in the latents already.
+        """
+        rows = [z] if y is None else [z, y]
+        return self._in_chunks(partial(self._images, truncation), rows)
+
+    def _in_chunks(self, images: Callable[..., Tensor], rows: Sequence[Tensor]) -> Iterator[Tensor]:
+        """uint8 (n, R, R, 3) of what `images` makes of equally long tensors, always so many rows at once."""
+        size, count = chunk_size(self.generator.resolution, self.device), len(rows[0])
         with torch.inference_mode(), runtime.autocast(self.precision, self.device):
-            for start in range(0, len(z), size):
-                index = torch.arange(start, start + size).clamp(max=len(z) - 1)
-                images = self._forward(z[index], None if y is None else y[index])
-                yield to_uint8(images)[: len(z) - start].cpu()
+            for start in range(0, count, size):
+                index = torch.arange(start, start + size).clamp(max=count - 1)
+                made = images(*(tensor[index.to(tensor.device)].to(self.device) for tensor in rows))
+                yield to_uint8(made)[: count - start].cpu()
+
+    def _latents(self, seed: int, first: int, n: int, truncation: float | None, form: str) -> Tensor:
+        """Latents (n, dim_z) of samples first ... first + n - 1."""
+        g = self.generator
+        return latents_at(seed, first, n, g.dim_z, self._of_z(truncation), form, g.latent)
 
     def labels(self, n: int, classes: Sequence[int] | None, seed: int, first: int = 0) -> Tensor | None:
         """Classes of samples first ... first + n - 1: the given ones in turn, or uniform ones by index."""
@@ -112,6 +147,26 @@ class Sampler:
         if not count:
             return None
         return torch.cat([uniform_classes(1, count, draw(seed, CLASS, i)) for i in range(first, first + n)])
+
+    def between_styles(
+        self,
+        start: tuple[Tensor, Tensor | None],
+        end: tuple[Tensor, Tensor | None],
+        steps: int,
+        truncation: float | None = None,
+    ) -> Iterator[Tensor]:
+        """Images (rows * steps, R, R, 3) of straight ways in w between those of latents (rows, dim_z) and labels."""
+        g = self.generator
+        assert isinstance(g, StyleGenerator)
+        with torch.inference_mode(), runtime.autocast(self.precision, self.device):
+            a, b = (g.styles(z.to(self.device), None if y is None else y.to(self.device)) for z, y in (start, end))
+        ways = _in_rows(lerp(a.flatten(1), b.flatten(1), torch.linspace(0, 1, steps).to(self.device)))
+
+        def images(w: Tensor) -> Tensor:
+            quiet = Noise("const" if g.noise == "random" else g.noise, torch.zeros(len(w), dtype=torch.long))
+            return g.synthesize(g.truncate(w, truncation, self.cutoff), quiet)
+
+        return self._in_chunks(images, [ways.unflatten(1, a.shape[1:])])
 
     def check(self, n: int, classes: Classes | None, truncation: float | None, form: str) -> None:
         """Refuse what this generator cannot draw, before statistics are collected for it."""
@@ -136,8 +191,8 @@ class Sampler:
         def chunks() -> Iterator[Tensor]:
             for first in range(0, n, size):
                 m = min(size, n - first)
-                z = latents_at(seed, first, m, self.generator.dim_z, truncation, form, self.generator.latent)
-                yield from self.render(z, self.labels(m, classes, seed, first))
+                z = self._latents(seed, first, m, truncation, form)
+                yield from self.render(z, self.labels(m, classes, seed, first), truncation)
 
         return chunks()
 
@@ -212,21 +267,28 @@ def walk(
 ) -> Iterator[Tensor]:
     """Images (rows * steps, R, R, 3) in reading order: a row goes from one latent or class to the next one's start.
 
-    The statistics of the sampler must fit the truncation. Walking between classes mixes their embeddings.
+    The statistics of the sampler must fit the truncation. Walking between classes mixes their embeddings. Where there
+    is an intermediate latent w, the way is a straight one between two of them, under constant noise.
     """
     g = sampler.generator
     g.check_truncation(truncation, form)
     y = walk_classes(sampler, between, rows, classes, seed)
-    z = latents_at(seed, 0, rows + 1, g.dim_z, truncation, form, g.latent)
+    z = sampler._latents(seed, 0, rows + 1, truncation, form)
+    from_z, to_z = z[:-1], z[1:] if between != "classes" else z[:-1]
+    weights = None if y is None else torch.nn.functional.one_hot(y, g.n_classes).float()
+    from_y, to_y = (
+        (None, None) if weights is None else (weights[:-1], weights[1:] if between != "latents" else weights[:-1])
+    )
+    if isinstance(g, StyleGenerator):
+        return sampler.between_styles((from_z, from_y), (to_z, to_y), steps, truncation)
     t = torch.linspace(0, 1, steps)
-    way = slerp if path == "slerp" else lerp
-    ends = z[1:] if between != "classes" else z[:-1]
-    latents = way(z[:-1], ends, t).transpose(0, 1).reshape(rows * steps, -1)
-    if y is None:
-        return sampler.render(latents, None)
-    one_hot = torch.nn.functional.one_hot(y, g.n_classes).float()
-    goal = one_hot[1:] if between != "latents" else one_hot[:-1]
-    return sampler.render(latents, lerp(one_hot[:-1], goal, t).transpose(0, 1).reshape(rows * steps, -1))
+    latents = _in_rows((slerp if path == "slerp" else lerp)(from_z, to_z, t))
+    return sampler.render(latents, None if from_y is None or to_y is None else _in_rows(lerp(from_y, to_y, t)))
+
+
+def _in_rows(way: Tensor) -> Tensor:
+    """(steps, rows, D) -> (rows * steps, D)."""
+    return way.transpose(0, 1).flatten(0, 1)
 
 
 def walk_classes(

@@ -14,8 +14,9 @@ from orthogan.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from orthogan.networks.common import first_side
 from orthogan.nn.classes import look_up
 from orthogan.nn.layers import baked
-from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d, norm_layers, standing_statistics
+from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d, norm_layers
 from orthogan.nn.spectral import SpectralNorm, advance, normalized_layers
+from orthogan.nn.standing import standing_statistics
 from orthogan.pair import build_pair
 from orthogan.presets import get
 from orthogan.settings import override

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orthogan.nn import norm
-from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d, norm_layers, standing_statistics
+from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d, norm_layers
+from orthogan.nn.standing import standing_statistics
 
 
 @pytest.fixture(autouse=True)

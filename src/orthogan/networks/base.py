@@ -4,13 +4,15 @@ A network is a module and a frozen dataclass of its settings, both in one file, 
 `orthogan.networks`. The side of the images and the number of classes are the run's, and the same for both players.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orthogan.game.latents import check_truncation
+from orthogan.nn.noise import Noise, keys
 from orthogan.nn.norm import norm_layers
 from orthogan.nn.spectral import advance
 from orthogan.settings import check_choices, require
@@ -24,6 +26,8 @@ class NetworkConfig:
     """Settings of one network, checked at birth as far as they can be without the run's resolution and classes."""
 
     role: ClassVar[str]
+    offers: ClassVar[frozenset[str]] = frozenset()
+    """What the network has that only some rules can use: `w`, `reconstructions`."""
     """`generator` or `discriminator`, the first word of the settings' paths."""
 
     def __post_init__(self) -> None:
@@ -95,13 +99,18 @@ class Network(nn.Module):
 
 
 class Generator(Network):
-    """z (N, dim_z) and y -> images (N, 3, R, R) in [-1, 1].
+    """z (N, dim_z) and y -> images (N, 3, R, R), around [-1, 1].
 
     y is class indices (N,), or weights (N, n_classes) that mix classes, or None in a generator without classes.
     """
 
-    truncation: ClassVar[Literal["z", "none"]] = "z"
-    """What truncation is of: the latents, or nothing, where it is refused."""
+    truncation: ClassVar[Literal["z", "w", "none"]] = "z"
+    """What truncation is of: the latents; the intermediate latents w of a `StyleGenerator`; nothing, where it is
+    refused."""
+    noise_modes: ClassVar[tuple[str, ...]] = ()
+    """What `noise` may be: `orthogan.nn.noise.MODES` in a generator with noise inside."""
+    noise: str = "random"
+    """The mode of the noise inside, in a generator that has any. Training is with random noise."""
 
     config: GeneratorConfig
 
@@ -123,7 +132,53 @@ class Generator(Network):
         """Refuse what this generator cannot be sampled with; None is no truncation."""
         if self.truncation == "none":
             require(threshold is None, "truncation", threshold, "this generator has no truncation; leave it out")
-        check_truncation(threshold, form, self.latent)
+        if self.truncation == "w":
+            require(form == "redraw", "form", form, "truncation is of w, not of z; leave it out")
+            rule = "is psi, the share of the way from the mean of w: must be a finite number"
+            require(threshold is None or math.isfinite(threshold), "truncation", threshold, rule)
+        else:
+            check_truncation(threshold, form, self.latent)
+
+    def check_noise(self, mode: str) -> None:
+        """Refuse a mode of noise that this generator does not have."""
+        modes = ", ".join(self.noise_modes)
+        rule = f"must be one of {modes}" if modes else "this generator has no noise inside; leave it out"
+        require(mode in self.noise_modes, "noise", mode, rule)
+
+    def collect(self, z: Tensor, y: Tensor | None) -> object:
+        """One forward of the collection of standing statistics: whatever passes all layers that have some."""
+        return self(z, y)
+
+
+class StyleGenerator(Generator):
+    """A generator with an intermediate latent w (N, L, D), one vector a layer, in which it is truncated and walked."""
+
+    truncation = "w"
+
+    def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """w (N, L, D), in training with the mixing of styles."""
+        raise NotImplementedError
+
+    def mean_style(self) -> Tensor:
+        """The mean of w, (D,), as the standing statistics have it."""
+        raise NotImplementedError
+
+    def synthesize(self, w: Tensor, noise: Noise) -> Tensor:
+        """Images (N, 3, R, R) of w (N, L, D)."""
+        raise NotImplementedError
+
+    def truncate(self, w: Tensor, psi: float | None, cutoff: int | None = None) -> Tensor:
+        """w drawn to its mean, psi the share of the way that is left, in the first `cutoff` layers or in all."""
+        if psi is None:
+            return w
+        drawn = torch.lerp(self.mean_style(), w[:, :cutoff], psi)
+        return drawn if cutoff is None else torch.cat([drawn, w[:, cutoff:]], dim=1)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.synthesize(self.styles(z, y), Noise(self.noise, keys(z)))
+
+    def collect(self, z: Tensor, y: Tensor | None) -> object:
+        return self.styles(z, y)
 
 
 class Discriminator(Network):

@@ -1,17 +1,16 @@
 """Batch normalisation for generators: over every process, conditional, and with standing statistics.
 
-There are no running averages: samples come from averaged weights, which such averages would not fit (BigGAN, App. B).
 Training uses the statistics of the batch; evaluation those that `standing_statistics` has collected into the buffers.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from orthogan.nn.standing import Standing
 
 
 class _SyncedNormalize(torch.autograd.Function):
@@ -40,9 +39,13 @@ class _SyncedNormalize(torch.autograd.Function):
         return ((g - mean_g - n * mean_gn) * inverse_std.view(1, -1, 1, 1)).to(grad.dtype), None
 
 
-class BatchNorm2d(nn.Module):
-    """Batch norm with a gain (init 1) and a bias (init 0) a channel. (N, C, H, W) -> same."""
+class BatchNorm2d(Standing):
+    """Batch norm with a gain (init 1) and a bias (init 0) a channel. (N, C, H, W) -> same.
 
+    Standing statistics are means over batches of their means and of their biased variances.
+    """
+
+    statistics = ("var", "mean")
     mean: Tensor
     var: Tensor
 
@@ -53,7 +56,6 @@ class BatchNorm2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("var", torch.ones(channels))
-        self._collected: list[Tensor] | None = None
 
     def normalize(self, x: Tensor) -> Tensor:
         """Without gain and bias in the conditional variant, with them in this one."""
@@ -73,13 +75,6 @@ class BatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.normalize(x)
-
-    def keep_collected(self) -> None:
-        """Means over the collected batches of their means and of their biased variances, as BigGAN aggregates them."""
-        assert self._collected
-        var, mean = torch.stack(self._collected).double().mean(0)
-        self.mean.copy_(mean)
-        self.var.copy_(var)
 
 
 class ConditionalBatchNorm2d(BatchNorm2d):
@@ -102,31 +97,3 @@ class ConditionalBatchNorm2d(BatchNorm2d):
 
 def norm_layers(network: nn.Module) -> list[BatchNorm2d]:
     return [m for m in network.modules() if isinstance(m, BatchNorm2d)]
-
-
-@contextmanager
-def _collecting(network: nn.Module) -> Iterator[None]:
-    was_training = network.training
-    network.train()
-    try:
-        for layer in norm_layers(network):
-            layer._collected = []
-        yield
-    finally:
-        for layer in norm_layers(network):
-            layer._collected = None
-        network.train(was_training)
-
-
-@torch.no_grad()
-def standing_statistics(network: nn.Module, forwards: Callable[[], Iterator[Any]]) -> None:
-    """Fill every norm layer's buffers with statistics of fresh batches (BigGAN, App. B: typically 100 of them).
-
-    `forwards()` runs the network once for each item it yields. Collect at the truncation that will be sampled with.
-    Each call starts anew; nothing of an earlier collection remains.
-    """
-    with _collecting(network):
-        for _ in forwards():
-            pass
-        for layer in norm_layers(network):
-            layer.keep_collected()

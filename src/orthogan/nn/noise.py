@@ -1,0 +1,89 @@
+"""Noise inside generators: normal maps that depend on the image alone, not on the batch, the process or the device.
+
+An image's key comes from the bits of its latent, and its numbers from a hash of the key (splitmix64, Steele et al.
+2014) and the Box-Muller transform. Latents are addressed, so the noise is: a resumed run repeats it, two processes draw
+what one would, and nothing is drawn in a forward. No latent comes twice in training: it is as good as fresh noise.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+MODES = ("random", "const", "none")
+"""`random`: of each image its own; `const`: the same for all images; `none`."""
+
+_GOLDEN = -0x61C8864680B583EB
+_BITS = 24
+
+
+def _shifted(x: Tensor, by: int) -> Tensor:
+    """Logical shift to the right of int64."""
+    return (x >> by) & ((1 << (64 - by)) - 1)
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """The finaliser of splitmix64, on int64 that wraps around."""
+    x = (x ^ _shifted(x, 30)) * -0x40A7B892E31B1A47
+    x = (x ^ _shifted(x, 27)) * -0x6B2FB644ECCEEE15
+    return x ^ _shifted(x, 31)
+
+
+def keys(z: Tensor) -> Tensor:
+    """A key (N,), int64, of every latent (N, D): of the bits of its float32 numbers."""
+    bits = z.detach().float().contiguous().view(torch.int32).long()
+    places = _mixed(torch.arange(1, z.shape[1] + 1, device=z.device) * _GOLDEN)
+    return _mixed((_mixed(bits) ^ places).sum(1))
+
+
+def uniforms(of: Tensor, stream: int, count: int) -> Tensor:
+    """Numbers (N, count) in (0, 1) for keys (N,): those of another stream are independent of them."""
+    return (_shifted(_hashed(of, stream, count), 64 - _BITS) + 0.5) * 2.0**-_BITS
+
+
+def normals(of: Tensor, stream: int, *shape: int) -> Tensor:
+    """N(0, 1), float32 (N, *shape), for keys (N,)."""
+    hashed = _hashed(of, stream, math.prod(shape))
+    radius = torch.sqrt(-2 * torch.log((_shifted(hashed, 64 - _BITS) + 1) * 2.0**-_BITS))
+    angle = (hashed & ((1 << _BITS) - 1)) * (2 * math.pi * 2.0**-_BITS)
+    return (radius * torch.cos(angle)).view(-1, *shape)
+
+
+def _hashed(of: Tensor, stream: int, count: int) -> Tensor:
+    first = _mixed(of + stream)[:, None]
+    return _mixed(first + torch.arange(1, count + 1, device=of.device) * _GOLDEN)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of one forward: a mode of `MODES`, and the key (N,) of every image."""
+
+    mode: str
+    keys: Tensor
+
+
+class NoiseInjection(nn.Module):
+    """x + strength * noise, one map for all channels. (N, C, H, W) -> same. The strength, one number, starts at 0.
+
+    `layer` numbers the layers of a network, whose noises are independent. With a `side`, the constant noise is a buffer
+    (side, side), as StyleGAN2 has it; without one, that of key 0.
+    """
+
+    const: Tensor | None
+
+    def __init__(self, layer: int, side: int | None = None):
+        super().__init__()
+        self.layer = layer
+        self.strength = nn.Parameter(torch.zeros(()))
+        self.register_buffer("const", None if side is None else torch.randn(side, side))
+
+    def forward(self, x: Tensor, noise: Noise) -> Tensor:
+        if noise.mode == "none":
+            return x
+        if noise.mode == "const" and self.const is not None:
+            added = self.const
+        else:
+            of = torch.zeros_like(noise.keys[:1]) if noise.mode == "const" else noise.keys
+            added = normals(of, self.layer, 1, *x.shape[2:])
+        return torch.addcmul(x, self.strength.to(x.dtype), added.to(x.dtype))
