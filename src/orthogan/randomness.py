@@ -8,6 +8,7 @@ processes share one global batch, and nothing about randomness has to be stored.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,9 +17,22 @@ WEIGHTS = "weights"
 ORDER, MIRROR, CROP = "order", "mirror", "crop"
 DEQUANTIZE = "dequantize"
 LATENTS_OF_D, LATENTS_OF_G = "latents of D", "latents of G"
-RULES_OF_D, RULES_OF_G = "mix", "rules of G"
 SAMPLE, CLASS, STANDING = "sample", "class", "standing"
 """What draws are for. A purpose is part of the address: renaming one changes every run."""
+
+
+class Purposes(NamedTuple):
+    """Of the numbers of one update."""
+
+    rules: str
+    real: str
+    """Augmentation of the real images."""
+    fake: str
+    """Augmentation of the fakes."""
+
+
+OF_D = Purposes("mix", "augment real of D", "augment fake of D")
+OF_G = Purposes("rules of G", "augment real of G", "augment fake of G")
 
 
 def draw(seed: int, purpose: str, position: int, attempt: int = 0) -> torch.Generator:

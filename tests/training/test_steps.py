@@ -20,7 +20,7 @@ from orthogan.nn import blocks
 from orthogan.nn.spectral import advance, normalized_layers
 from orthogan.nn.stabilizers import STABILIZERS
 from orthogan.training.player import Player
-from orthogan.training.steps import Batch, Game, Stats
+from orthogan.training.steps import Batch, Game, Numbers, Stats
 
 
 def game(joint: bool = False, **network: Any) -> Game:
@@ -48,14 +48,21 @@ def in_micros(whole: Batch, k: int) -> list[Batch]:
     return list(zip(whole[0].chunk(k), whole[1].chunk(k), strict=True))
 
 
+def numbers(real: list[Batch], latents: list[Batch]) -> list[Numbers]:
+    return [
+        Numbers(torch.zeros(len(x)), torch.zeros(len(x), 0), torch.zeros(len(z), 0))
+        for (x, _), (z, _) in zip(real, latents, strict=True)
+    ]
+
+
 def update_d(g: Game, real: list[Batch], latents: list[Batch]) -> Stats:
-    return g.update_discriminator(real, latents, [torch.zeros(len(x)) for x, _ in real])
+    return g.update_discriminator(real, latents, numbers(real, latents))
 
 
 def update_g(g: Game, latents: list[Batch], real: list[Batch] | None = None) -> Stats:
     if real is None:
         real = [(torch.zeros(len(z), 3, 16, 16), y) for z, y in latents]
-    return g.update_generator(latents, real, [torch.zeros(len(x)) for x, _ in real])
+    return g.update_generator(latents, real, numbers(real, latents))
 
 
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -286,7 +293,7 @@ def test_a_rule_of_g_reaches_g_through_the_images_and_is_asked_at_its_interval()
     loss.backward()
     before = weights(ruled.g.network)
     for update in range(4):
-        ruled.update_generator([latent], [real], [torch.zeros(4)], update)
+        ruled.update_generator([latent], [real], numbers([real], [latent]), update)
         if update == 0:
             for name, p in by_hand.named_parameters():
                 moved = before[name] - 0.1 * p.grad

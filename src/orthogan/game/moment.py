@@ -9,6 +9,12 @@ Judge = Callable[[Tensor, Tensor | None], Tensor]
 """Images (n, 3, R, R) and labels (n,) -> logits (n,)."""
 Imagine = Callable[[Tensor, Tensor | None], Tensor]
 """Latents (n, dim_z) and labels (n,) -> images (n, 3, R, R)."""
+Augmented = Callable[[Tensor], Tensor]
+
+
+def unchanged(images: Tensor) -> Tensor:
+    """Without augmentation."""
+    return images
 
 
 @dataclass(frozen=True)
@@ -29,3 +35,5 @@ class Moment:
     """Latents (m, dim_z) of the fakes."""
     uniform: Tensor
     """Numbers (n,) in [0, 1), one a real image, for whatever a rule draws."""
+    augment: Augmented = unchanged
+    """Images (n, 3, R, R) -> as D sees them, augmented as the real images of this micro-batch are."""

@@ -9,15 +9,16 @@ from torch import Tensor
 from orthogan.config import RunConfig
 from orthogan.data import BatchStream, ImageCache
 from orthogan.game.latents import sample_latents, uniform_classes
-from orthogan.randomness import DEQUANTIZE, Draws
-from orthogan.training.steps import Batch
+from orthogan.randomness import DEQUANTIZE, Draws, Purposes
+from orthogan.training.steps import Batch, Numbers
 
 
 class Feed:
     """This process's micro-batches of every batch of a run."""
 
-    def __init__(self, config: RunConfig[Any, Any], cache: ImageCache, fabric: Fabric):
-        self.config, self.fabric = config, fabric
+    def __init__(self, config: RunConfig[Any, Any], cache: ImageCache, fabric: Fabric, augment_numbers: int = 0):
+        """`augment_numbers` is how many numbers the augmentation needs for an image."""
+        self.config, self.fabric, self.augment_numbers = config, fabric, augment_numbers
         self.attempt = 0
         self.stream = BatchStream(cache, config.seed, config.data.mirror, config.resolution)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="orthogan-batches")
@@ -65,9 +66,15 @@ class Feed:
         y = uniform_classes(draws.batch, max(1, self.config.n_classes), source)
         return [(self._to_device(z[rows]), self._labels(y[rows])) for rows in draws.rows]
 
-    def uniform(self, purpose: str, images: int) -> list[Tensor]:
-        """Numbers (n,) in [0, 1), one a real image, for rules."""
-        return [self._to_device(numbers) for numbers in self.draws(images).uniform(purpose)]
+    def numbers(self, of: Purposes, images: int, fake_batches: int = 1) -> list[Numbers]:
+        """What chance decides of an update whose fakes are so many batches, a `Numbers` for each micro-batch."""
+        draws, count = self.draws(images), self.augment_numbers
+        found = [
+            draws.uniform(of.rules),
+            draws.uniform(of.real, count),
+            self.draws(images, fake_batches).uniform(of.fake, count),
+        ]
+        return [Numbers(*map(self._to_device, micro)) for micro in zip(*found, strict=True)]
 
     def _read(self, images: int) -> list[tuple[Tensor, Tensor]]:
         return [self.stream.batch(images + rows.start, rows.stop - rows.start) for rows in self.rows()]

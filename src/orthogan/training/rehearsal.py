@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 
 from orthogan.config import RunConfig
-from orthogan.training.steps import Batch, Game
+from orthogan.training.steps import Batch, Game, Numbers
 
 
 class OneProcess:
     """Fabric's verbs for a single process, without Fabric, which cannot set up fake networks."""
 
     autocast = no_backward_sync = staticmethod(lambda *_, **__: nullcontext())
+
+    world_size = 1
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         return tensor
@@ -27,11 +29,17 @@ ONE_PROCESS: Any = OneProcess()
 
 def play(config: RunConfig[Any, Any], game: Game, micro: int) -> None:
     """One whole step on micro-batches of this size."""
-    uniform = [torch.zeros(micro) for _ in range(config.accumulate)]
     for _ in range(config.d_steps):
         real = batches(config, micro, real=True)
-        game.update_discriminator(real, batches(config, micro, real=False), uniform)
-    game.update_generator(batches(config, micro * config.g_batches, real=False), real, uniform)
+        game.update_discriminator(real, batches(config, micro, real=False), _numbers(config, game, micro, 1))
+    latents = batches(config, micro * config.g_batches, real=False)
+    game.update_generator(latents, real, _numbers(config, game, micro, config.g_batches))
+
+
+def _numbers(config: RunConfig[Any, Any], game: Game, micro: int, fake_batches: int) -> list[Numbers]:
+    count = game.augment.numbers if game.augment else 0
+    rules, real, fake = (torch.rand(micro), torch.rand(micro, count), torch.rand(fake_batches * micro, count))
+    return [Numbers(rules, real, fake)] * config.accumulate
 
 
 def batches(config: RunConfig[Any, Any], micro: int, *, real: bool) -> list[Batch]:

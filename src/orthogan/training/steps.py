@@ -6,12 +6,14 @@ Fabric stands for backward passes that are averaged over processes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from orthogan.game.augment.base import Augment
 from orthogan.game.losses import Loss
 from orthogan.game.moment import Moment
 from orthogan.training.player import Player
@@ -20,6 +22,18 @@ Batch = tuple[Tensor, Tensor | None]
 """Images (n, 3, R, R) in [-1, 1], or latents (n, dim_z), with labels (n,) if the networks have classes."""
 Stats = dict[str, Tensor]
 """Scalars on the device, the same in all processes."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What chance decides of a micro-batch: numbers in [0, 1), a row an image."""
+
+    rules: Tensor
+    """(n,), for the rules of the player that is updated."""
+    real: Tensor
+    """(n, K), for the augmentation of the real images, which needs K of them an image."""
+    fake: Tensor
+    """(m, K), for that of the fakes."""
 
 
 @dataclass
@@ -35,28 +49,31 @@ class Game:
     d: Player
     loss: Loss
     joint_fakes: bool = False
+    augment: Augment | None = None
+    """What D's images go through, real and fake ones."""
 
     def update_discriminator(
-        self, real: Sequence[Batch], latents: Sequence[Batch], uniform: Sequence[Tensor], update: int = 0
+        self, real: Sequence[Batch], latents: Sequence[Batch], numbers: Sequence[Numbers], update: int = 0
     ) -> Stats:
-        """Update number `update` of D, on micro-batches of real images, of latents, and of numbers for its rules."""
+        """Update number `update` of D, on micro-batches of real images, of latents, and of numbers."""
         self.d.begin_update()
         fakes = [fake for group in self._groups(latents) for fake in self._fakes(group)]
         found = []
         for i, ((x, y), (fake, fake_y)) in enumerate(zip(real, fakes, strict=True)):
             with self.fabric.no_backward_sync(self.d.wrapped, enabled=i + 1 < len(real)):
-                on_real, on_fake = self._verdicts((x, y), (fake, fake_y))
+                on_real, on_fake = self._verdicts((x, y), (fake, fake_y), numbers[i])
                 term = self.loss.discriminator(on_real, on_fake).mean()
-                moment = self._moment(real[i], (fake, fake_y), latents[i], uniform[i])
+                moment = self._moment((x, y), (fake, fake_y), latents[i], numbers[i])
                 self.fabric.backward((term + _penalties(self.d, moment, update)) / len(real))
-            found.append(torch.stack([term, on_real.mean(), on_fake.mean()]).detach())
+            found.append(torch.stack([term, on_real.mean(), on_fake.mean(), on_real.sign().mean()]).detach())
         self.d.rerun = lambda: (self._judge(x, y), self._judge(fake, fake_y))
-        loss, d_real, d_fake = self._mean(found)
+        loss, d_real, d_fake, signs = self._mean(found)
         norm = self.d.finish_update(loss)
-        return {"d_loss": loss, "d_real": d_real, "d_fake": d_fake, "d_grad_norm": norm}
+        stats = {"d_loss": loss, "d_real": d_real, "d_fake": d_fake, "d_grad_norm": norm}
+        return stats | self._adapt(signs, real)
 
     def update_generator(
-        self, latents: Sequence[Batch], real: Sequence[Batch], uniform: Sequence[Tensor], update: int = 0
+        self, latents: Sequence[Batch], real: Sequence[Batch], numbers: Sequence[Numbers], update: int = 0
     ) -> Stats:
         """Update number `update` of G, on micro-batches of latents, and of real images that a loss may pair them with.
 
@@ -76,11 +93,12 @@ class Game:
                 penalty: Tensor | float = 0.0
                 size = len(group[0][0])
                 for k, (x, attached, micro) in enumerate(zip(leaf.split(size), fake.split(size), group, strict=True)):
-                    on_real = self._paired(real[i + k], len(x)) if self.loss.paired else None
-                    term = self.loss.generator(self._judge(x, micro[1]), on_real).mean()
+                    on_real = self._paired(real[i + k], numbers[i + k], len(x)) if self.loss.paired else None
+                    on_fake = self._judge(self._augmented(x, numbers[i + k].fake), micro[1])
+                    term = self.loss.generator(on_fake, on_real).mean()
                     self.fabric.backward(term / len(latents))
                     found.append(term.detach()[None])
-                    moment = self._moment(real[i + k], (attached, micro[1]), micro, uniform[i + k])
+                    moment = self._moment(real[i + k], (attached, micro[1]), micro, numbers[i + k])
                     penalty = penalty + _penalties(self.g, moment, update) / len(latents)
                 self._enter(fake, leaf.grad, penalty)
         self.g.rerun = lambda: self._judge(self.g.network(z, y), y)
@@ -95,15 +113,28 @@ class Game:
         else:
             self.fabric.backward(fake, gradient=gradient)
 
-    def _verdicts(self, real: Batch, fake: Batch) -> Sequence[Tensor]:
+    def _verdicts(self, real: Batch, fake: Batch, numbers: Numbers) -> Sequence[Tensor]:
         """Logits of both halves, in one forward, unless the images of a batch couple in D: halves must not mix."""
+        real = self._augmented(real[0], numbers.real), real[1]
+        fake = self._augmented(fake[0], numbers.fake), fake[1]
         if self.d.network.couples_images:
             return self.d.wrapped(*real), self.d.wrapped(*fake)
         logits: Tensor = self.d.wrapped(*_join([real, fake]))
         return logits.chunk(2)
 
-    def _moment(self, real: Batch, fake: Batch, latents: Batch, uniform: Tensor) -> Moment:
-        return Moment(self.g.network, self.d.network, *real, *fake, latents[0], uniform)
+    def _moment(self, real: Batch, fake: Batch, latents: Batch, numbers: Numbers) -> Moment:
+        augment = partial(self._augmented, uniform=numbers.real)
+        return Moment(self.g.network, self.d.network, *real, *fake, latents[0], numbers.rules, augment)
+
+    def _augmented(self, images: Tensor, uniform: Tensor) -> Tensor:
+        return images if self.augment is None else self.augment(images, uniform)
+
+    def _adapt(self, signs: Tensor, real: Sequence[Batch]) -> Stats:
+        """The augmentation follows what D says of the real images of this update."""
+        if self.augment is None:
+            return {}
+        self.augment.after_update(signs, sum(len(x) for x, _ in real) * self.fabric.world_size)
+        return self.augment.stats()
 
     def _mean(self, found: list[Tensor]) -> tuple[Tensor, ...]:
         """Means over micro-batches and processes."""
@@ -111,9 +142,10 @@ class Game:
         return mean.unbind()
 
     @torch.no_grad()
-    def _paired(self, real: Batch, fakes: int) -> Tensor:
+    def _paired(self, real: Batch, numbers: Numbers, fakes: int) -> Tensor:
         """Logits of the real images that a pairing loss sets against so many fakes."""
-        return self._judge(*real).repeat_interleave(fakes // len(real[0]), dim=0)
+        x, y = real
+        return self._judge(self._augmented(x, numbers.real), y).repeat_interleave(fakes // len(x), dim=0)
 
     def _groups(self, latents: Sequence[Batch]) -> list[Sequence[Batch]]:
         """Micro-batches that G runs over together."""

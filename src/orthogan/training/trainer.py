@@ -18,7 +18,7 @@ from orthogan.errors import UserError
 from orthogan.networks.base import Discriminator, Generator, Network
 from orthogan.nn.frozen import identities, trainable
 from orthogan.pair import build_pair
-from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, RULES_OF_D, RULES_OF_G, WEIGHTS, draw
+from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, OF_D, OF_G, WEIGHTS, draw
 from orthogan.training import checkpoint, duties
 from orthogan.training.ema import Ema
 from orthogan.training.feed import Feed
@@ -105,12 +105,12 @@ class Trainer:
         self._set_learning_rates()
         for _ in range(config.d_steps):
             at, real = self.images, feed.real(self.images)
-            latents, uniform = feed.latents(LATENTS_OF_D, at), feed.uniform(RULES_OF_D, at)
-            stats = self.game.update_discriminator(real, latents, uniform, at // config.batch)
+            latents, numbers = feed.latents(LATENTS_OF_D, at), feed.numbers(OF_D, at)
+            stats = self.game.update_discriminator(real, latents, numbers, at // config.batch)
             self.images += config.batch
         latents = feed.latents(LATENTS_OF_G, self.images, config.g_batches)
-        uniform = feed.uniform(RULES_OF_G, self.images)
-        stats |= self.game.update_generator(latents, real, uniform, self.steps)
+        numbers = feed.numbers(OF_G, self.images, config.g_batches)
+        stats |= self.game.update_generator(latents, real, numbers, self.steps)
         self.steps += 1
         self.ema.update(self.game.g.network, self.steps)
         return stats

@@ -23,7 +23,7 @@ class GradientPenalty(Regularizer):
 
     def on_loss(self, moment: Moment) -> Tensor:
         between = torch.lerp(moment.fake, moment.real, moment.uniform[:, None, None, None]).requires_grad_()
-        logits = moment.discriminator(between, moment.real_labels)
+        logits = moment.discriminator(moment.augment(between), moment.real_labels)
         (gradient,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
         return self.weight * (gradient.flatten(1).norm(dim=1) - 1).square()
 
