@@ -7,10 +7,10 @@ the command line's help texts.
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from orthogan.data.config import DataConfig
-from orthogan.game.regularizers import RegularizerConfig, check_stabilizer
+from orthogan.game.regularizers import RegularizerConfig, check_needs, check_stabilizer
 from orthogan.settings import check_choices, flatten, require
 
 MOST = 1_000_000
@@ -33,6 +33,9 @@ class OptimizerConfig:
     eps: float = 1e-8
     decay_from_images: int | None = None
     """Real images shown after which both learning rates fall linearly, to 0 at the end of the run; none: constant."""
+    lazy: bool = False
+    """Let a player whose rules come once in k updates learn as StyleGAN2 does: lr times c, betas to the power c, with
+    c = k / (k + 1)."""
 
     def __post_init__(self) -> None:
         require(self.g_lr > 0, "optimizer.g_lr", self.g_lr, "must be positive")
@@ -46,14 +49,27 @@ class OptimizerConfig:
 class EmaConfig:
     """The moving average of G's parameters that is sampled from."""
 
-    decay: float = 0.9999
-    """Share of the average kept at each G update."""
+    decay: float | None = 0.9999
+    """Share of the average kept at each G update; none: halflife_images says it."""
     start_steps: int = 0
     """G's update, counted from 1, that the average begins with; before it the average is a plain copy."""
+    halflife_images: float | None = None
+    """Real images after which half of the average is kept, instead of a decay (StyleGAN2: 10,000 for a batch of 32)."""
+    rampup: float | None = None
+    """Bound of that half-life as a share of the images shown so far, so that the average is quick at first
+    (StyleGAN2-ADA 0.05); none: no bound."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.decay < 1, "ema.decay", self.decay, "must be in [0, 1)")
+        require(self.decay is None or 0 <= self.decay < 1, "ema.decay", self.decay, "must be in [0, 1)")
         require(self.start_steps >= 0, "ema.start_steps", self.start_steps, "must not be negative")
+        one = (self.decay is None) != (self.halflife_images is None)
+        rule = "give one of ema.decay and ema.halflife_images, and none for the other"
+        require(one, "ema.halflife_images", self.halflife_images, rule)
+        positive = self.halflife_images is None or self.halflife_images > 0
+        require(positive, "ema.halflife_images", self.halflife_images, "must be positive")
+        require(self.rampup is None or self.rampup > 0, "ema.rampup", self.rampup, "must be positive")
+        rule = "bounds ema.halflife_images, which is not set"
+        require(self.rampup is None or self.halflife_images is not None, "ema.rampup", self.rampup, rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +102,8 @@ class CadenceConfig:
 
 class OfNetwork(Protocol):
     """The configuration of a network, as far as a run knows it; see `orthogan.networks.base`."""
+
+    offers: ClassVar[frozenset[str]]
 
     def check(self, resolution: int, n_classes: int) -> None:
         """Raise `UserError` for images of a side, or a number of classes, that the network cannot have."""
@@ -157,6 +175,7 @@ class RunConfig(Generic[G, D]):
         start = self.optimizer.decay_from_images
         rule = f"must be from 0 to below the run's length, images={self.images}"
         require(start is None or 0 <= start < self.images, "optimizer.decay_from_images", start, rule)
+        check_needs(self.regularizers, self.generator.offers, self.discriminator.offers)
         check_stabilizer(getattr(self.discriminator, "stabilizer", None), self.regularizers, self.loss)
 
     @property

@@ -87,15 +87,24 @@ def duties_never_due(config: RunConfig[Any, Any]) -> list[str]:
 
 
 def _average_warnings(config: RunConfig[Any, Any]) -> list[str]:
-    steps, start, decay = total_steps(config), config.ema.start_steps, config.ema.decay
-    if decay and start >= steps:
+    ema, steps = config.ema, total_steps(config)
+    if ema.decay != 0 and ema.start_steps >= steps:
         return [
-            f"the average of G never begins: ema.start_steps is {start:,} and the run has {steps:,} steps; lower it"
+            f"the average of G never begins: ema.start_steps is {ema.start_steps:,} and the run has {steps:,} steps; "
+            "lower it"
         ]
-    initial = decay**steps if decay and not start else 0.0
-    if initial > 0.05:
-        return [
-            f"{initial:.0%} of the average of G, which samples come from, will be its initial weights: "
-            f"ema.decay={decay} over {steps:,} steps; try --ema.decay {round(max(0.0, 1 - 10 / steps), 4):g}"
-        ]
-    return []
+    if ema.start_steps or ema.rampup is not None:  # it begins as a copy of weights that have learnt something
+        return []
+    if ema.decay is None:
+        assert ema.halflife_images is not None
+        initial, said = 0.5 ** (config.images / ema.halflife_images), f"ema.halflife_images={ema.halflife_images:g}"
+        better = f"--ema.halflife-images {config.images / 15:.0f}"
+    else:
+        initial, said = ema.decay**steps, f"ema.decay={ema.decay}"
+        better = f"--ema.decay {round(max(0.0, 1 - 10 / steps), 4):g}"
+    if initial <= 0.05:
+        return []
+    return [
+        f"{initial:.0%} of the average of G, which samples come from, will be its initial weights: {said} over "
+        f"{steps:,} steps; try {better}"
+    ]

@@ -1,14 +1,35 @@
 """A run's game from its configuration: the same for a training, for a dry run and for the timing of a step."""
 
+import math
 from typing import Any
 
 from lightning_fabric import Fabric
 
 from orthogan.config import RunConfig
 from orthogan.game.losses import LOSSES
-from orthogan.game.regularizers import of_players
+from orthogan.game.regularizers import Rules, of_players
 from orthogan.training.player import Player
 from orthogan.training.steps import Game
+
+
+def rules(config: RunConfig[Any, Any]) -> tuple[Rules, Rules]:
+    """The rules of G and of D, by name."""
+    return of_players(config.regularizers, getattr(config.discriminator, "stabilizer", None))
+
+
+def adams(config: RunConfig[Any, Any]) -> list[dict[str, Any]]:
+    """The arguments of Adam for G and for D.
+
+    With `lazy`, lr times c and betas to the power c, c = k / (k + 1), for the shortest interval k above 1 of a player's
+    rules, which otherwise would take a step of their own (StyleGAN2, App. B).
+    """
+    o = config.optimizer
+    found = []
+    for lr, own in zip((o.g_lr, o.d_lr), rules(config), strict=True):
+        k = min((rule.interval for rule in own.values() if rule.interval > 1), default=math.inf)
+        c = k / (k + 1) if o.lazy and k < math.inf else 1.0
+        found.append({"lr": c * lr, "betas": (o.beta1**c, o.beta2**c), "eps": o.eps})
+    return found
 
 
 def make_game(config: RunConfig[Any, Any], fabric: Fabric, g: Player, d: Player) -> Game:
@@ -16,5 +37,5 @@ def make_game(config: RunConfig[Any, Any], fabric: Fabric, g: Player, d: Player)
     joint = config.bn_over == "batch"
     if joint:
         g.network.checkpoint_blocks = True  # type: ignore[assignment]
-    g.rules, d.rules = of_players(config.regularizers, getattr(config.discriminator, "stabilizer", None))
+    g.rules, d.rules = rules(config)
     return Game(fabric, g, d, LOSSES[config.loss], joint_fakes=joint)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from orthogan import runtime
 from orthogan.config import RunConfig
+from orthogan.nn.frozen import trainable
 from orthogan.pair import build_pair
 from orthogan.training.player import Player
 from orthogan.training.rehearsal import ONE_PROCESS, play
@@ -59,7 +60,7 @@ def _real_game(config: RunConfig[Any, Any], device: torch.device) -> Game:
         for tensor in (*network.parameters(), *network.buffers()):
             if tensor.is_floating_point():
                 torch.nn.init.normal_(tensor, std=0.02)
-        adam = torch.optim.Adam(network.parameters(), lr=1e-9, fused=True)
+        adam = torch.optim.Adam(trainable(network), lr=1e-9, fused=True)
         players.append(_Unchecked(network, network, adam))
     return make_game(config, ONE_PROCESS, *players)
 

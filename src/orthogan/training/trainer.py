@@ -25,7 +25,7 @@ from orthogan.training.feed import Feed
 from orthogan.training.logs import RunLog
 from orthogan.training.observer import Observer
 from orthogan.training.player import NonFiniteError, Player
-from orthogan.training.setup import make_game
+from orthogan.training.setup import adams, make_game
 from orthogan.training.state import NetworkPart, OptimizerPart, Part, RulePart, gather, scatter
 from orthogan.training.steps import Stats
 
@@ -67,17 +67,16 @@ class Trainer:
         if fabric.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
         g, d = build_networks(config)
-        players = self._player(g, config.optimizer.g_lr), self._player(d, config.optimizer.d_lr)
+        self._adams = adams(config)
+        players = [self._player(network, adam) for network, adam in zip((g, d), self._adams, strict=True)]
         self.game = make_game(config, fabric, *players)
-        self.ema = Ema(g, config.ema)
+        self.ema = Ema(g, config.ema, config.images_per_step)
         self.feed = Feed(config, cache, fabric)
         self.duties = duties.usual()
 
-    def _player(self, network: Network, lr: float) -> Player:
-        o = self.config.optimizer
+    def _player(self, network: Network, adam: dict[str, Any]) -> Player:
         trained = trainable(network.to(self.fabric.device))
-        adam = torch.optim.Adam(trained, lr=lr, betas=(o.beta1, o.beta2), eps=o.eps, fused=True)
-        wrapped, optimizer = self.fabric.setup(network, adam)
+        wrapped, optimizer = self.fabric.setup(network, torch.optim.Adam(trained, **adam, fused=True))
         return Player(wrapped, network, optimizer)
 
     # -- the loop ------------------------------------------------------------------------------------------------
@@ -121,8 +120,8 @@ class Trainer:
         if start is None:
             return
         left = (self.config.images - self.images) / max(1, self.config.images - start)
-        for player, lr in ((self.game.g, self.config.optimizer.g_lr), (self.game.d, self.config.optimizer.d_lr)):
-            player.optimizer.param_groups[0]["lr"] = lr * min(1.0, max(0.0, left))
+        for player, adam in zip((self.game.g, self.game.d), self._adams, strict=True):
+            player.optimizer.param_groups[0]["lr"] = adam["lr"] * min(1.0, max(0.0, left))
 
     def _follow_up(self, before: int, stats: Stats) -> None:
         """Do what is due, after a look at the losses: at every step on a processor, else when something is due."""

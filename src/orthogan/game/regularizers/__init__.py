@@ -1,6 +1,6 @@
 """The regularisers, by name: a rule is one file here, with its settings beside it, and one line in the table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -40,6 +40,8 @@ class Rule:
 
     player: Player
     build: Callable[[Any], Regularizer]
+    needs: str | None = None
+    """What the player's network must offer: see `offers` of its configuration."""
 
 
 RULES = {
@@ -72,6 +74,15 @@ def of_players(config: RegularizerConfig, stabilizer: str | None = None) -> tupl
 
 def _is_on(name: str, settings: Settings, chosen: str | None) -> bool:
     return name == chosen if name in OF_STABILIZERS else settings.strength > 0
+
+
+def check_needs(config: RegularizerConfig, generator: Set[str], discriminator: Set[str]) -> None:
+    """Refuse rules that the players' networks, which offer this, cannot have."""
+    for name, rule in RULES.items():
+        offered, strength = generator if rule.player == "generator" else discriminator, getattr(config, name).strength
+        has = rule.needs is None or not strength or rule.needs in offered
+        why = f"needs a {rule.player} that has {rule.needs}; choose another by --{rule.player}, or leave the rule out"
+        require(has, f"regularizers.{name}.strength", strength, why)
 
 
 def check_stabilizer(stabilizer: str | None, config: RegularizerConfig, loss: str) -> None:
