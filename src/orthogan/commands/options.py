@@ -11,7 +11,6 @@ import tyro
 from orthogan.commands.parsing import parse as parse  # for the commands, which find all about options here
 from orthogan.config import RunConfig
 from orthogan.formats import renamed
-from orthogan.game.latents import check_truncation
 from orthogan.model import Model, load
 from orthogan.networks import DISCRIMINATORS, GENERATORS, table
 from orthogan.nn.stabilizers import STABILIZERS
@@ -28,6 +27,7 @@ SHORT = {
     "width": ("generator.width", "discriminator.width"),
     "stabilizer": ("discriminator.stabilizer",),
     "latent": ("generator.latent",),
+    "augment": ("augment.kind",),
 }
 """Short forms of settings, and the paths that they stand for."""
 
@@ -124,12 +124,17 @@ class Checkpoint:
     """cpu, cuda or cuda:1; the GPU if there is one."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Arithmetic; auto is bf16 where the processor is fast at it."""
+    noise: Literal["random", "const", "none"] | None = None
+    """Noise inside a generator that has any: of each image its own (if nothing is said), the same for all, or none."""
 
     def load(self, out: Path) -> Model:
         """The generator, unless `out` lies among its data."""
-        model = load(self.model, self.device, self.precision)
+        model = load(self.model, self.device, self.precision, noise=self.noise, cutoff=self._cutoff())
         refuse_in_data(out, model)
         return model
+
+    def _cutoff(self) -> int | None:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +142,12 @@ class Truncated(Checkpoint):
     """With the truncation trick."""
 
     truncation: float | None = None
-    """Redraw every component of z beyond this threshold; smaller is more typical and less varied."""
+    """Redraw every component of z beyond this threshold; psi of a StyleGAN2, the share of the way from the mean of w.
+    Smaller is more typical and less varied."""
     form: Literal["redraw", "scaled"] = "redraw"
-    """The paper's truncation, or the released models' (a threshold in (0, 1] times a normal cut at 2)."""
+    """The paper's truncation of z, or the released models' (a threshold in (0, 1] times a normal cut at 2)."""
+    cutoff: int | None = None
+    """How many of the first layers psi acts on; all if left out."""
 
-    def __post_init__(self) -> None:
-        check_truncation(self.truncation, self.form)
+    def _cutoff(self) -> int | None:
+        return self.cutoff

@@ -7,10 +7,12 @@ from typing import Annotated
 import tyro
 
 from orthogan.commands.options import Checkpoint, parse
-from orthogan.game.latents import check_truncation
 from orthogan.reports import console, quoted
 from orthogan.sampling import class_sheet, truncation_sheet
 from orthogan.settings import require
+
+PAPER = (2.0, 1.5, 1.0, 0.5, 0.04)
+THRESHOLDS = {"z": PAPER, "none": PAPER, "w": (1.0, 0.75, 0.5, 0.25, 0.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,27 +20,20 @@ class ByClass(Checkpoint):
     """A row of images for each of up to 10 classes, with the name of the class beside it."""
 
     truncation: float | None = None
-    """Redraw every component of z beyond this threshold."""
+    """Redraw every component of z beyond this threshold; psi of a StyleGAN2."""
     out: Path = Path("classes.png")
     """The PNG to write."""
-
-    def __post_init__(self) -> None:
-        check_truncation(self.truncation, "redraw")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ByTruncation(Checkpoint):
     """A row of images for each truncation threshold, which stands beside it, the same classes in every row."""
 
-    thresholds: tuple[float, ...] = (2.0, 1.5, 1.0, 0.5, 0.04)
-    """Thresholds from the top row down; the default is the paper's figure 2."""
+    thresholds: tuple[float, ...] | None = None
+    """Thresholds from the top row down. Left out, 2 1.5 1 0.5 0.04, the BigGAN paper's figure 2; of the psi of a
+    StyleGAN2 1 0.75 0.5 0.25 0."""
     out: Path = Path("truncation.png")
     """The PNG to write."""
-
-    def __post_init__(self) -> None:
-        require(len(self.thresholds) > 0, "thresholds", self.thresholds, "give at least one")
-        for threshold in self.thresholds:
-            check_truncation(threshold, "redraw")
 
 
 Options = (
@@ -51,7 +46,10 @@ def main(argv: list[str]) -> int:
     require(options.out.suffix == ".png", "out", str(options.out), "must end in .png")
     model = options.load(options.out)
     if isinstance(options, ByTruncation):
-        sheet = truncation_sheet(model.sampler, options.thresholds, options.seed, stand=model.stand)
+        thresholds = (
+            THRESHOLDS[model.sampler.generator.truncation] if options.thresholds is None else options.thresholds
+        )
+        sheet = truncation_sheet(model.sampler, thresholds, options.seed, stand=model.stand)
     else:
         model.stand(options.truncation)
         sheet = class_sheet(model.sampler, options.seed, options.truncation, names=model.class_names)
