@@ -58,6 +58,8 @@ class Embedding(Weighted, nn.Embedding):
 class Conv2d(Weighted, nn.Conv2d):
     """A convolution that keeps the size, or by its stride divides it; a 3x3 may double its input or halve its output.
 
+    Another `padding` than (size - 1) // 2 changes the size; with `groups` equal to both widths it is depthwise.
+
     Doubling (nearest) and halving (2x2 mean) are linear, so they are folded into the kernel: 4 products an output
     pixel of the large map instead of 9.
     """
@@ -69,11 +71,14 @@ class Conv2d(Weighted, nn.Conv2d):
         size: int,
         *,
         stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
         bias: bool = True,
         resample: Resample | None = None,
     ):
-        assert resample is None or (size == 3 and stride == 1)
-        nn.Conv2d.__init__(self, inputs, outputs, size, stride, padding=(size - 1) // 2, bias=bias)
+        assert resample is None or (size == 3 and stride == 1 and padding is None and groups == 1)
+        padding = (size - 1) // 2 if padding is None else padding
+        nn.Conv2d.__init__(self, inputs, outputs, size, stride, padding, groups=groups, bias=bias)
         self.resample = resample
 
     def make_kernel(self) -> Tensor:
@@ -92,7 +97,7 @@ class Conv2d(Weighted, nn.Conv2d):
             return double_then_conv(x, kernel, self.bias)
         if self.resample == "down":
             return conv_then_halve(x, kernel, self.bias)
-        return F.conv2d(x, kernel, self.bias, self.stride, self.padding)
+        return F.conv2d(x, kernel, self.bias, self.stride, self.padding, groups=self.groups)
 
 
 @dataclass(frozen=True)
