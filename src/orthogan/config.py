@@ -89,7 +89,7 @@ class CadenceConfig:
     score_images: int = 0
     """Score the generator every so many images; 0 never."""
     score_features: str = "efficientnet-lite0"
-    """Feature network of those scores."""
+    """Feature network of those scores; data is one that is first trained on the real images' own labels."""
     score_samples: int = 5_000
     """Generated images of those scores; the real side is the whole data set, or as many of it."""
 

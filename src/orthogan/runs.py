@@ -45,12 +45,13 @@ def check_names(config: RunConfig[Any, Any]) -> None:
 
 def check_scores(cadence: CadenceConfig) -> None:
     """Refuse scores whose network, packages or weights are missing, and too few images for one."""
-    if cadence.score_features not in weights.NETWORKS:
-        raise unknown("cadence.score_features", cadence.score_features, weights.NETWORKS)
+    known = [*weights.NETWORKS, weights.OF_DATA]
+    if cadence.score_features not in known:
+        raise unknown("cadence.score_features", cadence.score_features, known)
     rule = f"scores need at least {MIN_IMAGES} images"
     require(cadence.score_samples >= MIN_IMAGES, "cadence.score_samples", cadence.score_samples, rule)
     try:
-        weights.locate(cadence.score_features)
+        weights.check_scoring(cadence.score_features)
     except UserError as error:
         raise UserError(f"{error}; or train without scores: --cadence.score-images 0") from error
 

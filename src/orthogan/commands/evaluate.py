@@ -44,7 +44,7 @@ class Options(Request):
 def main(argv: list[str]) -> int:
     """Run `orthogan evaluate ARGV`. Raises UserError for what the user can mend."""
     options: Options = parse(Options, argv, "evaluate")
-    weights.locate(options.features, options.weights)  # before `score` imports PyTorch, which takes seconds
+    weights.check_scoring(options.features, options.weights)  # before `score` imports PyTorch, which takes seconds
     result = judging.score(options, counting)
     wanted = options.out or results.default_out(options, result["protocol"])
     out = results.free_name(wanted, result["protocol"])

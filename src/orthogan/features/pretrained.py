@@ -1,7 +1,7 @@
 """Feature networks: from bytes to the features and class scores that the distances are computed over."""
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,12 +36,17 @@ class FeatureNet:
         resize: str,
         feature_dim: int,
         device: torch.device | str = "cpu",
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
-        """`module` maps uint8 (N, 3, H, W) to features (N, D) and logits (N, K)."""
+        """`module` maps uint8 (N, 3, H, W) to features (N, D) and logits (N, K).
+
+        `facts` are plain values that the protocol tells beside the rest.
+        """
         self.name = name
         self.weights_sha256 = weights_sha256
         self.resize = resize
         self.feature_dim = feature_dim
+        self.facts = dict(facts or {})
         self.device = torch.device(device)
         self._module = module.eval().requires_grad_(False).to(self.device)
 

@@ -80,10 +80,26 @@ NETWORKS: dict[str, WeightFile] = {
 """Every feature network."""
 
 
+OF_DATA = "data"
+"""In the place of a name: a network that is trained on the labels of the real images; see `metrics.of_data`."""
+
+
+def check_scoring(name: str, given: Path | None = None) -> None:
+    """Refuse to score by an unknown network, and by one whose packages or weights are missing."""
+    if name != OF_DATA:
+        locate(name, given)
+        return
+    if given is not None:
+        raise UserError(f"weights={str(given)!r}: the feature network {OF_DATA} is trained on the real images")
+    absent = [module for module in ("timm", *SCORING.needs) if not optional.is_installed(module)]
+    if absent:
+        raise optional.missing(absent, SCORING.extra, SCORING.name)
+
+
 def known(name: str) -> WeightFile:
     """The table's row, or an error that names the nearest one."""
     if name not in NETWORKS:
-        raise unknown("feature network", name, NETWORKS)
+        raise unknown("feature network", name, [*NETWORKS, OF_DATA])
     return NETWORKS[name]
 
 

@@ -21,7 +21,7 @@ class Request:
     """The real images: anything that --data of `orthogan train` takes."""
     features: str = "efficientnet-lite0"
     """Feature network: inception (the usual FID), efficientnet-lite0, efficientnet-lite0-96 (a fifth of the work),
-    efficientnet-lite1 or efficientnet-lite2."""
+    efficientnet-lite1 or efficientnet-lite2; or data, a small one that is trained on the real images' own labels."""
     samples: int | None = None
     """Generated images to score. By default 5,000 of a generator, or all images of a folder."""
     real: int = 50_000

@@ -51,6 +51,7 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
             device,
             weights=request.weights,
             max_real=request.real,
+            labels=cache.labels,
             source={"source": config.source, "crop": config.crop, "resize": config.resize},
             progress=lambda done: progress(done, min(request.real, len(cache))),
         )

@@ -13,7 +13,8 @@ from orthogan.data.cache import CheckedImages
 from orthogan.errors import UserError
 from orthogan.features import pretrained
 from orthogan.features.pretrained import CHUNK, FeatureNet
-from orthogan.metrics import cache, protocol, scores
+from orthogan.features.weights import OF_DATA
+from orthogan.metrics import cache, of_data, protocol, scores
 from orthogan.randomness import draw
 
 Images = Iterable[Tensor | np.ndarray]
@@ -114,14 +115,19 @@ class Scorer:
         max_real: int = MAX_REAL,
         source: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        labels: np.ndarray | None = None,
     ) -> None:
         """Compute, or take from the cache, the features of real images uint8 (N, H, W, 3), perhaps memory-mapped.
 
-        `fingerprint` must change whenever the pixels do; `source` adds plain values to the protocol's `real`.
+        `fingerprint` must change whenever the pixels or the `labels` (N,) do; only the feature network `data` reads
+        the latter. `source` adds plain values to the protocol's `real`.
         Raises UserError for unknown networks, missing packages and missing weights, and for too few images.
         """
         scores.check_count("real", len(real_images))
-        self.net = pretrained.load(features_name, weights, device)
+        if features_name == OF_DATA:
+            self.net = of_data.load(real_images, labels, fingerprint, device)
+        else:
+            self.net = pretrained.load(features_name, weights, device)
         chosen = choose(len(real_images), max_real)
         source = {"fingerprint": fingerprint, "of": len(real_images)} | dict(source or {})
         self.real = self._real_side(real_images, chosen, source, progress)

@@ -27,6 +27,7 @@ def describe_net(net: FeatureNet) -> dict[str, Any]:
         "dimensions": net.feature_dim,
         "arithmetic": "float32",
         "device": net.device.type,
+        **net.facts,
     }
 
 

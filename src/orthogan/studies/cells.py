@@ -32,7 +32,7 @@ class StudyOptions:
     samples: int = 1_000
     """Generated images that score a run."""
     features: str = "efficientnet-lite0-96"
-    """Feature network of the scores."""
+    """Feature network of the scores; data is one that is first trained on the real images' own labels."""
     jobs: int | None = None
     """Runs at the same time; one a GPU, or one a processor core with one thread each, if left out."""
     device: str | None = None

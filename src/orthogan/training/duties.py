@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from orthogan.data import pack
+from orthogan.features.weights import OF_DATA
 from orthogan.files import aside
 from orthogan.metrics.evaluate import Scorer
 from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
@@ -118,9 +119,12 @@ class Score(Duty):
         cadence = run.config.cadence
         if cadence.score_images and run.fabric.is_global_zero:
             run.observer.told("computing the features of the real images")
-            whole = dataclasses.replace(run.config.data, random_crop=1.0)
+            unconditional = run.config.data.unconditional and cadence.score_features != OF_DATA
+            whole = dataclasses.replace(run.config.data, random_crop=1.0, unconditional=unconditional)
             cache = run.cache if whole == run.config.data else pack(whole, run.config.resolution)
-            self._scorer = Scorer(cadence.score_features, cache.checked, cache.fingerprint, run.fabric.device)
+            self._scorer = Scorer(
+                cadence.score_features, cache.checked, cache.fingerprint, run.fabric.device, labels=cache.labels
+            )
 
     def is_due(self, run: Trainer, before: int) -> bool:
         return due(before, run.images, run.config.cadence.score_images)
