@@ -68,10 +68,14 @@ def check_inputs(network: Network, x: Tensor, shape: tuple[int, ...], y: Tensor 
         raise ValueError("this network has no classes: it takes no labels y")
 
 
-def prepare(network: nn.Module, init: Init, adjust: Callable[[], None] = lambda: None) -> None:
-    """Initialise a new network, adjust that, and make lengths and singular vectors fit. No-op on the meta device."""
+def prepare(network: nn.Module, init: Init | None, adjust: Callable[[], None] = lambda: None) -> None:
+    """Initialise a new network, adjust that, and make lengths and singular vectors fit. No-op on the meta device.
+
+    None leaves the weights as PyTorch has drawn them.
+    """
     if not any(p.is_meta for p in network.parameters()):
-        initialize(network, init)
+        if init is not None:
+            initialize(network, init)
         with torch.no_grad():
             adjust()
         for module in network.modules():
