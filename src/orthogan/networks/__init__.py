@@ -28,6 +28,7 @@ from orthogan.networks.biggan_deep import (
     BigGANDeepGenerator,
     BigGANDeepGeneratorConfig,
 )
+from orthogan.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from orthogan.networks.sngan import (
     SNGANCNNDiscriminator,
     SNGANCNNDiscriminatorConfig,
@@ -74,6 +75,12 @@ DISCRIMINATORS: dict[str, Row[DiscriminatorConfig, Discriminator]] = {
     ),
     "sngan": Row(SNGANDiscriminator, SNGANDiscriminatorConfig(width=4, channels=(1, 2, 2, 4), downs=2)),
     "sngan-cnn": Row(SNGANCNNDiscriminator, SNGANCNNDiscriminatorConfig(width=4)),
+    "projected": Row(
+        ProjectedDiscriminator,
+        ProjectedDiscriminatorConfig(
+            features="test_efficientnet", weights="random", size=32, ccm_channels=4, discriminators=2, max_channels=16
+        ),
+    ),
 }
 
 
