@@ -1,33 +1,56 @@
-"""What an augmentation of D's images is: the contract."""
+"""What an augmentation is, and how its draws are read off uniform numbers."""
 
-from collections.abc import Mapping
+import torch
+from torch import Tensor, nn
 
-from torch import Tensor
 
+class Augment(nn.Module):
+    """Base: a differentiable change of images before D sees them, the same law for real and fake ones.
 
-class Augment:
-    """A differentiable change of images before D sees them, the same law for real and fake ones."""
+    Nothing is drawn inside: an image and its row of numbers decide what comes out. Its buffers belong on the device of
+    the images, and its `state_dict` into checkpoints.
+    """
 
     numbers: int = 0
     """Uniform numbers that an image needs."""
 
-    def __call__(self, images: Tensor, uniform: Tensor) -> Tensor:
-        """Images (n, 3, H, W) in [-1, 1] -> same shape, by numbers (n, `numbers`) in [0, 1)."""
+    def forward(self, images: Tensor, uniform: Tensor) -> Tensor:
+        """Images (N, 3, R, R) in [-1, 1] -> the same shape, not clamped, by numbers (N, `numbers`) in [0, 1)."""
         raise NotImplementedError
 
     def after_update(self, signs: Tensor, images: int) -> None:
-        """Called once after each update of D: the mean sign of its logits of the real images, and their number.
+        """Called once after each update of D, in all processes with the same arguments.
 
-        The mean is over all processes, a scalar on the device that must not be waited for.
+        `signs` is the mean of sign(D(x)) over its real images, a scalar on the device; `images` is how many these are.
         """
 
     def stats(self) -> dict[str, Tensor]:
-        """Scalars on the device for the log."""
+        """Scalars for the log."""
         return {}
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """What the next update depends on and a checkpoint must hold."""
-        return {}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the state of a checkpoint."""
+def integers(uniform: Tensor, count: int) -> Tensor:
+    """Uniform numbers in [0, 1) -> integers 0 ... count - 1, as floats."""
+    return (uniform * count).floor()
+
+
+def normal(uniform: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1) -> N(0, 1), by the inverse of its distribution function."""
+    # A float32 in [0, 1) is a multiple of 2^-24: half of that stands for 0, whose image would be infinite.
+    return torch.special.ndtri(uniform.clamp(min=2.0**-25))
+
+
+def of_images(values: Tensor) -> Tensor:
+    """(N,) -> (N, 1, 1, 1): one number an image."""
+    return values[:, None, None, None]
+
+
+class Stage(nn.Module):
+    """One of the stages that a pipe of ADA goes through."""
+
+    numbers: int = 0
+    """Uniform numbers that an image needs."""
+
+    def forward(self, images: Tensor, uniform: Tensor, p: Tensor) -> Tensor:
+        """Images (N, 3, R, R) -> the same shape, by numbers (N, `numbers`) in [0, 1), at the strength p, a scalar."""
+        raise NotImplementedError
