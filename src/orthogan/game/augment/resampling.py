@@ -56,7 +56,7 @@ def sampling_grid(inverse: Tensor, side: int, places: int) -> Tensor:
     x, y, one = inverse[:, :2, :, None, None].unbind(2)  # (N, 2, 1, 1) each
     found = 2 * (x * at + y * at[:, None] + one) + middle  # (N, 2, P, P)
     period = 4 * side - 4
-    return (found.remainder(period) * (2 / period) - 1).movedim(1, -1)
+    return ((found.remainder(period) + 0.5) * (2 / (period + 1)) - 1).movedim(1, -1)
 
 
 def warp(images: Tensor, inverse: Tensor, taps: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class _Sample(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, grid: Tensor) -> Tensor:
         ctx.save_for_backward(grid)
         ctx.size = images.shape
-        return F.grid_sample(images, grid, align_corners=True)
+        return F.grid_sample(images, grid, align_corners=False)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -90,7 +90,7 @@ class _Spread(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, grid: Tensor, size: torch.Size) -> Tensor:
         ctx.save_for_backward(grid)
         unread = gradient.new_zeros(()).expand(size)
-        spread: Tensor = torch.ops.aten.grid_sampler_2d_backward(gradient, unread, grid, 0, 0, True, [True, False])[0]
+        spread: Tensor = torch.ops.aten.grid_sampler_2d_backward(gradient, unread, grid, 0, 0, False, [True, False])[0]
         return spread
 
     @staticmethod
