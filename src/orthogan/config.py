@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from orthogan.data.config import DataConfig
+from orthogan.game.augment import AugmentConfig
 from orthogan.game.regularizers import RegularizerConfig, check_needs, check_stabilizer
 from orthogan.settings import check_choices, flatten, require
 
@@ -125,6 +126,7 @@ class RunConfig(Generic[G, D]):
     discriminator: D
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     regularizers: RegularizerConfig = field(default_factory=RegularizerConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
     cadence: CadenceConfig = field(default_factory=CadenceConfig)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ import torch
 from tiny import tiny_run
 
 from orthogan import model, runs
+from orthogan.game.augment.ada import PIPES
 from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
 from orthogan.game.regularizers import OF_STABILIZERS, RULES
@@ -97,6 +99,39 @@ def test_every_stabilizer_on_every_discriminator(tmp_path: Path, arrays: Path, s
     if stabilizer == "weight-clipping":
         found, _ = checkpoint.newest(tmp_path / "run" / "checkpoints")
         assert max(value.abs().max() for value in found.part("discriminator").values()) <= 0.01
+
+
+AUGMENTS = [
+    {"kind": "diffaugment", "policy": "color,translation,cutout"},
+    {"kind": "diffaugment", "policy": "translation"},
+    *({"kind": "ada", "pipe": pipe, "speed_images": 64, "interval": 1} for pipe in PIPES),
+    {"kind": "ada", "p": 0.5},
+]
+
+
+@pytest.mark.parametrize("settings", AUGMENTS, ids=str)
+def test_every_augmentation_resumes_exactly(tmp_path: Path, arrays: Path, settings: dict[str, Any]) -> None:
+    """Four steps at once and two, then two more: the same weights, and the same p."""
+    augment = {f"augment__{name}": value for name, value in settings.items()}
+    changes = {"images": 64, "cadence__checkpoint_images": 32, "d_steps": 2, "batch": 8, "loss": "relativistic"}
+    config = config_of(arrays, "sngan-cnn", "sngan-cnn", **changes, **augment)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        runs.start(config, "digits", folder, Observer(), CPU, lambda done, total: None).run()
+    newest, _ = checkpoint.newest(broken / "checkpoints")
+    newest.path.unlink()
+    assert runs.resume(broken, read_config(broken), Observer(), CPU, lambda done, total: None).run()
+    ends = [checkpoint.newest(folder / "checkpoints")[0].tensors for folder in (whole, broken)]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+    other = tmp_path / "plain"
+    without = config_of(arrays, "sngan-cnn", "sngan-cnn", **changes)
+    runs.start(without, "digits", other, Observer(), CPU, lambda done, total: None).run()
+    tensors = checkpoint.newest(other / "checkpoints")[0].tensors
+    assert any(not torch.equal(tensor, ends[0][name]) for name, tensor in tensors.items())
+    if settings["kind"] == "ada" and "p" not in settings:
+        logged = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
+        assert any(line["ada_p"] != 0 for line in logged)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -25,7 +25,7 @@ NETWORK = "resnet10t"
 """timm's name of it: 4.9 million parameters, features of 512 numbers."""
 LEAST_SIDE, MOST_SIDE = 64, 128
 """Images smaller or larger than these are resized, in pixels."""
-VIEWS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 60_000, 64, 1e-3, 0.05
+VIEWS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 40_000, 64, 1e-3, 0.05
 """Images shown in training, at least two of each; AdamW, its rate falling to 0 along a cosine."""
 HELD_OUT = 0.1
 """Share of the images that the accuracy is measured on, and not trained on."""

@@ -6,6 +6,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from orthogan.config import RunConfig
+from orthogan.game import augment
 from orthogan.game.losses import LOSSES
 from orthogan.game.regularizers import Rules, of_players
 from orthogan.training.player import Player
@@ -33,9 +34,12 @@ def adams(config: RunConfig[Any, Any]) -> list[dict[str, Any]]:
 
 
 def make_game(config: RunConfig[Any, Any], fabric: Fabric, g: Player, d: Player) -> Game:
-    """The two players with their rules, the loss, and what batch norm is over."""
+    """The two players with their rules, the loss, the augmentation, and what batch norm is over."""
     joint = config.bn_over == "batch"
     if joint:
         g.network.checkpoint_blocks = True  # type: ignore[assignment]
     g.rules, d.rules = rules(config)
-    return Game(fabric, g, d, LOSSES[config.loss], joint_fakes=joint)
+    augmentation = augment.build(config.augment)
+    if augmentation is not None:
+        augmentation.to(next(d.network.parameters()).device)
+    return Game(fabric, g, d, LOSSES[config.loss], joint_fakes=joint, augment=augmentation)

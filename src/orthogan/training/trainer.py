@@ -71,7 +71,7 @@ class Trainer:
         players = [self._player(network, adam) for network, adam in zip((g, d), self._adams, strict=True)]
         self.game = make_game(config, fabric, *players)
         self.ema = Ema(g, config.ema, config.images_per_step)
-        self.feed = Feed(config, cache, fabric)
+        self.feed = Feed(config, cache, fabric, self.game.augment.numbers if self.game.augment else 0)
         self.duties = duties.usual()
 
     def _player(self, network: Network, adam: dict[str, Any]) -> Player:
@@ -189,13 +189,14 @@ class Trainer:
 
     def parts(self) -> dict[str, Part]:
         """Everything with a state that the next step depends on, by its name in a checkpoint."""
-        g, d = self.game.g, self.game.d
+        g, d, augment = self.game.g, self.game.d, self.game.augment
         return {
             "generator": NetworkPart(g.network),
             "discriminator": NetworkPart(d.network),
             "ema": NetworkPart(self.ema.module),
             "g_optimizer": OptimizerPart(g.optimizer),
             "d_optimizer": OptimizerPart(d.optimizer),
+            **({"augment": NetworkPart(augment)} if augment and augment.state_dict() else {}),
             **{f"rules.{name}": RulePart(rule) for player in (g, d) for name, rule in player.rules.items()},
         }
 
