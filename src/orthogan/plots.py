@@ -84,6 +84,30 @@ def bars(found: Sequence[Found], title: str) -> Any:
     return figure
 
 
+def curves(found: Sequence[Found], title: str) -> Any:
+    """The main score over images and over training time, a line a row through the means, a thin one a seed."""
+    figure, panels = _matplotlib().subplots(1, 2, figsize=(13, 4.6), sharey=True)
+    for i, cell in enumerate(found):
+        colour, seconds = COLOURS[i % len(COLOURS)], cell.seconds_per_image()
+        mean = summary.mean_curve(cell)
+        for panel, unit in ((panels[0], 1.0), (panels[1], None if seconds is None else seconds / 60)):
+            if unit is None:
+                continue
+            for curve in cell.curves():
+                panel.plot([x * unit for x, _ in curve], [y for _, y in curve], "-", color=colour, lw=0.6, alpha=0.5)
+            panel.plot([x * unit for x, _ in mean], [y for _, y in mean], "o-", color=colour, ms=3.5, label=cell.row)
+    _scale(panels[0], [value for cell in found for curve in cell.curves() for _, value in curve])
+    panels[0].set_ylabel(f"{TITLES[summary.MAIN]} (lower is better)")
+    for panel, label in zip(panels, ("real images shown", "minutes of training"), strict=True):
+        panel.set_xlabel(label)
+        panel.set_xlim(left=0)
+        panel.grid(which="both", alpha=0.3)
+    panels[1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    figure.suptitle(title)
+    figure.subplots_adjust(wspace=0.06)
+    return figure
+
+
 def best_columns(found: Sequence[Found]) -> dict[str, Found]:
     """Of every row, the cell with the fewest seeds that diverged, and of these the best mean score."""
     best: dict[str, Found] = {}

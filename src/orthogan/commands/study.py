@@ -89,7 +89,7 @@ def prepare(study: Study, cells: list[Cell], options: StudyOptions, device: torc
     rule = "this study needs classes, and the data has none; give images in a folder for each class"
     require(bool(cache.n_classes) or not study.needs_classes, "data.source", options.data.source, rule)
     console.print(f"features of {len(cache.images)} real images", markup=False)
-    Scorer(options.features, cache.checked, cache.fingerprint, device)
+    Scorer(options.features, cache.checked, cache.fingerprint, device, labels=cache.labels)
     resolved = [replace(cell, config=runs.resolve(cell.config, cell.preset, cache.n_classes, device)) for cell in cells]
     return resolved, cache.fingerprint
 
@@ -147,7 +147,7 @@ def report(study: Study, options: StudyOptions, folder: Path, planned: list[Plan
     if not found:
         return
     title, conditions = f"{study.title}", summary.conditions(options, planned, found)
-    tables = summary.tables(found, options.features)
+    tables = summary.tables(found, options.features, study.reference)
     for heading, (heads, rows) in tables.items():
         table(heading, heads, rows)
         console.print()
@@ -158,12 +158,15 @@ def report(study: Study, options: StudyOptions, folder: Path, planned: list[Plan
         "spectra.png": plots.spectra(found, "squared singular values of D's layers, largest = 1"),
         "times.png": plots.times(found, title),
     }
+    if options.scores > 1:
+        figures["curves.png"] = plots.curves(found, title)
     for file, figure in figures.items():
         plots.save(figure, folder / file)
+    on_the_way = f"  {folder}/curves.png   scores on the way\n" if options.scores > 1 else ""
     console.print(
         f"{conditions}\n\nthe study is in {folder}\n"
         f"  {folder}/table.md     tables\n"
-        f"  {folder}/scores.png   scores, a dot a seed\n"
+        f"  {folder}/scores.png   scores, a dot a seed\n{on_the_way}"
         f"  {folder}/spectra.png  singular values of D\n"
         f"  {folder}/times.png    training time\n"
         f"  {folder}/runs/        every run, with samples in sheets/ and its scores' protocol in scores.jsonl",

@@ -33,6 +33,8 @@ class StudyOptions:
     """Generated images that score a run."""
     features: str = "efficientnet-lite0-96"
     """Feature network of the scores; data is one that is first trained on the real images' own labels."""
+    scores: int = 1
+    """Scores of each run, evenly spaced, the last at its end."""
     jobs: int | None = None
     """Runs at the same time; one a GPU, or one a processor core with one thread each, if left out."""
     device: str | None = None
@@ -47,7 +49,7 @@ class StudyOptions:
         require(finite, "budget", self.budget, "must be positive minutes")
         given = "give --budget MINUTES or --images N, one of them"
         require((self.budget is None) != (self.images is None), "budget", self.budget, given)
-        for name in ("images", "seeds", "jobs"):
+        for name in ("images", "seeds", "jobs", "scores"):
             value = getattr(self, name)
             require(value is None or value > 0, name, value, "must be positive")
         require(self.samples >= MIN_IMAGES, "samples", self.samples, f"scores need at least {MIN_IMAGES} images")
@@ -80,6 +82,8 @@ class Study:
     """What the columns of its table are; empty if there is one."""
     needs_classes: bool = False
     """Whether some of its rows mean nothing on images without labels."""
+    reference: str = ""
+    """The row whose best score the others are timed to, where the study is of convergence."""
 
 
 def common(options: StudyOptions, seed: int) -> dict[str, Any]:
@@ -90,14 +94,14 @@ def common(options: StudyOptions, seed: int) -> dict[str, Any]:
 
 
 def cadence(options: StudyOptions, images: int) -> CadenceConfig:
-    """A run of a study is logged twenty times, and drawn, scored and saved at its end."""
+    """A run of a study is logged twenty times, drawn and saved at its end, and scored as often as is asked for."""
     return CadenceConfig(
         log_images=max(1, images // 20),
         sheet_images=images,
         checkpoint_images=images,
         first_images=0,
         keep_last=1,
-        score_images=images,
+        score_images=max(1, images // options.scores),
         score_features=options.features,
         score_samples=options.samples,
     )

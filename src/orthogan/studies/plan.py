@@ -77,7 +77,7 @@ def scoring_seconds(config: RunConfig[Any, Any], options: StudyOptions) -> float
     """Time to score the images of one run, here noise."""
     began = time.perf_counter()
     cache = runs.load_data(config)
-    scorer = Scorer(options.features, cache.checked, cache.fingerprint, Here.device)
+    scorer = Scorer(options.features, cache.checked, cache.fingerprint, Here.device, labels=cache.labels)
     side = config.resolution
     noise = torch.randint(256, (options.samples, side, side, 3), dtype=torch.uint8, generator=draw(0, "noise", 0))
     scorer.score([noise], seed=0)
@@ -110,7 +110,7 @@ def fit_budget(cells: list[Cell], options: StudyOptions, speeds: Speeds, scoring
         """Of the whole study with k times the fewest units."""
         units = k * least
         training = [units * unit(cell, options) * speeds[speed_kind(cell.config)] for cell in cells]
-        return makespan([START_SECONDS + scoring + cost for cost in training], jobs)
+        return makespan([START_SECONDS + options.scores * scoring + cost for cost in training], jobs)
 
     k = bisect.bisect_right(range(MOST_UNITS // least), options.budget * 60, key=seconds) - 1
     if k < 1:

@@ -43,6 +43,10 @@ class Found:
     def scores(self, name: str = MAIN) -> list[float]:
         return [result["scores"][name] for result in self.whole()]
 
+    def curves(self, name: str = MAIN) -> list[list[tuple[int, float]]]:
+        """Of each seed, images seen and score."""
+        return [[(point["images"], point[name]) for point in result.get("curve", [])] for result in self.whole()]
+
     def seconds_per_image(self) -> float | None:
         times = [result["seconds_per_image"] for result in self.whole() if result["seconds_per_image"]]
         return fmean(times) if times else None
@@ -103,6 +107,41 @@ def times(found: Sequence[Found]) -> dict[str, float]:
     return {row: fmean(values) for row, values in ratios.items()}
 
 
+def reaching(found: Sequence[Found], reference: str) -> Table | None:
+    """How many images and seconds each row needs to a score as good as the best mean score of the reference row.
+
+    By the means over seeds at the images where all were scored; None where the reference has no curve.
+    """
+    means = {cell.row: mean_curve(cell) for cell in found}
+    if not means.get(reference):
+        return None
+    goal_images, goal = min(means[reference], key=lambda point: point[1])
+    seconds = {cell.row: cell.seconds_per_image() or math.nan for cell in found}
+    body = []
+    for row, curve in means.items():
+        needed = next((images for images, score in curve if score <= goal), None)
+        if needed is None:
+            body.append([row, "not reached", "", ""])
+            continue
+        time = needed * seconds[row]
+        body.append(
+            [
+                row,
+                f"{needed:,}",
+                f"{goal_images / needed:.2g}",
+                f"{goal_images * seconds[reference] / time:.2g}" if time else "–",
+            ]
+        )
+    return ["", "images", "times fewer images", "times less training time"], body
+
+
+def mean_curve(cell: Found) -> list[tuple[int, float]]:
+    """Means over seeds at the images where all were scored."""
+    curves = [dict(curve) for curve in cell.curves() if curve]
+    shared = sorted(set.intersection(*map(set, curves))) if curves else []
+    return [(images, fmean(curve[images] for curve in curves)) for images in shared]
+
+
 def noise(found: Sequence[Found], score: str = MAIN) -> tuple[float, float] | None:
     """Standard deviations of a score: between seeds of one cell (pooled), and between the means of the cells."""
     cells = [cell.scores(score) for cell in found if len(cell.scores(score)) > 1]
@@ -160,8 +199,8 @@ def by_place(found: Sequence[Found], tell: Any) -> Table:
     return ["", *columns(found)], body
 
 
-def tables(found: Sequence[Found], network: str) -> dict[str, Table]:
-    """Every table of a study by its heading."""
+def tables(found: Sequence[Found], network: str, reference: str = "") -> dict[str, Table]:
+    """Every table of a study by its heading. With a reference row also how soon the others are as good."""
 
     def stable_rank(cell: Found | None) -> str:
         share = stable_rank_share(cell) if cell else math.nan
@@ -176,7 +215,9 @@ def tables(found: Sequence[Found], network: str) -> dict[str, Table]:
         } | training
     heads = ["", *(title(score, network) for score in SCORES), "stable rank of D / full rank"]
     body = [[cell.row, *(entry(cell, score) for score in SCORES), stable_rank(cell)] for cell in found]
-    return {"scores": (heads, body)} | training
+    reached = reaching(found, reference) if reference else None
+    soon = {f"to the best {title(MAIN, network)} of {reference}": reached} if reached else {}
+    return {"scores": (heads, body)} | soon | training
 
 
 def markdown(heads: list[str], body: list[list[str]]) -> str:

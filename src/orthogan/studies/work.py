@@ -71,21 +71,28 @@ class Reporter(Observer):
     def __init__(self, folder: Path, images: int, news: "Queue[tuple[str, int]]", clock: Callable[[], float]):
         self.folder, self.images, self._news, self._clock = folder, images, news, clock
         self._last = 0.0
-        self._first: tuple[int, float] | None = None
-        self._now = (0, 0.0)
+        self._first: int | None = None
+        """Images after the first step, which is slower than the rest and not timed."""
+        self._seen, self._seconds, self._since = 0, 0.0, 0.0
 
     def stepped(self, images: int, stats: dict[str, float]) -> None:
-        self._now = (images, self._clock())
-        # From the end of the first step, which is slower than the rest.
-        self._first = self._first or self._now
+        now = self._clock()
+        if self._first is None:
+            self._first = images
+        else:
+            self._seconds += now - self._since
+        self._seen, self._since = images, now
         if images >= self.images or time.monotonic() - self._last > TOLD_SECONDS:
             self._last = time.monotonic()
             self._news.put((self.folder.name, images))
 
+    def told(self, message: str) -> None:
+        self._since = self._clock()  # a score, a sheet or a checkpoint is done, whose time is not training's
+
     def keep_time(self) -> None:
         """Append how many images took how many seconds since the run was begun or taken up again."""
-        if self._first is not None and self._now[0] > self._first[0]:
-            line = {"images": self._now[0] - self._first[0], "seconds": self._now[1] - self._first[1]}
+        if self._first is not None and self._seen > self._first:
+            line = {"images": self._seen - self._first, "seconds": self._seconds}
             with (self.folder / TIMES).open("a") as file:
                 file.write(json.dumps(line) + "\n")
 
@@ -125,13 +132,14 @@ def work(folder: Path, device: torch.device, news: "Queue[tuple[str, int]]") -> 
 
 
 def judge(trainer: Trainer) -> dict[str, Any]:
-    """Scores of the end, D's singular values, and the time of training."""
+    """Scores of the end and on the way, D's singular values, and the time of training."""
     found: dict[str, Any] = {"images": trainer.images, "seconds_per_image": _seconds(trainer.folder)}
     spectra = singular_values(trainer.game.d.network)
     if all(torch.isfinite(values).all() for values in spectra.values()):
         found["singular_values"] = {name: values.tolist() for name, values in spectra.items()}
     lines = trainer.folder / "scores.jsonl"
     scored = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
+    found["curve"] = [{"images": line["images"], **line["scores"]} for line in scored]
     return found | next((line for line in reversed(scored) if line["images"] == trainer.images), {})
 
 
