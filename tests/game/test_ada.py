@@ -60,14 +60,15 @@ def test_identity_at_strength_zero(pipe):
     torch.testing.assert_close(augment(x, numbers(3, augment.numbers)), x, atol=1e-5, rtol=0)
 
 
-def test_each_stage_is_applied_with_chance_p():
-    uniform = numbers(20_000, 2)
-    drawn = QUARTER_TURN(16, uniform, torch.tensor(0.3))
-    turned = (drawn - torch.eye(3)).abs().amax((1, 2)) > 0.5
-    # One quarter of the turns is by nothing.
-    assert turned.float().mean().item() == pytest.approx(0.3 * 3 / 4, abs=0.01)
-    drawn = BRIGHTNESS(16, uniform, torch.tensor(0.3))
-    assert (drawn[:, 0, 3] != 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
+@pytest.mark.parametrize(
+    ("step", "chance"),
+    # One quarter of the quarter turns is by nothing.
+    [(QUARTER_TURN, 0.3 * 3 / 4), (ZOOM, 0.3), (TURN, 1 - 0.7**0.5), (BRIGHTNESS, 0.3), (HUE, 0.3)],
+)
+def test_each_step_is_applied_with_its_chance(step, chance):
+    drawn = step(16, numbers(20_000, 2), torch.tensor(0.3))
+    changed = (drawn - torch.eye(drawn.shape[1])).abs().amax((1, 2)) > 1e-6
+    assert changed.float().mean().item() == pytest.approx(chance, abs=0.01)
 
 
 def test_one_of_two_turns_happens_with_chance_p():
