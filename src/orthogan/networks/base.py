@@ -26,9 +26,9 @@ class NetworkConfig:
     """Settings of one network, checked at birth as far as they can be without the run's resolution and classes."""
 
     role: ClassVar[str]
+    """`generator` or `discriminator`, the first word of the settings' paths."""
     offers: ClassVar[frozenset[str]] = frozenset()
     """What the network has that only some rules can use: `w`, `reconstructions`."""
-    """`generator` or `discriminator`, the first word of the settings' paths."""
 
     def __post_init__(self) -> None:
         check_choices(self, f"{self.role}.")
@@ -107,7 +107,7 @@ class Generator(Network):
     truncation: ClassVar[Literal["z", "w", "none"]] = "z"
     """What truncation is of: the latents; the intermediate latents w of a `StyleGenerator`; nothing, where it is
     refused."""
-    noise_modes: ClassVar[tuple[str, ...]] = ()
+    noise_modes: tuple[str, ...] = ()
     """What `noise` may be: `orthogan.nn.noise.MODES` in a generator with noise inside."""
     noise: str = "random"
     """The mode of the noise inside, in a generator that has any. Training is with random noise."""
