@@ -68,6 +68,8 @@ class NoiseInjection(nn.Module):
 
     `layer` numbers the layers of a network, whose noises are independent. With a `side`, the constant noise is a buffer
     (side, side), as StyleGAN2 has it; without one, that of key 0.
+
+    A module that is used again in a forward counts its `use`, and takes up as many numbers of layers.
     """
 
     const: Tensor | None
@@ -78,12 +80,12 @@ class NoiseInjection(nn.Module):
         self.strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("const", None if side is None else torch.randn(side, side))
 
-    def forward(self, x: Tensor, noise: Noise) -> Tensor:
+    def forward(self, x: Tensor, noise: Noise, use: int = 0) -> Tensor:
         if noise.mode == "none":
             return x
         if noise.mode == "const" and self.const is not None:
             added = self.const
         else:
             of = torch.zeros_like(noise.keys[:1]) if noise.mode == "const" else noise.keys
-            added = normals(of, self.layer, 1, *x.shape[2:])
+            added = normals(of, self.layer + use, 1, *x.shape[2:])
         return torch.addcmul(x, self.strength.to(x.dtype), added.to(x.dtype))
