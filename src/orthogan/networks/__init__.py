@@ -28,6 +28,8 @@ from orthogan.networks.biggan_deep import (
     BigGANDeepGenerator,
     BigGANDeepGeneratorConfig,
 )
+from orthogan.networks.fastgan import FastGANGenerator, FastGANGeneratorConfig
+from orthogan.networks.fastgan_discriminator import FastGANDiscriminator, FastGANDiscriminatorConfig
 from orthogan.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from orthogan.networks.sngan import (
     SNGANCNNDiscriminator,
@@ -67,6 +69,7 @@ GENERATORS: dict[str, Row[GeneratorConfig, Generator]] = {
     ),
     "sngan": Row(SNGANGenerator, SNGANGeneratorConfig(width=4, channels=(4, 2, 1), dim_z=12)),
     "sngan-cnn": Row(SNGANCNNGenerator, SNGANCNNGeneratorConfig(width=4, dim_z=12)),
+    "fastgan": Row(FastGANGenerator, FastGANGeneratorConfig(width=1, dim_z=12, tanh=True)),
 }
 DISCRIMINATORS: dict[str, Row[DiscriminatorConfig, Discriminator]] = {
     "biggan": Row(BigGANDiscriminator, BigGANDiscriminatorConfig(width=4, channels=(2, 4, 4), downs=2, attention=8)),
@@ -75,6 +78,7 @@ DISCRIMINATORS: dict[str, Row[DiscriminatorConfig, Discriminator]] = {
     ),
     "sngan": Row(SNGANDiscriminator, SNGANDiscriminatorConfig(width=4, channels=(1, 2, 2, 4), downs=2)),
     "sngan-cnn": Row(SNGANCNNDiscriminator, SNGANCNNDiscriminatorConfig(width=4)),
+    "fastgan": Row(FastGANDiscriminator, FastGANDiscriminatorConfig(width=2)),
     "projected": Row(
         ProjectedDiscriminator,
         ProjectedDiscriminatorConfig(
