@@ -39,7 +39,8 @@ def keys(z: Tensor) -> Tensor:
 
 def uniforms(of: Tensor, stream: int, count: int) -> Tensor:
     """Numbers (N, count) in (0, 1) for keys (N,): those of another stream are independent of them."""
-    return (_shifted(_hashed(of, stream, count), 64 - _BITS) + 0.5) * 2.0**-_BITS
+    # A bit less, for the halves: 2^24 - 1/2 would be rounded to 2^24, and the number to 1.
+    return (_shifted(_hashed(of, stream, count), 65 - _BITS) + 0.5) * 2.0 ** (1 - _BITS)
 
 
 def normals(of: Tensor, stream: int, *shape: int) -> Tensor:
