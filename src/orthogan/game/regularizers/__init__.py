@@ -4,7 +4,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orthogan.game.regularizers import clipping, consistency, gradient_penalty, ortho, orthonormal
+from orthogan.game.regularizers import clipping, consistency, gradient_penalty, ortho, orthonormal, reconstruction
 from orthogan.game.regularizers.base import Regularizer, Settings
 from orthogan.nn.stabilizers import STABILIZERS
 from orthogan.settings import check_choices, require
@@ -24,6 +24,9 @@ class RegularizerConfig:
         default_factory=gradient_penalty.GradientPenaltySettings
     )
     d_orthonormal: orthonormal.OrthonormalSettings = field(default_factory=orthonormal.OrthonormalSettings)
+    d_reconstruction: reconstruction.ReconstructionSettings = field(
+        default_factory=reconstruction.ReconstructionSettings
+    )
 
     def __post_init__(self) -> None:
         for name in RULES:
@@ -42,6 +45,8 @@ class Rule:
     build: Callable[[Any], Regularizer]
     needs: str | None = None
     """What the player's network must offer: see `offers` of its configuration."""
+    alone: bool = False
+    """Nothing else trains what it needs, which must not be there without the rule."""
 
 
 RULES = {
@@ -51,6 +56,7 @@ RULES = {
     "d_orthonormal": Rule("discriminator", orthonormal.build),
     "d_ortho": Rule("discriminator", ortho.build),
     "d_consistency": Rule("discriminator", consistency.build),
+    "d_reconstruction": Rule("discriminator", reconstruction.build, needs="reconstructions", alone=True),
 }
 """Every rule by its field in `RegularizerConfig`."""
 
@@ -77,9 +83,14 @@ def _is_on(name: str, settings: Settings, chosen: str | None) -> bool:
 
 
 def check_needs(config: RegularizerConfig, generator: Set[str], discriminator: Set[str]) -> None:
-    """Refuse rules that the players' networks, which offer this, cannot have."""
+    """Refuse rules that the players' networks, which offer this, cannot have, and what would never be trained."""
     for name, rule in RULES.items():
         offered, strength = generator if rule.player == "generator" else discriminator, getattr(config, name).strength
+        trained = not rule.alone or bool(strength) or rule.needs not in offered
+        why = (
+            f"must be positive where the {rule.player} has {rule.needs}, which nothing else trains; or build it without"
+        )
+        require(trained, f"regularizers.{name}.strength", strength, why)
         has = rule.needs is None or not strength or rule.needs in offered
         why = f"needs a {rule.player} that has {rule.needs}; choose another by --{rule.player}, or leave the rule out"
         require(has, f"regularizers.{name}.strength", strength, why)

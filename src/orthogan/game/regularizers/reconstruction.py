@@ -1,0 +1,93 @@
+"""FastGAN's self-supervision of D (Liu et al. 2021): decoders make real images again from what D has left of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from orthogan.features import backbones
+from orthogan.game.moment import Moment
+from orthogan.game.regularizers.base import Regularizer, Settings
+from orthogan.settings import require
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Images (n, 3, S, S) in [-1, 1] and what they should be -> terms (n,)."""
+
+QUADRANTS = 4
+FEATURES = "efficientnet-lite0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionSettings(Settings):
+    strength: float = 0.0
+    """Weight of reconstructing real images by --discriminator.decoders (FastGAN: a sum over its batch, 8 here)."""
+    distance: Literal["features", "l1"] = "features"
+    """Distance of features of EfficientNet-lite0 (FastGAN: LPIPS, of VGG16), or of pixels, which needs no weights."""
+
+    def check(self, where: str) -> None:
+        super().check(where)
+        rule = f"has no effect while {where}.strength is 0; set a strength such as 8 or leave it out"
+        require(self.strength > 0 or self.distance == "features", f"{where}.distance", self.distance, rule)
+
+
+class Reconstructing(Protocol):
+    """A discriminator that offers `reconstructions`."""
+
+    def reconstruct(self, x: Tensor, parts: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Pairs (reconstruction, target), each (n, 3, S, S), of images and of their quadrants `parts` (n,)."""
+
+
+class Reconstruction(Regularizer):
+    """weight * sum of distances between reconstructions of real images, as D sees them, and what they are made from.
+
+    The quadrant that is one of the parts is drawn for each image; FastGAN draws one for the batch.
+    """
+
+    def __init__(self, weight: float, distance: Distance):
+        self.weight, self.distance = weight, distance
+
+    def on_loss(self, moment: Moment) -> Tensor:
+        discriminator = cast(Reconstructing, moment.discriminator)
+        parts = (moment.uniform * QUADRANTS).long()
+        pairs = discriminator.reconstruct(moment.augment(moment.real), parts)
+        return self.weight * torch.stack([self.distance(made, target) for made, target in pairs]).sum(0)
+
+
+def l1(made: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of the numbers of an image."""
+    return (made - target).abs().flatten(1).mean(1)
+
+
+class FeatureDistance:
+    """Squared distance of feature vectors of length 1, the mean over the pixels of a map and over maps.
+
+    LPIPS (Zhang et al. 2018) without its weights of channels. In [0, 4].
+    """
+
+    def __init__(self, maps: Callable[[Tensor], list[Tensor]]):
+        """`maps` are frozen: images (n, 3, S, S) in [-1, 1] to maps (n, C, H, W)."""
+        self.maps = maps
+
+    def __call__(self, made: Tensor, target: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self.maps(target)
+        terms = [
+            (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean((1, 2))
+            for a, b in zip(self.maps(made), wanted, strict=True)
+        ]
+        return torch.stack(terms).mean(0)
+
+
+def pretrained_distance() -> Distance:
+    """Raises `UserError` where the weights are missing."""
+    # Smaller images are enlarged to this side, at which the last of the maps is one pixel.
+    network = backbones.load(FEATURES, max(backbones.STRIDES))
+    return FeatureDistance(lambda images: network.to(images.device)(images))
+
+
+def build(settings: ReconstructionSettings) -> Regularizer:
+    distance = l1 if settings.distance == "l1" else pretrained_distance()
+    return Reconstruction(settings.strength, distance)
