@@ -84,16 +84,18 @@ def _is_on(name: str, settings: Settings, chosen: str | None) -> bool:
 
 def check_needs(config: RegularizerConfig, generator: Set[str], discriminator: Set[str]) -> None:
     """Refuse rules that the players' networks, which offer this, cannot have, and what would never be trained."""
+    offers = {"generator": generator, "discriminator": discriminator}
     for name, rule in RULES.items():
-        offered, strength = generator if rule.player == "generator" else discriminator, getattr(config, name).strength
-        trained = not rule.alone or bool(strength) or rule.needs not in offered
-        why = (
-            f"must be positive where the {rule.player} has {rule.needs}, which nothing else trains; or build it without"
-        )
-        require(trained, f"regularizers.{name}.strength", strength, why)
-        has = rule.needs is None or not strength or rule.needs in offered
-        why = f"needs a {rule.player} that has {rule.needs}; choose another by --{rule.player}, or leave the rule out"
-        require(has, f"regularizers.{name}.strength", strength, why)
+        if rule.needs is not None:
+            _check_need(name, rule, getattr(config, name).strength, rule.needs in offers[rule.player])
+
+
+def _check_need(name: str, rule: Rule, strength: float, offered: bool) -> None:
+    setting = f"regularizers.{name}.strength"
+    why = f"needs a {rule.player} that has {rule.needs}; choose another by --{rule.player}, or leave the rule out"
+    require(offered or not strength, setting, strength, why)
+    why = f"must be positive, for nothing else trains the {rule.needs} of this {rule.player}; or build it without them"
+    require(strength > 0 or not (offered and rule.alone), setting, strength, why)
 
 
 def check_stabilizer(stabilizer: str | None, config: RegularizerConfig, loss: str) -> None:

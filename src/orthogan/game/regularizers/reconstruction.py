@@ -85,7 +85,15 @@ def pretrained_distance() -> Distance:
     """Raises `UserError` where the weights are missing."""
     # Smaller images are enlarged to this side, at which the last of the maps is one pixel.
     network = backbones.load(FEATURES, max(backbones.STRIDES))
-    return FeatureDistance(lambda images: network.to(images.device)(images))
+
+    def maps(images: Tensor) -> list[Tensor]:
+        # Fake networks, which are on the device already, cannot be moved.
+        if next(network.parameters()).device != images.device:
+            network.to(images.device)
+        found: list[Tensor] = network(images)
+        return found
+
+    return FeatureDistance(maps)
 
 
 def build(settings: ReconstructionSettings) -> Regularizer:
