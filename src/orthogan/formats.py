@@ -5,7 +5,6 @@ from typing import Any
 
 from orthogan.config import RunConfig
 from orthogan.errors import unknown
-from orthogan.game.regularizers import RULES
 from orthogan.networks import family_of, find
 from orthogan.settings import flatten, from_dict, nested, to_dict
 
@@ -13,6 +12,8 @@ ROLES = ("generator", "discriminator")
 Run = RunConfig[Any, Any]
 
 BOTH = {name: (f"generator.{name}", f"discriminator.{name}") for name in ("width", "bn_eps", "sn_eps", "init")}
+
+OLD_RULES = ("g_ortho", "d_clip", "d_penalty", "d_orthonormal", "d_ortho", "d_consistency")
 
 RENAMED: dict[str, tuple[str, ...]] = {
     "network.resolution": ("resolution",),
@@ -31,7 +32,7 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "network.stabilizer": ("discriminator.stabilizer",),
     "network.d_labels": ("discriminator.labels",),
     "network.head_bias": ("discriminator.head_bias",),
-    **{f"regularizers.{rule}": (f"regularizers.{rule}.strength",) for rule in RULES},
+    **{f"regularizers.{rule}": (f"regularizers.{rule}.strength",) for rule in OLD_RULES},
     "regularizers.g_ortho_form": ("regularizers.g_ortho.form",),
     "regularizers.d_ortho_form": ("regularizers.d_ortho.form",),
 }
