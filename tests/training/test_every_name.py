@@ -139,7 +139,7 @@ def test_every_loss(tmp_path: Path, arrays: Path, loss: str) -> None:
     check(tmp_path / "run", train(tmp_path / "run", arrays, "sngan-cnn", loss=loss, g_batches=2))
 
 
-STRENGTHS = [name for name, rule in RULES.items() if name not in OF_STABILIZERS and rule.needs is None]
+STRENGTHS = [name for name, rule in RULES.items() if name not in OF_STABILIZERS and not rule.alone]
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
