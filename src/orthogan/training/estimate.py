@@ -4,6 +4,7 @@ One step is traced on fake tensors, which have shapes but no contents, while eve
 """
 
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from orthogan import runtime
 from orthogan.config import RunConfig
+from orthogan.nn.frozen import trainable
 from orthogan.pair import build_pair
 from orthogan.sampling import sheet_layout
 from orthogan.training.cadence import times_due
@@ -105,18 +107,18 @@ def estimate(config: RunConfig[Any, Any], precision: str, device: torch.device, 
         g, d = build_pair(config)
         (z, y), (x, _) = batches(config, micro, real=False)[0], batches(config, micro, real=True)[0]
         g_flops, d_flops = (_forward_flops(n, inputs, y) // micro for n, inputs in ((g, z), (d, x)))
+        moments = 2 * _bytes([*trainable(g), *trainable(d)])
         with LiveBytes() as alive, _count_flops() as flops:
             players = (_Untouched(n, n, torch.optim.SGD(n.parameters(), lr=0.0)) for n in (g, d))
             play(config, make_game(config, ONE_PROCESS, *players), micro)
     counts = [sum(p.numel() for p in n.parameters()) for n in (g, d)]
-    buffers = [sum(b.numel() * b.element_size() for b in n.buffers()) for n in (g, d)]
-    # Weights and their two Adam moments, and the average of G. Gradients are in the trace.
-    standing = 4 * (3 * sum(counts) + counts[0])
+    # Weights, two Adam moments of those that are trained, and the average of G. Gradients are in the trace.
+    standing = _bytes([*g.parameters(), *g.parameters(), *d.parameters()]) + moments
     step_flops = flops.get_total_flops() * world_size // config.images_per_step
     peak = standing + alive.peak
     if device.type == "cpu":
         peak = int(peak * CPU_SLACK) + CPU_WORKSPACE_BYTES
-    saved = standing + 2 * buffers[0] + buffers[1]
+    saved = _bytes([*g.state_dict().values()] * 2 + [*d.state_dict().values()]) + moments
     return Estimate(counts[0], counts[1], g_flops, d_flops, step_flops, peak, saved)
 
 
@@ -128,6 +130,10 @@ def folder_bytes(config: RunConfig[Any, Any], checkpoint_bytes: int) -> int:
     sheets = times_due(config.images, cadence.sheet_images, cadence.first_images)
     _, images_of_sheet = sheet_layout(config.n_classes)
     return checkpoints * checkpoint_bytes + sheets * images_of_sheet * 3 * config.resolution**2
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
 
 
 def _forward_flops(network: nn.Module, inputs: Tensor, y: Tensor | None) -> int:
