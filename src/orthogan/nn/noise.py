@@ -14,6 +14,9 @@ from torch import Tensor, nn
 MODES = ("random", "const", "none")
 """`random`: of each image its own; `const`: the same for all images; `none`."""
 
+MIXING, MIXED_LATENT, PATH_LENGTH = 1000, 1001, 1002
+"""Streams of an image's numbers that are not the noise of a layer: layers count from 0."""
+
 _GOLDEN = -0x61C8864680B583EB
 _BITS = 24
 
@@ -65,7 +68,7 @@ class Noise:
 
 
 class NoiseInjection(nn.Module):
-    """x + strength * noise, one map for all channels. (N, C, H, W) -> same. The strength, one number, starts at 0.
+    """x + gain * strength * noise, one map for all channels. (N, C, H, W) -> same. The strength, a number, starts at 0.
 
     `layer` numbers the layers of a network, whose noises are independent. With a `side`, the constant noise is a buffer
     (side, side), as StyleGAN2 has it; without one, that of key 0.
@@ -81,7 +84,7 @@ class NoiseInjection(nn.Module):
         self.strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("const", None if side is None else torch.randn(side, side))
 
-    def forward(self, x: Tensor, noise: Noise, use: int = 0) -> Tensor:
+    def forward(self, x: Tensor, noise: Noise, *, use: int = 0, gain: float = 1.0) -> Tensor:
         if noise.mode == "none":
             return x
         if noise.mode == "const" and self.const is not None:
@@ -89,4 +92,4 @@ class NoiseInjection(nn.Module):
         else:
             of = torch.zeros_like(noise.keys[:1]) if noise.mode == "const" else noise.keys
             added = normals(of, self.layer + use, 1, *x.shape[2:])
-        return torch.addcmul(x, self.strength.to(x.dtype), added.to(x.dtype))
+        return torch.addcmul(x, self.strength.to(x.dtype), added.to(x.dtype), value=gain)
