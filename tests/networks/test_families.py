@@ -8,7 +8,7 @@ import torch
 
 from orthogan.errors import UserError
 from orthogan.networks import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator, family_of, find
-from orthogan.networks.base import Discriminator, Generator
+from orthogan.networks.base import Discriminator, Generator, StyleGenerator
 from orthogan.nn.classes import ClassTable
 from orthogan.nn.norm import BatchNorm2d
 from orthogan.presets import PRESETS, get
@@ -79,7 +79,8 @@ def test_shapes_and_ranges_of_images(name, n_classes):
     g = generator(name, n_classes)
     images = g(*inputs(g, 2))
     assert images.shape == (2, 3, SIDE, SIDE)
-    assert images.abs().max() <= 1
+    # Without a tanh at its end, as StyleGAN2 has none, an untrained generator is only about in the range.
+    assert images.abs().max() <= (5 if isinstance(g, StyleGenerator) else 1)
 
 
 @with_and_without_classes

@@ -41,6 +41,8 @@ from orthogan.networks.sngan import (
     SNGANGenerator,
     SNGANGeneratorConfig,
 )
+from orthogan.networks.stylegan2 import StyleGAN2Generator, StyleGAN2GeneratorConfig
+from orthogan.networks.stylegan2_discriminator import StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
 
 Config = TypeVar("Config", bound=NetworkConfig)
 Built = TypeVar("Built", bound=Network)
@@ -70,6 +72,7 @@ GENERATORS: dict[str, Row[GeneratorConfig, Generator]] = {
     "sngan": Row(SNGANGenerator, SNGANGeneratorConfig(width=4, channels=(4, 2, 1), dim_z=12)),
     "sngan-cnn": Row(SNGANCNNGenerator, SNGANCNNGeneratorConfig(width=4, dim_z=12)),
     "fastgan": Row(FastGANGenerator, FastGANGeneratorConfig(width=1, dim_z=12, tanh=True)),
+    "stylegan2": Row(StyleGAN2Generator, StyleGAN2GeneratorConfig(channel_max=8, mapping_layers=2, dim_z=12, dim_w=6)),
 }
 DISCRIMINATORS: dict[str, Row[DiscriminatorConfig, Discriminator]] = {
     "biggan": Row(BigGANDiscriminator, BigGANDiscriminatorConfig(width=4, channels=(2, 4, 4), downs=2, attention=8)),
@@ -85,6 +88,7 @@ DISCRIMINATORS: dict[str, Row[DiscriminatorConfig, Discriminator]] = {
             features="test_efficientnet", weights="random", size=32, ccm_channels=4, discriminators=2, max_channels=16
         ),
     ),
+    "stylegan2": Row(StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig(channel_max=8)),
 }
 
 

@@ -1,0 +1,128 @@
+"""The discriminator of StyleGAN2 (Karras et al. 2020) and of StyleGAN2-ADA, with the deviation of a minibatch."""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from orthogan.networks.base import Discriminator, DiscriminatorConfig
+from orthogan.networks.common import check_inputs
+from orthogan.networks.stylegan2 import Mapping, check_channels, check_sides, published_base, sides
+from orthogan.nn.equalized import GAIN, EqualizedConv2d, EqualizedLinear, activate
+
+MAPPING_LAYERS, MAPPING_LR_MULT = 8, 0.01
+"""Of the mapping of classes, in every published configuration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleGAN2DiscriminatorConfig(DiscriminatorConfig):
+    architecture: Literal["resnet", "orig"] = "resnet"
+    """Blocks with a skip, or plain ones as in StyleGAN2-ADA's cifar configuration."""
+    channel_base: int = 32768
+    """Channels of a map times its side (32768; 16384 in StyleGAN2-ADA below 512 px), as far as channel_max allows."""
+    channel_max: int = 512
+    """Most channels of a map."""
+    mbstd_group: int = 4
+    """Images over which the minibatch deviation is taken (4; StyleGAN2-ADA's paper256 8, cifar 32); 0 leaves it out."""
+    conv_clamp: float = 256.0
+    """Bound of what convolutions put out (StyleGAN2-ADA 256); 0 none."""
+
+    @classmethod
+    def at(cls, resolution: int) -> Self:
+        return cls(channel_base=published_base(resolution))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("channel_base", "channel_max")
+        self.require(self.mbstd_group >= 0, "mbstd_group", "must not be negative")
+        self.require(self.conv_clamp >= 0, "conv_clamp", "must not be negative")
+
+    def check(self, resolution: int, n_classes: int) -> None:
+        check_sides(resolution)
+        check_channels(self, resolution)
+
+    def channels(self, side: int) -> int:
+        """Of the maps of a side."""
+        return min(self.channel_base // side, self.channel_max)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Two 3x3 convolutions, the second of which halves the map; with a skip, the sum with it over sqrt(2)."""
+
+    def __init__(self, inputs: int, outputs: int, *, skip: bool, clamp: float):
+        super().__init__()
+        share = math.sqrt(0.5) if skip else 1.0
+        self.clamp, self.clamp_of_second = clamp, clamp * share
+        self.conv1 = EqualizedConv2d(inputs, inputs, 3, gain=GAIN)
+        self.conv2 = EqualizedConv2d(inputs, outputs, 3, down=True, gain=GAIN * share)
+        self.skip = EqualizedConv2d(inputs, outputs, 1, down=True, bias=False, gain=share) if skip else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = activate(self.conv1(x), self.clamp)  # (N, I, H, W)
+        h = activate(self.conv2(h), self.clamp_of_second)  # (N, O, H / 2, W / 2)
+        return h if self.skip is None else h + self.skip(x)
+
+
+def group_size(n: int, most: int) -> int:
+    """The largest divisor of a batch's size up to `most`."""
+    return max(size for size in range(1, min(n, most) + 1) if n % size == 0)
+
+
+def with_deviation(x: Tensor, most: int) -> Tensor:
+    """With a channel of the deviation over groups of up to `most` images. (N, C, H, W) -> (N, C + 1, H, W).
+
+    There are M = N / G groups, and image i is in group i mod M. The deviation of each feature over the group, and its
+    mean over features. Published groups are of `most` images or of the batch, which must then be divisible; here G is
+    the largest divisor of N up to `most`.
+    """
+    n, _, height, width = x.shape
+    grouped = x.float().unflatten(0, (group_size(n, most), -1))  # (G, M, C, H, W)
+    deviation = torch.sqrt(grouped.var(0, correction=0) + 1e-8).mean((1, 2, 3))  # (M,)
+    channel = deviation.repeat(len(grouped)).to(x.dtype)[:, None, None, None]  # (N, 1, 1, 1)
+    return torch.cat([x, channel.expand(-1, 1, height, width)], 1)
+
+
+class StyleGAN2Discriminator(Discriminator):
+    """With logits (N,); with classes a scalar product with a mapping of the class. Everything behind the last
+    convolution is in float32, whatever the autocast."""
+
+    config: StyleGAN2DiscriminatorConfig
+
+    def __init__(self, config: StyleGAN2DiscriminatorConfig, resolution: int, n_classes: int):
+        super().__init__(config, resolution, n_classes)
+        last, *_ = maps = sides(resolution)
+        channels = [config.channels(side) for side in reversed(maps)]
+        top, clamp = channels[-1], config.conv_clamp
+        self.from_rgb = EqualizedConv2d(3, channels[0], 1, gain=GAIN)
+        skip = config.architecture == "resnet"
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(i, o, skip=skip, clamp=clamp) for i, o in itertools.pairwise(channels)
+        )
+        self.conv = EqualizedConv2d(top + (config.mbstd_group > 0), top, 3, gain=GAIN)
+        self.linear = EqualizedLinear(top * last**2, top)
+        self.mapping = Mapping(0, top, n_classes, MAPPING_LAYERS, MAPPING_LR_MULT) if n_classes else None
+        self.out = EqualizedLinear(top, top if n_classes else 1)
+
+    @property
+    def couples_images(self) -> bool:
+        return self.config.mbstd_group > 1
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        check_inputs(self, x, (3, self.resolution, self.resolution), y)
+        clamp = self.config.conv_clamp
+        h = x.contiguous(memory_format=self.memory_format)
+        h = activate(self.from_rgb(h), clamp)
+        for block in self.blocks:
+            h = block(h)
+        if self.config.mbstd_group:
+            h = with_deviation(h, self.config.mbstd_group)
+        h = activate(self.conv(h), clamp).float()  # (N, C, 4, 4)
+        with torch.autocast(h.device.type, enabled=False):
+            features = self.out(activate(GAIN * self.linear(h.flatten(1))))
+            if self.mapping is None:
+                return features[:, 0]
+            logits: Tensor = (features * self.mapping(None, y)).sum(1) / math.sqrt(features.shape[1])
+            return logits
