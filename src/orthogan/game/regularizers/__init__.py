@@ -4,7 +4,16 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orthogan.game.regularizers import clipping, consistency, gradient_penalty, ortho, orthonormal, reconstruction
+from orthogan.game.regularizers import (
+    clipping,
+    consistency,
+    gradient_penalty,
+    ortho,
+    orthonormal,
+    path_length,
+    r1,
+    reconstruction,
+)
 from orthogan.game.regularizers.base import Regularizer, Settings
 from orthogan.nn.stabilizers import STABILIZERS
 from orthogan.settings import check_choices, require
@@ -27,6 +36,8 @@ class RegularizerConfig:
     d_reconstruction: reconstruction.ReconstructionSettings = field(
         default_factory=reconstruction.ReconstructionSettings
     )
+    g_path_length: path_length.PathLengthSettings = field(default_factory=path_length.PathLengthSettings)
+    d_r1: r1.R1Settings = field(default_factory=r1.R1Settings)
 
     def __post_init__(self) -> None:
         for name in RULES:
@@ -57,6 +68,8 @@ RULES = {
     "d_ortho": Rule("discriminator", ortho.build),
     "d_consistency": Rule("discriminator", consistency.build),
     "d_reconstruction": Rule("discriminator", reconstruction.build, needs="reconstructions", alone=True),
+    "g_path_length": Rule("generator", path_length.build, needs="w"),
+    "d_r1": Rule("discriminator", r1.build),
 }
 """Every rule by its field in `RegularizerConfig`."""
 
