@@ -23,7 +23,7 @@ def check_choices(config: Any, where: str = "") -> None:
                 getattr(config, name) in choices,
                 f"{where}{name}",
                 getattr(config, name),
-                f"must be one of {', '.join(choices)}",
+                f"must be one of {', '.join(map(str, choices))}",
             )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from orthogan.config import RunConfig
 from orthogan.errors import unknown
 from orthogan.formats import from_json, to_json
-from orthogan.presets import biggan, biggan_deep, sagan, small, sngan
+from orthogan.presets import biggan, biggan_deep, fastgan, projected, sagan, small, sngan, stylegan2
 from orthogan.presets.base import OF_NETWORKS, SOURCES, Preset, both
 from orthogan.settings import flatten, nested, override
 
@@ -18,6 +18,9 @@ Run = RunConfig[Any, Any]
 
 PRESETS: dict[str, Preset] = {
     **small.PRESETS,
+    **projected.PRESETS,
+    **fastgan.PRESETS,
+    **stylegan2.PRESETS,
     **biggan.PRESETS,
     **biggan_deep.PRESETS,
     **sagan.PRESETS,

@@ -16,6 +16,11 @@ SOURCES = {
     "SAGAN code": "brain-research/self-attention-gan",
     "SN-GAN": "the paper: Miyato, Kataoka, Koyama and Yoshida 2018",
     "sngan_projection": "pfnet-research/sngan_projection, the code of SN-GAN and of the projection discriminator",
+    "Projected GAN": "the paper: Sauer, Chitta, Müller and Geiger 2021",
+    "projected-gan": "autonomousvision/projected-gan, its code",
+    "FastGAN": "the code of Liu, Zhu, Song and Elgammal 2021, as its forks keep it",
+    "StyleGAN2": "the paper: Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2020",
+    "StyleGAN2-ADA": "NVlabs/stylegan2-ada-pytorch: its configurations, as published",
     "orthogan": "our choice or default, where those are silent or differ",
 }
 """Names of the sources, as `presets show` prints them, and what they are."""
@@ -27,8 +32,23 @@ BIGGAN: Networks = ("biggan", "biggan")
 BIGGAN_DEEP: Networks = ("biggan-deep", "biggan-deep")
 SNGAN: Networks = ("sngan", "sngan")
 SNGAN_CNN: Networks = ("sngan-cnn", "sngan-cnn")
+FASTGAN: Networks = ("fastgan", "fastgan")
+STYLEGAN2: Networks = ("stylegan2", "stylegan2")
+PROJECTED_FASTGAN: Networks = ("fastgan", "projected")
+PROJECTED_STYLEGAN2: Networks = ("stylegan2", "projected")
+PROJECTED_BIGGAN: Networks = ("biggan", "projected")
 
-OF_NETWORKS = {BIGGAN: "BigGAN", BIGGAN_DEEP: "BigGAN", SNGAN: "sngan_projection", SNGAN_CNN: "SN-GAN"}
+OF_NETWORKS = {
+    BIGGAN: "BigGAN",
+    BIGGAN_DEEP: "BigGAN",
+    SNGAN: "sngan_projection",
+    SNGAN_CNN: "SN-GAN",
+    FASTGAN: "FastGAN",
+    STYLEGAN2: "StyleGAN2",
+    PROJECTED_FASTGAN: "projected-gan",
+    PROJECTED_STYLEGAN2: "projected-gan",
+    PROJECTED_BIGGAN: "projected-gan",
+}
 """Whose the values are that the networks of a publication have without being told."""
 
 

@@ -1,6 +1,6 @@
 """Comparisons of the papers as one command each: many small runs on equal budgets, scored alike."""
 
-from orthogan.studies import biggan, sngan
+from orthogan.studies import biggan, projected, sngan
 from orthogan.studies.cells import Study
 
 STUDIES = {
@@ -18,6 +18,19 @@ STUDIES = {
     ),
     "table1": Study(
         "the rows of BigGAN's Table 1, in small", biggan.Table1Options, biggan.table1, "", needs_classes=True
+    ),
+    "convergence": Study(
+        "how soon Projected GAN, the methods it beat and BigGAN are good (Projected GAN, figures 1 and 5)",
+        projected.ConvergenceOptions,
+        projected.convergence,
+        "",
+        reference=projected.REFERENCE,
+    ),
+    "projection": Study(
+        "what Projected GAN's discriminator is made of (its tables 1 and 2)",
+        projected.AblationOptions,
+        projected.projection,
+        "",
     ),
 }
 """Every study by name."""
