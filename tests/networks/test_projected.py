@@ -225,9 +225,10 @@ def test_the_two_laws_of_random_weights() -> None:
 # -- as a discriminator of a run -----------------------------------------------------------------------------------
 
 
-def test_copies_and_autocast_give_the_same() -> None:
-    d = tiny(n_classes=3, norm="none")
-    x, y = torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([0, 1, 2, 0])
+@pytest.mark.parametrize("n_classes", [0, 3])
+def test_copies_and_autocast_give_the_same(n_classes: int) -> None:
+    d = tiny(n_classes, norm="none")
+    x, y = torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([0, 1, 2, 0]) if n_classes else None
     exact = d(x, y)
     assert torch.equal(copy.deepcopy(d)(x, y), exact)
     with torch.autocast("cpu", torch.bfloat16):
