@@ -78,6 +78,13 @@ def draw_normal_weights(network: nn.Module) -> None:
             nn.init.normal_(module.weight, 1, 0.02)
 
 
+def gated(h: Tensor) -> Tensor:
+    """Gated linear unit: the first half of the channels, each times the sigmoid of one of the second half."""
+    # The gradient of F.glu is not channels-last, which makes the backward pass of a norm before it five times slower.
+    values, gates = h.chunk(2, dim=1)
+    return values * torch.sigmoid(gates)
+
+
 class FirstMap(SNConv2d):
     """z (N, I) -> the first map (N, O, S, S): a transposed convolution of a map of one pixel, which is linear.
 
@@ -112,7 +119,7 @@ class UpBlock(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor, condition: Tensor | None = None, noise: Noise | None = None) -> Tensor:
-        return F.glu(self.norm(self.conv(x), condition), dim=1)
+        return gated(self.norm(self.conv(x), condition))
 
 
 class NoisyUpBlock(nn.Module):
@@ -132,9 +139,9 @@ class NoisyUpBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None, noise: Noise) -> Tensor:
         first, second = self.noises[0], self.noises[-1]
-        h = F.glu(self.norm1(first(self.conv1(x), noise), condition), dim=1)
+        h = gated(self.norm1(first(self.conv1(x), noise), condition))
         h = second(self.conv2(h), noise, use=2 - len(self.noises))
-        return F.glu(self.norm2(h, condition), dim=1)
+        return gated(self.norm2(h, condition))
 
 
 class Gate(nn.Module):
@@ -197,7 +204,7 @@ class FastGANGenerator(Generator):
         condition = None if self.embedding is None else self.embedding(y)
         if self.config.normalize_z:
             z = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
-        h = F.glu(self.first_norm(self.first(z)), dim=1)
+        h = gated(self.first_norm(self.first(z)))
         gating: list[Tensor] = []
         for k in range(len(self.blocks)):
             gating = [*gating, h][: len(self.gates)]
