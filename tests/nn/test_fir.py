@@ -37,6 +37,13 @@ def test_smoothing_is_the_filter_at_every_pixel(padding):
     torch.testing.assert_close(smooth(x, padding, gain=4), 4 * expected)
 
 
+@pytest.mark.parametrize("padding", [1, 2])
+def test_first_and_second_derivatives_of_smoothing(padding):
+    x = torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: smooth(x, padding, 4), x)
+    assert torch.autograd.gradgradcheck(lambda x: smooth(x, padding, 4).sin(), x)
+
+
 @pytest.mark.parametrize("size", [1, 3])
 def test_halving_convolution_is_the_filter_then_every_other_pixel(size):
     layer = EqualizedConv2d(3, 5, size, down=True, gain=0.7)

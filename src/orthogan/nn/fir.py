@@ -4,6 +4,8 @@ It is not folded into the 3x3 convolutions beside it, as nearest doubling is in 
 would have four times the arithmetic, and a filter of each channel by itself costs a tenth of the convolution.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,9 +18,27 @@ def taps(channels: int, like: Tensor) -> Tensor:
     return torch.outer(line, line).expand(channels, 1, 4, 4)
 
 
+class _Smooth(torch.autograd.Function):
+    """`smooth`, whose adjoint is itself with the other padding.
+
+    PyTorch's own second derivative of a convolution in groups runs over the groups one by one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, padding: int, gain: float) -> Tensor:
+        ctx.padding, ctx.gain = padding, gain
+        return F.conv2d(x, gain * taps(x.shape[1], x), padding=padding, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (grad,) = grads
+        return smooth(grad, 3 - ctx.padding, ctx.gain), None, None
+
+
 def smooth(x: Tensor, padding: int, gain: float = 1.0) -> Tensor:
     """Filtered at every pixel between zeros. (N, C, H, W) -> (N, C, H + 2 * padding - 3, W + 2 * padding - 3)."""
-    return F.conv2d(x, gain * taps(x.shape[1], x), padding=padding, groups=x.shape[1])
+    smoothed: Tensor = _Smooth.apply(x, padding, gain)
+    return smoothed
 
 
 def upsample(x: Tensor) -> Tensor:
