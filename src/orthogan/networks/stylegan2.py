@@ -42,19 +42,37 @@ def check_sides(resolution: int) -> None:
     require(resolution in usual, "resolution", resolution, rule)
 
 
-def published_base(resolution: int) -> int:
-    """`channel_base` of the published configurations that depend on the resolution."""
-    return 32768 if resolution >= LARGE else 16384
+@dataclass(frozen=True, kw_only=True)
+class StyleGAN2Config(NetworkConfig):
+    """What the settings of both players have."""
 
+    channel_base: int = 32768
+    """Channels of a map times its side (32768; 16384 in StyleGAN2-ADA below 512 px), as far as channel_max allows."""
+    channel_max: int = 512
+    """Most channels of a map."""
+    conv_clamp: float = 256.0
+    """Bound of what convolutions put out (StyleGAN2-ADA 256); 0 none."""
 
-def check_channels(config: NetworkConfig, resolution: int) -> None:
-    """The largest map has a channel."""
-    base = getattr(config, "channel_base", 0)
-    config.require(base >= resolution, "channel_base", f"must be at least the resolution, {resolution}")
+    @classmethod
+    def at(cls, resolution: int) -> Self:
+        return cls(channel_base=32768 if resolution >= LARGE else 16384)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("channel_base", "channel_max")
+        self.require(self.conv_clamp >= 0, "conv_clamp", "must not be negative")
+
+    def check(self, resolution: int, n_classes: int) -> None:
+        check_sides(resolution)
+        self.require(self.channel_base >= resolution, "channel_base", f"must be at least the resolution, {resolution}")
+
+    def channels(self, side: int) -> int:
+        """Of the maps of a side."""
+        return min(self.channel_base // side, self.channel_max)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2GeneratorConfig(GeneratorConfig):
+class StyleGAN2GeneratorConfig(StyleGAN2Config, GeneratorConfig):
     offers = frozenset({"w"})
 
     dim_z: int = 512
@@ -65,34 +83,15 @@ class StyleGAN2GeneratorConfig(GeneratorConfig):
     """Linear layers from z to w (StyleGAN2 8; StyleGAN2-ADA's auto and Projected GAN 2)."""
     mapping_lr_mult: float = 0.01
     """Learning rate of those layers as a share of the others'."""
-    channel_base: int = 32768
-    """Channels of a map times its side (32768; 16384 in StyleGAN2-ADA below 512 px), as far as channel_max allows."""
-    channel_max: int = 512
-    """Most channels of a map."""
     mixing: float = 0.9
     """Share of the training images whose last layers have the w of a second latent (StyleGAN2 0.9; Projected GAN 0)."""
-    conv_clamp: float = 256.0
-    """Bound of what layers put out (StyleGAN2-ADA 256); 0 none."""
-
-    @classmethod
-    def at(cls, resolution: int) -> Self:
-        return cls(channel_base=published_base(resolution))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_positive("dim_w", "mapping_layers", "mapping_lr_mult", "channel_base", "channel_max")
+        self.require_positive("dim_w", "mapping_layers", "mapping_lr_mult")
         self.require(0 <= self.mixing <= 1, "mixing", "must be in [0, 1]")
-        self.require(self.conv_clamp >= 0, "conv_clamp", "must not be negative")
         rule = "styles are mixed with those of normal latents: set generator.mixing 0 or leave it out"
         self.require(self.latent == "normal" or not self.mixing, "latent", rule)
-
-    def check(self, resolution: int, n_classes: int) -> None:
-        check_sides(resolution)
-        check_channels(self, resolution)
-
-    def channels(self, side: int) -> int:
-        """Of the maps of a side."""
-        return min(self.channel_base // side, self.channel_max)
 
 
 class Mapping(nn.Module):

@@ -3,14 +3,14 @@
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from orthogan.networks.base import Discriminator, DiscriminatorConfig
 from orthogan.networks.common import check_inputs
-from orthogan.networks.stylegan2 import Mapping, check_channels, check_sides, published_base, sides
+from orthogan.networks.stylegan2 import Mapping, StyleGAN2Config, sides
 from orthogan.nn.equalized import GAIN, EqualizedConv2d, EqualizedLinear, activate
 
 MAPPING_LAYERS, MAPPING_LR_MULT = 8, 0.01
@@ -18,35 +18,15 @@ MAPPING_LAYERS, MAPPING_LR_MULT = 8, 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2DiscriminatorConfig(DiscriminatorConfig):
+class StyleGAN2DiscriminatorConfig(StyleGAN2Config, DiscriminatorConfig):
     architecture: Literal["resnet", "orig"] = "resnet"
     """Blocks with a skip, or plain ones as in StyleGAN2-ADA's cifar configuration."""
-    channel_base: int = 32768
-    """Channels of a map times its side (32768; 16384 in StyleGAN2-ADA below 512 px), as far as channel_max allows."""
-    channel_max: int = 512
-    """Most channels of a map."""
     mbstd_group: int = 4
     """Images over which the minibatch deviation is taken (4; StyleGAN2-ADA's paper256 8, cifar 32); 0 leaves it out."""
-    conv_clamp: float = 256.0
-    """Bound of what convolutions put out (StyleGAN2-ADA 256); 0 none."""
-
-    @classmethod
-    def at(cls, resolution: int) -> Self:
-        return cls(channel_base=published_base(resolution))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_positive("channel_base", "channel_max")
         self.require(self.mbstd_group >= 0, "mbstd_group", "must not be negative")
-        self.require(self.conv_clamp >= 0, "conv_clamp", "must not be negative")
-
-    def check(self, resolution: int, n_classes: int) -> None:
-        check_sides(resolution)
-        check_channels(self, resolution)
-
-    def channels(self, side: int) -> int:
-        """Of the maps of a side."""
-        return min(self.channel_base // side, self.channel_max)
 
 
 class DiscriminatorBlock(nn.Module):
