@@ -1,6 +1,7 @@
 """Sampling: addressed images, sheets, walks, standing statistics kept beside the checkpoint."""
 
 import gc
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import Tensor
 import orthogan
 from orthogan.errors import UserError
 from orthogan.model import find_checkpoint, load
+from orthogan.networks import GENERATORS, build_generator
+from orthogan.nn.noise import Noise
 from orthogan.nn.norm import norm_layers
 from orthogan.sampling import Sampler, chunk_size, sheet_layout, to_uint8, truncation_sheet, walk
 from orthogan.training import checkpoint
@@ -299,3 +302,79 @@ def test_checkpoints_of_other_programs_are_told_what_they_are(content: bytes, to
     path.write_bytes(content + bytes(100))
     with pytest.raises(UserError, match=rf"{told}.*\.safetensors"):
         load(path)
+
+
+def styled(**changes: Any) -> Sampler:
+    """Of a tiny StyleGAN2 whose noise is heard."""
+    torch.manual_seed(0)
+    generator = build_generator(GENERATORS["stylegan2"].tiny, 16, 0)
+    for name, parameter in generator.named_parameters():
+        if name.endswith("strength"):
+            parameter.data.fill_(0.5)
+    made = Sampler(generator, "float32", **changes)
+    made.collect()
+    return made
+
+
+def test_psi_draws_w_to_its_mean() -> None:
+    s = styled(noise="const")
+    one = together(s.stream(6, truncation=0.0))
+    assert (one == one[:1]).all()
+    far, near = (together(s.stream(6, truncation=psi)).float() for psi in (1.0, 0.5))
+    assert torch.equal(far, together(s.stream(6)).float())
+    assert (near - one.float()).abs().mean() < (far - one.float()).abs().mean()
+
+
+def test_cutoff_leaves_the_last_layers_alone() -> None:
+    whole, cut = styled(noise="const"), styled(noise="const", cutoff=1)
+    assert torch.equal(together(whole.stream(3)), together(cut.stream(3)))
+    images = together(cut.stream(3, truncation=0.0))
+    assert not (images == images[:1]).all()
+
+
+def test_noise_is_an_image_s_own_or_everybody_s_or_absent() -> None:
+    by_mode = {mode: together(styled(noise=mode).stream(5, seed=3)) for mode in ("random", "const", "none")}
+    assert torch.equal(by_mode["random"], together(styled().stream(5, seed=3)))
+    for a, b in (("random", "const"), ("random", "none"), ("const", "none")):
+        assert not torch.equal(by_mode[a], by_mode[b])
+    assert torch.equal(together(styled().stream(2, seed=3)), by_mode["random"][:2])
+
+
+def test_walks_between_styles_are_straight_in_w_and_begin_at_a_sample() -> None:
+    s = styled(noise="const")
+    rows = together(walk(s, "latents", rows=2, steps=3, truncation=0.7))
+    samples = together(s.stream(3, truncation=0.7))
+    torch.testing.assert_close(rows[::3].int(), samples[:2].int(), rtol=0, atol=1)
+    torch.testing.assert_close(rows[2::3].int(), samples[1:].int(), rtol=0, atol=1)
+    z = s._latents(0, 0, 2, None, "redraw")
+    g = s.generator
+    middle = g.truncate(g.styles(z).mean(0, keepdim=True), 0.7)
+    image = to_uint8(g.synthesize(middle, Noise("const", torch.zeros(1, dtype=torch.long))))
+    torch.testing.assert_close(rows[1:2].int(), image.int(), rtol=0, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "told"),
+    [
+        ("biggan", {"noise": "const"}, "this generator has no noise inside"),
+        ("stylegan2", {"noise": "loud"}, "must be one of random, const, none"),
+        ("biggan", {"cutoff": 2}, "is for truncation of w"),
+        ("stylegan2", {"cutoff": 0}, "is for truncation of w, and must be positive"),
+    ],
+)
+def test_noise_and_cutoff_that_a_generator_cannot_have(family: str, options: dict[str, Any], told: str) -> None:
+    generator = build_generator(GENERATORS[family].tiny, 16, 0)
+    with pytest.raises(UserError, match=told):
+        Sampler(generator, "float32", **options)
+
+
+@pytest.mark.parametrize(
+    ("family", "truncation", "told"), [("fastgan", 0.5, "no truncation"), ("stylegan2", math.nan, "finite")]
+)
+def test_truncation_that_a_generator_cannot_have(family: str, truncation: float, told: str) -> None:
+    made = Sampler(build_generator(GENERATORS[family].tiny, 16, 0), "float32")
+    with pytest.raises(UserError, match=told):
+        made.stream(2, truncation=truncation)
+    if family == "stylegan2":
+        with pytest.raises(UserError, match="form"):
+            made.stream(2, truncation=0.5, form="scaled")

@@ -6,10 +6,11 @@ import pytest
 
 from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
+from orthogan.networks import family_of
 from orthogan.pair import build_pair
 from orthogan.presets import both
 from orthogan.settings import differences
-from orthogan.studies import STUDIES, biggan, sngan
+from orthogan.studies import STUDIES, biggan, projected, sngan
 from orthogan.studies.cells import StudyOptions
 
 DATA = DataConfig(source="somewhere")
@@ -123,3 +124,47 @@ def test_table_1_adds_one_thing_a_row() -> None:
 def test_options_that_make_no_sense_are_refused(name: str, changes: dict[str, object], told: str) -> None:
     with pytest.raises(UserError, match=told):
         STUDIES[name].cells(options(name, **changes))
+
+
+def convergence(**changes: object) -> dict[str, object]:
+    cells = projected.convergence(options("convergence", seeds=1, **changes))  # type: ignore[arg-type]
+    return {cell.row: cell.config for cell in cells}
+
+
+def test_convergence_has_the_published_pairs_with_the_same_data_and_batch() -> None:
+    configs = convergence(batch=8)
+    pairs = {row: (family_of(run.generator), family_of(run.discriminator)) for row, run in configs.items()}  # type: ignore[attr-defined]
+    assert pairs == {
+        "FastGAN": ("fastgan", "fastgan"),
+        "Projected FastGAN": ("fastgan", "projected"),
+        "StyleGAN2-ADA": ("stylegan2", "stylegan2"),
+        "Projected StyleGAN2": ("stylegan2", "projected"),
+        "BigGAN": ("biggan", "biggan"),
+        "BigGAN + projected D": ("biggan", "projected"),
+    }
+    assert {run.batch for run in configs.values()} == {8}  # type: ignore[attr-defined]
+    assert {(run.ema.decay, run.ema.halflife_images) for run in configs.values()} == {(0.99, None)}  # type: ignore[attr-defined]
+    kinds = {row: run.augment.kind for row, run in configs.items()}  # type: ignore[attr-defined]
+    assert kinds["StyleGAN2-ADA"] == "ada"
+    assert kinds["BigGAN"] == "none"
+    assert {kinds[row] for row in pairs if "rojected" in row or row == "FastGAN"} == {"diffaugment"}
+
+
+def test_r1_of_the_convergence_study_follows_ada_s_rule() -> None:
+    """0.0002 * 64^2 / 16, and 0.0002 * 32^2 / 32."""
+    assert convergence()["StyleGAN2-ADA"].regularizers.d_r1.strength == pytest.approx(0.0512)  # type: ignore[attr-defined]
+    small = convergence(resolution=32, batch=32)["StyleGAN2-ADA"]
+    assert small.regularizers.d_r1.strength == pytest.approx(0.0064)  # type: ignore[attr-defined]
+
+
+def test_rows_of_the_projection_study_change_one_thing_each() -> None:
+    cells = {cell.row: cell.config for cell in projected.projection(options("projection", seeds=1))}  # type: ignore[arg-type]
+    for row, config in cells.items():
+        changed = {path: b for path, _, b in differences(cells["all"], config)}
+        assert changed == projected.ABLATIONS[row]
+
+
+@pytest.mark.parametrize("rows", [(), ("FastGAN", "FastGAN"), ("GAN",)])
+def test_a_list_of_rows_that_is_none_is_refused(rows: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="rows"):
+        options("convergence", rows=rows)

@@ -108,3 +108,38 @@ def test_figures_are_drawn(found: list[Found], tmp_path: Path) -> None:
     for i, figure in enumerate(figures):
         plots.save(figure, tmp_path / f"{i}.png")
     assert len(list(tmp_path.glob("*.png"))) == 4
+
+
+def curve(row: str, *seeds: list[tuple[int, float]], seconds: float = 1.0) -> Found:
+    return Found(
+        row,
+        "",
+        [
+            {**result(1.0, seconds), "curve": [{"images": n, "kernel_distance": score} for n, score in points]}
+            for points in seeds
+        ],
+    )
+
+
+def test_how_soon_a_row_is_as_good_by_hand() -> None:
+    """The reference is best, 3, at 200 images; the quick row is there at 100, and costs four times as much."""
+    found = [
+        curve("slow", [(100, 5.0), (200, 2.0), (300, 4.0)], [(100, 5.0), (200, 4.0), (300, 4.0)]),
+        curve("quick", [(100, 3.5), (200, 9.0)], [(100, 2.5), (200, 9.0)], seconds=4.0),
+        curve("bad", [(100, 8.0), (200, 7.0), (300, 6.0)]),
+    ]
+    heads, body = summary.tables(found, "lite", "slow")["to the best kernel distance (lite) of slow"]
+    assert heads[1:] == ["images", "times fewer images", "times less training time"]
+    assert body == [["slow", "200", "1", "1"], ["quick", "100", "2", "0.5"], ["bad", "not reached", "", ""]]
+
+
+def test_the_mean_curve_is_where_all_seeds_were_scored() -> None:
+    cell = curve("a", [(1, 4.0), (2, 2.0), (3, 1.0)], [(1, 2.0), (3, 2.0)])
+    assert summary.mean_curve(cell) == [(1, 3.0), (3, 1.5)]
+    assert summary.reaching([curve("a")], "a") is None
+
+
+def test_curves_are_drawn_without_times_too(tmp_path: Path) -> None:
+    found = [curve("a", [(1, 4.0), (2, 2.0)]), Found("b", "", [{**result(1.0), "seconds_per_image": None}])]
+    plots.save(plots.curves(found, "title"), tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000

@@ -71,4 +71,4 @@ class StyledConv(nn.Module):
         self.clamp = clamp
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-        return activate(self.noise(self.conv(x, w, GAIN), noise, GAIN), self.clamp)
+        return activate(self.noise(self.conv(x, w, GAIN), noise, gain=GAIN), self.clamp)

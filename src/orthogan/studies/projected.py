@@ -24,9 +24,9 @@ class ProjectedOptions(StudyOptions):
     discriminators here have seen ImageNet, and scores by such networks favour them."""
     resolution: Literal[32, 64] = 64
     """Side of the images, in pixels."""
-    width: int = 16
-    """Channels by which all networks grow: ch of BigGAN, half of FastGAN's, and of StyleGAN2 those at 64 pixels
-    divided by 2 (the papers: 96, 128 and 512)."""
+    width: int = 32
+    """FastGAN's channel multiplier (the papers: 64 or 128). StyleGAN2 has as many channels at 64 pixels (512 there),
+    and BigGAN's multiplier is half of it (96)."""
     batch: int = 16
     """Batch of every run; 64 in the paper."""
     size: int = 128
@@ -34,16 +34,16 @@ class ProjectedOptions(StudyOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.width > 0, "width", self.width, "must be positive")
+        require(self.width > 0 and self.width % 2 == 0, "width", self.width, "must be positive and even")
 
 
 def fastgan(options: ProjectedOptions) -> Settings:
-    return {"generator.width": 2 * options.width}
+    return {"generator.width": options.width}
 
 
 def stylegan2(options: ProjectedOptions) -> Settings:
     """As wide at 64 pixels as FastGAN, and up to four times as wide below."""
-    channels = {"channel_base": 128 * options.width, "channel_max": 8 * options.width}
+    channels = {"channel_base": 64 * options.width, "channel_max": 4 * options.width}
     return {f"generator.{name}": value for name, value in channels.items()} | {
         "generator.dim_z": 64,
         "generator.dim_w": 128,
@@ -55,17 +55,17 @@ def projected(options: ProjectedOptions) -> Settings:
 
 
 def _fastgan_d(options: ProjectedOptions) -> Settings:
-    return {"discriminator.width": options.width}
+    return {"discriminator.width": options.width // 2}
 
 
 def _stylegan2_d(options: ProjectedOptions) -> Settings:
     gamma = 0.0002 * options.resolution**2 / options.batch
-    channels = {"channel_base": 128 * options.width, "channel_max": 8 * options.width}
+    channels = {"channel_base": 64 * options.width, "channel_max": 4 * options.width}
     return {f"discriminator.{name}": value for name, value in channels.items()} | {"regularizers.d_r1.strength": gamma}
 
 
 def _biggan(options: ProjectedOptions) -> Settings:
-    return {"generator.width": options.width}
+    return {"generator.width": options.width // 2}
 
 
 REFERENCE = "FastGAN"
@@ -75,7 +75,7 @@ ROWS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "Projected FastGAN": ("projected", (fastgan, projected)),
     "StyleGAN2-ADA": ("stylegan2-ada", (stylegan2, _stylegan2_d)),
     "Projected StyleGAN2": ("projected-stylegan2", (stylegan2, projected)),
-    "BigGAN": ("small", (_biggan, lambda options: {"discriminator.width": options.width})),
+    "BigGAN": ("small", (_biggan, _fastgan_d)),
     "BigGAN + projected D": ("small", (_biggan, projected, lambda options: {"augment.kind": "diffaugment"})),
 }
 """The preset of each row but for the size, and what the study's options make of it."""
