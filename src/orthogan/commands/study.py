@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from orthogan import plots, runs
 from orthogan.commands.options import expand, parse, separate
 from orthogan.errors import UserError, unknown
+from orthogan.judging import scoring
 from orthogan.metrics.evaluate import Scorer
 from orthogan.reports import StudyView, console, counting, table
 from orthogan.settings import require
@@ -88,6 +89,7 @@ def prepare(study: Study, cells: list[Cell], options: StudyOptions, device: torc
         cache = runs.load_data(cells[0].config, progress)
     rule = "this study needs classes, and the data has none; give images in a folder for each class"
     require(bool(cache.n_classes) or not study.needs_classes, "data.source", options.data.source, rule)
+    scoring.train_features(options.features, cache, device, counting)
     console.print(f"features of {len(cache.images)} real images", markup=False)
     Scorer(options.features, cache.checked, cache.fingerprint, device, labels=cache.labels)
     resolved = [replace(cell, config=runs.resolve(cell.config, cell.preset, cache.n_classes, device)) for cell in cells]

@@ -6,12 +6,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from orthogan import model, runtime
 from orthogan.data import ImageCache, open_source, pack
 from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
+from orthogan.features.weights import OF_DATA
 from orthogan.judging.request import Request, is_model
-from orthogan.metrics import evaluate
+from orthogan.metrics import evaluate, of_data
 
 Count = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -43,6 +46,7 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
     generated = _from_model(request) if is_model(request.path) else _from_images(request, counting)
     config = real_config(request, generated.data)
     cache = _pack(config, generated.resolution, "decoding real images", counting)
+    train_features(request.features, cache, device, counting)
     with counting("features of real images") as progress:
         scorer = evaluate.Scorer(
             request.features,
@@ -62,6 +66,13 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
     for section, facts in generated.stamp().items():
         result["protocol"].setdefault(section, {}).update(facts)
     return result
+
+
+def train_features(name: str, cache: ImageCache, device: torch.device, counting: Counting) -> None:
+    """Have the feature network `data` of these real images trained, and kept; others need nothing."""
+    if name == OF_DATA:
+        with counting("training a classifier of the real images") as progress:
+            of_data.load(cache.checked, cache.labels, cache.fingerprint, device, progress)
 
 
 def _from_model(request: Request) -> Generated:

@@ -118,7 +118,12 @@ class Score(Duty):
     def prepare(self, run: Trainer) -> None:
         cadence = run.config.cadence
         if cadence.score_images and run.fabric.is_global_zero:
-            run.observer.told("computing the features of the real images")
+            trains = cadence.score_features == OF_DATA
+            run.observer.told(
+                "training a classifier of the real images, unless it is kept: minutes"
+                if trains
+                else "computing the features of the real images"
+            )
             unconditional = run.config.data.unconditional and cadence.score_features != OF_DATA
             whole = dataclasses.replace(run.config.data, random_crop=1.0, unconditional=unconditional)
             cache = run.cache if whole == run.config.data else pack(whole, run.config.resolution)
