@@ -117,17 +117,14 @@ def load(name: str, size: int, given: str = "") -> FeatureMaps:
     check_name(name)
     if _tensors_have_values():
         return _load(name, size, given)
-    # timm reads numbers from tensors while it builds, which fake ones do not have.
-    with unset_fake_temporarily(), torch.device("meta"):
-        maps = _load(name, size, given)
+    # With values for the moment: timm reads numbers from tensors while it builds.
+    with unset_fake_temporarily(), torch.device("cpu"):
+        maps = _load(name, size, given, filled=False)
     return maps._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
 
 
-def _load(name: str, size: int, given: str) -> FeatureMaps:
-    if given == RANDOM or not _tensors_have_values():
-        body, state = _create(name), None
-    else:
-        body, state = _pretrained(name, given)
+def _load(name: str, size: int, given: str, filled: bool = True) -> FeatureMaps:
+    body, state = _pretrained(name, given) if filled and given != RANDOM else (_create(name), None)
     taps = _taps(body, name)
     body.prune_intermediate_layers(taps, prune_norm=True, prune_head=True)
     identity = None if given == RANDOM else name
