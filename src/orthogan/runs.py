@@ -20,6 +20,7 @@ from orthogan.files import writing
 from orthogan.formats import to_json
 from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
+from orthogan.game.regularizers import RULES
 from orthogan.metrics.scores import MIN_IMAGES
 from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint
@@ -39,6 +40,10 @@ def check_names(config: RunConfig[Any, Any]) -> None:
         raise unknown("loss", config.loss, LOSSES)
     if config.generator.latent not in PRIORS:
         raise unknown("latent", config.generator.latent, PRIORS)
+    for network in (config.generator, config.discriminator):
+        network.check_present()
+    for rule in RULES:
+        getattr(config.regularizers, rule).check_present()
     if config.cadence.score_images:
         check_scores(config.cadence)
 

@@ -14,10 +14,11 @@ from tiny import tiny_run
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from orthogan import runs
+from orthogan import optional, runs
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.features import backbones
+from orthogan.metrics.evaluate import partial_to
 from orthogan.networks import DISCRIMINATORS
 from orthogan.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from orthogan.nn.frozen import identities, trainable
@@ -335,3 +336,26 @@ def test_mixing_and_features_are_those_of_the_seed_and_come_back(tmp_path: Path,
     other = begin(tmp_path / "other", override(config, {"seed": 1})).game.d.network.state_dict()
     assert all(torch.equal(v, again[k]) for k, v in kept.items())
     assert not any(torch.equal(v, other[k]) for k, v in kept.items() if k.startswith("projection"))
+
+
+def test_missing_weights_and_packages_are_told_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before data are read: nothing is imported or opened."""
+    missing = ProjectedDiscriminatorConfig(features="resnet18", weights=str(tmp_path / "none.pth"))
+    with pytest.raises(UserError, match=r"discriminator\.weights"):
+        missing.check_present()
+    ProjectedDiscriminatorConfig(features="resnet18", weights="random").check_present()
+    monkeypatch.setattr(optional, "is_installed", lambda module: module != "timm")
+    for features in ("efficientnet-lite1", "resnet18"):
+        with pytest.raises(UserError, match=r"pip install 'orthogan\[projected\]'"):
+            ProjectedDiscriminatorConfig(features=features).check_present()
+
+
+def test_random_features_are_remarked_on_and_pretrained_ones_make_scores_partial() -> None:
+    made = ProjectedDiscriminatorConfig(features="resnet18", weights="random")
+    assert "random weights" in made.remarks[0]
+    assert made.features_seen is None
+    usual = ProjectedDiscriminatorConfig()
+    assert usual.remarks == ()
+    (note,) = partial_to(usual.features_seen, "inception")
+    assert "efficientnet-lite1" in note
+    assert partial_to(usual.features_seen, "data") == partial_to(None, "inception") == []

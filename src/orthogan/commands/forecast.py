@@ -37,7 +37,7 @@ def tell_before(config: RunConfig[Any, Any], preset: RunConfig[Any, Any]) -> Non
     ]
     if followed:
         console.print(f"fitted to {config.images:,} images: {', '.join(followed)}", markup=False)
-    for text in never(config):
+    for text in (*config.generator.remarks, *config.discriminator.remarks, *never(config)):
         warn(text)
     with suppress(UserError):  # what cannot be read is told when all processes read it
         for text in layout_warnings(open_source(config.data.source, config.data.unconditional)):

@@ -107,6 +107,16 @@ def check_name(name: str) -> None:
         raise _unknown(name, PACKAGED)
 
 
+def check_present(name: str, given: str) -> None:
+    """Refuse a network whose package or whose weights, as far as they come by pip or as a file, are missing."""
+    if name in PACKAGED and given != RANDOM:
+        weights.locate(name, Path(given) if given else None, weights.JUDGING)
+    elif not optional.is_installed("timm"):
+        raise optional.missing(["timm"], weights.JUDGING.extra, weights.JUDGING.name)
+    elif given not in ("", RANDOM):
+        _file(given)
+
+
 def load(name: str, size: int, given: str = "") -> FeatureMaps:
     """Feature network `name` for images of `size` pixels and more: frozen, in evaluation, batch norms folded.
 
@@ -167,12 +177,16 @@ def _pretrained(name: str, given: str) -> tuple[Any, State]:
         body = _create(name)
         return body, by_position(read_state(path), body.state_dict(), str(path))
     if given:
-        path = Path(given).expanduser()
-        if not path.is_file():
-            raise UserError(f"discriminator.weights={given!r} is no file: correct {weights.JUDGING.flag}")
-        return _create(name), read_state(path)
+        return _create(name), read_state(_file(given))
     body = _from_hub(name)
     return body, body.state_dict()
+
+
+def _file(given: str) -> Path:
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise UserError(f"discriminator.weights={given!r} is no file: correct {weights.JUDGING.flag}")
+    return path
 
 
 def _from_hub(name: str) -> Any:

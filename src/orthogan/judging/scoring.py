@@ -38,6 +38,8 @@ class Generated:
     data: DataConfig
     """How the real images that they should resemble were read."""
     stamp: Callable[[], dict[str, Any]]
+    seen: str | None = None
+    """The pretrained network that the discriminator of the generator looked through."""
 
 
 def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
@@ -63,6 +65,7 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
         result: dict[str, Any] = scorer.score(
             generated.images, request.seed, progress=lambda done: progress(done, generated.count)
         )
+    result["notes"] += evaluate.partial_to(generated.seen, request.features)
     for section, facts in generated.stamp().items():
         result["protocol"].setdefault(section, {}).update(facts)
     return result
@@ -84,7 +87,8 @@ def _from_model(request: Request) -> Generated:
         return {"generated": {"source": request.source}, "generator": loaded.describe() | {"seed": request.seed}}
 
     images = loaded.stream(count, truncation=request.truncation, form=request.form, seed=request.seed)
-    return Generated(images, count, loaded.resolution, loaded.header.config.data, stamp)
+    config = loaded.header.config
+    return Generated(images, count, loaded.resolution, config.data, stamp, config.discriminator.features_seen)
 
 
 def _from_images(request: Request, counting: Counting) -> Generated:

@@ -222,6 +222,16 @@ def notes(n_real: int, n_fake: int, feature_dim: int) -> list[str]:
     return found
 
 
+def partial_to(seen: str | None, features: str) -> list[str]:
+    """What to know of a score over `features` if the GAN's discriminator has looked through the network `seen`."""
+    if seen is None or features == OF_DATA:
+        return []
+    return [
+        f"the discriminator looked through {seen}, trained on ImageNet as {features} was: these distances favour it "
+        "over other GANs (Kynkäänniemi et al. 2023); compare it with others by the features `data`"
+    ]
+
+
 def _x(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 

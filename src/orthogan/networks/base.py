@@ -41,6 +41,19 @@ class NetworkConfig:
     def check(self, resolution: int, n_classes: int) -> None:
         """Raise `UserError` for images of a side, or a number of classes, that these settings cannot have."""
 
+    def check_present(self) -> None:
+        """Raise `UserError` where a package or file that the network is built from is missing. Reads no file."""
+
+    @property
+    def features_seen(self) -> str | None:
+        """The network, pretrained on ImageNet, through which this one sees images."""
+        return None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What must be said of a run with this network, beside its settings."""
+        return ()
+
     def require(self, condition: bool, name: str, rule: str) -> None:
         """Refuse a bad value of one of these settings, by its whole path."""
         require(condition, f"{self.role}.{name}", getattr(self, name), rule)

@@ -94,6 +94,18 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
             unread = self.projection == "none" and getattr(self, name) != getattr(type(self), name)
             self.require(not unread, name, "discriminator.projection none does not read it; leave it out")
 
+    def check_present(self) -> None:
+        backbones.check_present(self.features, self.weights)
+
+    @property
+    def features_seen(self) -> str | None:
+        return None if self.weights == backbones.RANDOM else self.features
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        random = f"the features of D are those of {self.features} with random weights: nothing in it was learnt"
+        return (random,) if self.weights == backbones.RANDOM else ()
+
     def check(self, resolution: int, n_classes: int) -> None:
         native = resolution >= self.size
         above = _up_to_grid(resolution)

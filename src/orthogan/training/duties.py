@@ -11,7 +11,7 @@ from torch import Tensor
 from orthogan.data import pack
 from orthogan.features.weights import OF_DATA
 from orthogan.files import aside
-from orthogan.metrics.evaluate import Scorer
+from orthogan.metrics.evaluate import Scorer, partial_to
 from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
 from orthogan.training import checkpoint
 from orthogan.training.cadence import due
@@ -118,6 +118,8 @@ class Score(Duty):
     def prepare(self, run: Trainer) -> None:
         cadence = run.config.cadence
         if cadence.score_images and run.fabric.is_global_zero:
+            for note in partial_to(run.config.discriminator.features_seen, cadence.score_features):
+                run.observer.told(note)
             trains = cadence.score_features == OF_DATA
             run.observer.told(
                 "training a classifier of the real images, unless it is kept: minutes"
@@ -141,6 +143,8 @@ class Score(Duty):
         sampler = snapshot(run.ema.module, run.config.precision)
         images = sampler.stream(cadence.score_samples, seed=run.config.seed)
         stamp = {"images_seen": run.images, "truncation": None, "standing_statistics_batches": STANDING_BATCHES}
+        if seen := run.config.discriminator.features_seen:
+            stamp["discriminator_looked_through"] = seen
         result = self._scorer.score(images, seed=run.config.seed, generator=stamp)
         run.log.line({"images": run.images, **result}, "scores.jsonl")
         run.log.curves({f"scores/{name}": value for name, value in result["scores"].items()}, run.images)

@@ -73,6 +73,12 @@ RULES = {
 }
 """Every rule by its field in `RegularizerConfig`."""
 
+HAVING = {
+    "w": "such as --generator stylegan2",
+    "reconstructions": "--discriminator fastgan with its --discriminator.decoders",
+}
+"""Networks that offer what rules need."""
+
 OF_STABILIZERS = {kind.rule for kind in STABILIZERS.values() if kind.rule}
 """Rules that are on when their stabiliser is chosen, and at no other time."""
 
@@ -105,7 +111,7 @@ def check_needs(config: RegularizerConfig, generator: Set[str], discriminator: S
 
 def _check_need(name: str, rule: Rule, strength: float, offered: bool) -> None:
     setting = f"regularizers.{name}.strength"
-    why = f"needs a {rule.player} that has {rule.needs}; choose another by --{rule.player}, or leave the rule out"
+    why = f"needs a {rule.player} that has {rule.needs}, {HAVING[str(rule.needs)]}; or leave the rule out"
     require(offered or not strength, setting, strength, why)
     why = f"must be positive, for nothing else trains the {rule.needs} of this {rule.player}; or build it without them"
     require(strength > 0 or not (offered and rule.alone), setting, strength, why)

@@ -20,6 +20,9 @@ class Settings:
         """Raises `UserError`, naming the settings by where they stand in a run's configuration."""
         require(self.strength >= 0, f"{where}.strength", self.strength, "must not be negative")
 
+    def check_present(self) -> None:
+        """Raise `UserError` where a package or file that the rule needs is missing. Reads no file."""
+
 
 class Regularizer:
     """Base: touches nothing and remembers nothing."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from orthogan.errors import UserError
 from orthogan.features import backbones
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers.base import Regularizer, Settings
@@ -31,6 +32,14 @@ class ReconstructionSettings(Settings):
         super().check(where)
         rule = f"has no effect while {where}.strength is 0; set a strength such as 8 or leave it out"
         require(self.strength > 0 or self.distance == "features", f"{where}.distance", self.distance, rule)
+
+    def check_present(self) -> None:
+        if self.strength and self.distance == "features":
+            try:
+                backbones.check_present(FEATURES, "")
+            except UserError as error:
+                way_out = "take --regularizers.d-reconstruction.distance l1, which needs nothing"
+                raise UserError(f"regularizers.d_reconstruction: {error}; or {way_out}") from error
 
 
 class Reconstructing(Protocol):
