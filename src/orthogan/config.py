@@ -138,6 +138,9 @@ class RunConfig(Generic[G, D]):
     """Real images in one update of D, over all processes and micro-batches; G's update has g_batches times as many."""
     accumulate: int = 1
     """Micro-batches that each process splits its share of D's and of G's batch into; more need less memory."""
+    fake_classes: Literal["uniform", "data"] = "uniform"
+    """Classes that fakes are made for: each equally often (BigGAN, SN-GAN), or as often as the data has it
+    (StyleGAN2-ADA, Projected GAN)."""
     bn_over: Literal["micro-batch", "batch"] = "micro-batch"
     """Batch norm statistics over one micro-batch of all processes, or over all micro-batches of an update."""
     d_steps: int = 2

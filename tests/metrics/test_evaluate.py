@@ -20,6 +20,12 @@ def noise(n: int, seed: int, side: int = 8, low: int = 0) -> np.ndarray:
 REAL, FAKE = noise(60, 0), noise(40, 1, low=100)
 
 
+def test_classes_are_in_the_data_s_proportions() -> None:
+    labels = np.repeat([0, 1, 2], [60, 30, 10])
+    assert np.bincount(evaluate.classes_like(labels, 10)).tolist() == [6, 3, 1]
+    assert evaluate.classes_like(None, 10) is None
+
+
 def test_the_result_is_plain_json_and_says_by_what_protocol(tiny: FeatureNet):
     result = evaluate.evaluate(
         [REAL],

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from process import orthogan
 from tiny import tiny_run
 
 from orthogan import randomness, runs
-from orthogan.randomness import LATENTS_OF_G, draw
+from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, draw
 from orthogan.settings import override
 from orthogan.training.trainer import Observer, Trainer
 
@@ -76,3 +77,16 @@ def test_statistics_over_the_batch_are_refused_only_where_they_are_that_already(
     told = orthogan(*words).error
     assert told.startswith("bn_over='batch': has no effect while accumulate is 1, for each update is then one batch")
     assert orthogan(*words, "--accumulate", "2", "--width", "4", "--dry-run").status == 0
+
+
+def test_fakes_have_the_classes_of_the_data_as_often(tmp_path: Path) -> None:
+    """Nine tenths of the images are of the first of two classes."""
+    np.savez(tmp_path / "data.npz", images=np.zeros((40, 16, 16, 3), np.uint8), labels=np.repeat([0, 1], [36, 4]))
+    first = {}
+    for kind in ("uniform", "data"):
+        trainer = begin(tmp_path / kind, tmp_path / "data.npz", fake_classes=kind)
+        drawn = torch.cat([y for k in range(40) for _, y in trainer.feed.latents(LATENTS_OF_D, 8 * k) if y is not None])
+        first[kind] = float((drawn == 0).float().mean())
+        trainer.close()
+    assert first["data"] == pytest.approx(0.9, abs=0.06)
+    assert first["uniform"] == pytest.approx(0.5, abs=0.09)

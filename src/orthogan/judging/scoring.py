@@ -32,7 +32,8 @@ def silently(what: str) -> Iterator[Count]:
 class Generated:
     """What is scored: a stream of uint8 (B, H, W, 3), how many, and what the protocol says about them afterwards."""
 
-    images: Iterable[Any]
+    images: Callable[[ImageCache], Iterable[Any]]
+    """From the real images, whose classes they may have."""
     count: int
     resolution: int
     data: DataConfig
@@ -63,7 +64,7 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
         )
     with counting("features of generated images") as progress:
         result: dict[str, Any] = scorer.score(
-            generated.images, request.seed, progress=lambda done: progress(done, generated.count)
+            generated.images(cache), request.seed, progress=lambda done: progress(done, generated.count)
         )
     result["notes"] += evaluate.partial_to(generated.seen, request.features)
     for section, facts in generated.stamp().items():
@@ -80,14 +81,23 @@ def train_features(name: str, cache: ImageCache, device: torch.device, counting:
 
 def _from_model(request: Request) -> Generated:
     loaded = model.load(request.path, request.device)
-    count = request.samples or 5000
+    count, config = request.samples or 5000, loaded.header.config
+    as_data = config.fake_classes == "data" and config.n_classes > 0
+    loaded.sampler.check(count, None, request.truncation, request.form)
+
+    def images(real: ImageCache) -> Iterable[Any]:
+        fits = as_data and real.n_classes == config.n_classes
+        classes = evaluate.classes_like(real.labels, count) if fits else None
+        return loaded.stream(
+            count, classes=classes, truncation=request.truncation, form=request.form, seed=request.seed
+        )
 
     def stamp() -> dict[str, Any]:
         # Asked for after sampling: standing statistics may have been computed on the way.
-        return {"generated": {"source": request.source}, "generator": loaded.describe() | {"seed": request.seed}}
+        classes = {"classes": "as often as the data has them"} if as_data else {}
+        facts = {"source": request.source, **classes}
+        return {"generated": facts, "generator": loaded.describe() | {"seed": request.seed}}
 
-    images = loaded.stream(count, truncation=request.truncation, form=request.form, seed=request.seed)
-    config = loaded.header.config
     return Generated(images, count, loaded.resolution, config.data, stamp, config.discriminator.features_seen)
 
 
@@ -100,7 +110,10 @@ def _from_images(request: Request, counting: Counting) -> Generated:
         raise UserError(f"samples={count}: {request.source} holds {len(cache)} images; ask for as many or fewer")
     chosen = evaluate.choose(len(cache), count, "scores/generated")
     facts = {"source": request.source, "fingerprint": cache.fingerprint, "of": len(cache)}
-    images = evaluate.batches(cache.checked, chosen)
+
+    def images(real: ImageCache) -> Iterable[Any]:
+        return evaluate.batches(cache.checked, chosen)
+
     return Generated(images, count, resolution, DataConfig(), lambda: {"generated": facts})
 
 

@@ -153,6 +153,13 @@ class Scorer:
         return Real(found, scores.statistics(found), size, source)
 
 
+def classes_like(labels: np.ndarray | None, n: int) -> list[int] | None:
+    """Classes of n generated images in the proportions of real ones' labels (N,), the same every time; None without."""
+    if labels is None:
+        return None
+    return [int(label) for label in labels[np.linspace(0, len(labels) - 1, n).round().astype(int)]]
+
+
 def choose(n: int, at_most: int, purpose: str = "scores/real") -> np.ndarray:
     """Indices of at most so many of n images, in order; the same ones every time, whatever a run's seed."""
     if n <= at_most:

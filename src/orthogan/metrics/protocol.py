@@ -12,7 +12,7 @@ Protocol = dict[str, Any]
 
 _PACKAGES = ("orthogan", "torch", "timm", "torch-fidelity", "numpy")
 
-_DECIDES = ("features.", "real.", "settings.", "generated.images")
+_DECIDES = ("features.", "real.", "settings.", "generated.images", "generated.classes")
 """Paths, or beginnings of paths, that make two scores incomparable. The rest says what was scored, and with what."""
 
 _EXCEPT = ("features.device", "settings.seed", "real.source", "real.crop", "real.resize")

@@ -23,6 +23,7 @@ TRAINING: Settings = {
 }
 OF_CODE: Settings = {
     "data.mirror": True,
+    "fake_classes": "data",
     "ema.decay": None,
     "ema.halflife_images": 20_000.0,
     "ema.rampup": 0.05,

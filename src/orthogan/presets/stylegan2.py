@@ -28,6 +28,7 @@ def at(resolution: int) -> Preset:
         "optimizer.beta1": 0.0,
         "optimizer.beta2": 0.99,
         "optimizer.lazy": True,
+        "fake_classes": "data",
         "ema.decay": None,
         "ema.halflife_images": batch * 10_000 / 32,
         "ema.rampup": 0.05,

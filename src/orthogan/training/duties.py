@@ -11,7 +11,7 @@ from torch import Tensor
 from orthogan.data import pack
 from orthogan.features.weights import OF_DATA
 from orthogan.files import aside
-from orthogan.metrics.evaluate import Scorer, partial_to
+from orthogan.metrics.evaluate import Scorer, classes_like, partial_to
 from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
 from orthogan.training import checkpoint
 from orthogan.training.cadence import due
@@ -141,7 +141,9 @@ class Score(Duty):
             return
         cadence = run.config.cadence
         sampler = snapshot(run.ema.module, run.config.precision)
-        images = sampler.stream(cadence.score_samples, seed=run.config.seed)
+        as_data = run.config.fake_classes == "data"
+        classes = classes_like(run.cache.labels, cadence.score_samples) if as_data else None
+        images = sampler.stream(cadence.score_samples, classes=classes, seed=run.config.seed)
         stamp = {"images_seen": run.images, "truncation": None, "standing_statistics_batches": STANDING_BATCHES}
         if seen := run.config.discriminator.features_seen:
             stamp["discriminator_looked_through"] = seen

@@ -3,6 +3,8 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -20,6 +22,7 @@ class Feed:
         """`augment_numbers` is how many numbers the augmentation needs for an image."""
         self.config, self.fabric, self.augment_numbers = config, fabric, augment_numbers
         self.attempt = 0
+        self._of_data = None if cache.labels is None else torch.from_numpy(np.array(cache.labels))
         self.stream = BatchStream(cache, config.seed, config.data.mirror, config.resolution)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="orthogan-batches")
         self._ahead: tuple[int, Future[list[tuple[Tensor, Tensor]]]] | None = None
@@ -63,7 +66,7 @@ class Feed:
         draws, g = self.draws(images, batches), self.config.generator
         source, progress = draws.generator(purpose), images / self.config.images
         z = sample_latents(draws.batch, g.dim_z, source, prior=g.latent, progress=progress)
-        y = uniform_classes(draws.batch, max(1, self.config.n_classes), source)
+        y = self._classes(draws.batch, source)
         return [(self._to_device(z[rows]), self._labels(y[rows])) for rows in draws.rows]
 
     def numbers(self, of: Purposes, images: int, fake_batches: int = 1) -> list[Numbers]:
@@ -78,6 +81,11 @@ class Feed:
 
     def _read(self, images: int) -> list[tuple[Tensor, Tensor]]:
         return [self.stream.batch(images + rows.start, rows.stop - rows.start) for rows in self.rows()]
+
+    def _classes(self, n: int, source: torch.Generator) -> Tensor:
+        if self.config.fake_classes == "data" and self._of_data is not None:
+            return self._of_data[torch.randint(len(self._of_data), (n,), generator=source)]
+        return uniform_classes(n, max(1, self.config.n_classes), source)
 
     def _labels(self, y: Tensor) -> Tensor | None:
         return self._to_device(y) if self.config.n_classes else None
