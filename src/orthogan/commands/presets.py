@@ -16,8 +16,7 @@ USAGE = "usage: orthogan presets [show NAME | diff A B]"
 def main(argv: list[str]) -> int:
     match argv:
         case []:
-            rows = [[name, presets.describe(name), ", ".join(presets.origins(name))] for name in presets.PRESETS]
-            table("presets", ["name", "what it is", "settings from"], rows)
+            table("presets", ["name", "what it is", "settings from"], listed())
             explain(presets.SOURCES)
         case ["show", name]:
             whose = presets.sources(name)
@@ -34,6 +33,24 @@ def main(argv: list[str]) -> int:
         case [word, *_]:
             raise unknown("word after `orthogan presets`", word, ["show", "diff"])
     return 0
+
+
+def listed() -> list[list[str]]:
+    """Name, description and sources of every preset; those of one kind at several sizes in one row."""
+    kinds: dict[tuple[str, str, str], list[str]] = {}
+    for name in presets.PRESETS:
+        stem, _, side = name.rpartition("-")
+        what, sources = presets.describe(name), ", ".join(presets.origins(name))
+        of_sizes = side.isdigit() and f"at {side} px" in what
+        kind = (stem, what.replace(f"at {side} px", "at R px"), sources) if of_sizes else (name, what, sources)
+        kinds.setdefault(kind, []).append(name)
+    rows = []
+    for (stem, what, sources), names in kinds.items():
+        if len(names) == 1:
+            rows.append([names[0], presets.describe(names[0]), sources])
+        else:
+            rows.append([f"{stem}-R", f"{what} R: {', '.join(name.rpartition('-')[2] for name in names)}.", sources])
+    return rows
 
 
 def show(config: RunConfig[Any, Any], title: str, sources: Mapping[str, str] | None = None) -> None:
