@@ -20,6 +20,7 @@ from orthogan.studies.cells import Cell, Study, StudyOptions
 from orthogan.studies.plan import Planned, run_folder
 from orthogan.studies.pool import Pool, measuring, places
 from orthogan.studies.work import ERROR, Place
+from orthogan.training.duties import scored_images
 from orthogan.training.launch import processes
 
 
@@ -89,9 +90,10 @@ def prepare(study: Study, cells: list[Cell], options: StudyOptions, device: torc
         cache = runs.load_data(cells[0].config, progress)
     rule = "this study needs classes, and the data has none; give images in a folder for each class"
     require(bool(cache.n_classes) or not study.needs_classes, "data.source", options.data.source, rule)
-    scoring.train_features(options.features, cache, device, counting)
-    console.print(f"features of {len(cache.images)} real images", markup=False)
-    Scorer(options.features, cache.checked, cache.fingerprint, device, labels=cache.labels)
+    scored = scored_images(cells[0].config, options.features, cache)
+    scoring.train_features(options.features, scored, device, counting)
+    console.print(f"features of {len(scored.images)} real images", markup=False)
+    Scorer(options.features, scored.checked, scored.fingerprint, device, labels=scored.labels)
     resolved = [replace(cell, config=runs.resolve(cell.config, cell.preset, cache.n_classes, device)) for cell in cells]
     return resolved, cache.fingerprint
 

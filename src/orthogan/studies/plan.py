@@ -21,6 +21,7 @@ from orthogan.metrics.evaluate import Scorer
 from orthogan.randomness import draw
 from orthogan.studies.cells import Cell, StudyOptions, cadence
 from orthogan.studies.work import Here
+from orthogan.training.duties import scored_images
 from orthogan.training.launch import make_fabric
 from orthogan.training.logs import write_config
 from orthogan.training.trainer import Observer, Trainer
@@ -76,7 +77,7 @@ def seconds_per_image(config: RunConfig[Any, Any]) -> float:
 def scoring_seconds(config: RunConfig[Any, Any], options: StudyOptions) -> float:
     """Time to score the images of one run, here noise."""
     began = time.perf_counter()
-    cache = runs.load_data(config)
+    cache = scored_images(config, options.features)
     scorer = Scorer(options.features, cache.checked, cache.fingerprint, Here.device, labels=cache.labels)
     side = config.resolution
     noise = torch.randint(256, (options.samples, side, side, 3), dtype=torch.uint8, generator=draw(0, "noise", 0))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from orthogan.data import pack
+from orthogan.config import RunConfig
+from orthogan.data import ImageCache, pack
 from orthogan.features.weights import OF_DATA
 from orthogan.files import aside
 from orthogan.metrics.evaluate import Scorer, classes_like, partial_to
@@ -107,6 +108,16 @@ class Sheet(Duty):
         run.fabric.barrier()
 
 
+def scored_images(config: RunConfig[Any, Any], features: str, cache: ImageCache | None = None) -> ImageCache:
+    """The real images of a run's scores: whole, and with their labels where the feature network learns from them.
+
+    `cache` are those that the run trains on, which may be the same.
+    """
+    unconditional = config.data.unconditional and features != OF_DATA
+    whole = dataclasses.replace(config.data, random_crop=1.0, unconditional=unconditional)
+    return cache if cache is not None and whole == config.data else pack(whole, config.resolution)
+
+
 class Score(Duty):
     """Scores of the average against the real images, by the first process."""
 
@@ -126,9 +137,7 @@ class Score(Duty):
                 if trains
                 else "computing the features of the real images"
             )
-            unconditional = run.config.data.unconditional and cadence.score_features != OF_DATA
-            whole = dataclasses.replace(run.config.data, random_crop=1.0, unconditional=unconditional)
-            cache = run.cache if whole == run.config.data else pack(whole, run.config.resolution)
+            cache = scored_images(run.config, cadence.score_features, run.cache)
             self._scorer = Scorer(
                 cadence.score_features, cache.checked, cache.fingerprint, run.fabric.device, labels=cache.labels
             )
