@@ -7,9 +7,9 @@ from typing import Any
 
 from orthogan.config import RunConfig
 from orthogan.errors import unknown
-from orthogan.formats import from_json, to_json
+from orthogan.formats import ROLES, from_json, to_json
 from orthogan.presets import biggan, biggan_deep, fastgan, projected, sagan, small, sngan, stylegan2
-from orthogan.presets.base import OF_NETWORKS, SOURCES, Preset, both
+from orthogan.presets.base import OF_NETWORKS, SOURCES, Networks, Preset, both
 from orthogan.settings import flatten, nested, override
 
 __all__ = ["PRESETS", "SOURCES", "both", "describe", "find", "get", "origins", "sources"]
@@ -51,16 +51,25 @@ def sources(name: str) -> dict[str, str]:
     if isinstance(preset.base, str):
         found = sources(preset.base)
     else:
-        own = OF_NETWORKS[preset.base]
-        of_networks = ("generator.", "discriminator.", "n_classes")
-        found = {path: own if path.startswith(of_networks) else "orthogan" for path in flatten(to_json(get(name)))}
+        found = {path: _of_networks(path, preset.base) for path in flatten(to_json(get(name)))}
     return found | {path: source for source, stated in preset.settings.items() for path in stated}
+
+
+def _of_networks(path: str, networks: Networks) -> str:
+    """Whose a value is that a preset does not state, by the networks that it starts from."""
+    for role, family in zip(ROLES, networks, strict=True):
+        if path.startswith(f"{role}."):
+            return OF_NETWORKS[role][family]
+    return OF_NETWORKS["discriminator"][networks[1]] if path == "n_classes" else "orthogan"
 
 
 def origins(name: str) -> list[str]:
     """The sources that a preset and its bases name settings from, the first that is told first; orthogan left out."""
     preset = find(name)
-    before = origins(preset.base) if isinstance(preset.base, str) else [OF_NETWORKS[preset.base]]
+    if isinstance(preset.base, str):
+        before = origins(preset.base)
+    else:
+        before = [OF_NETWORKS[role][family] for role, family in zip(ROLES, preset.base, strict=True)]
     left = set(sources(name).values())
     return [source for source in dict.fromkeys([*before, *preset.settings]) if source in left - {"orthogan"}]
 

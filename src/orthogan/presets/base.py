@@ -38,18 +38,26 @@ PROJECTED_FASTGAN: Networks = ("fastgan", "projected")
 PROJECTED_STYLEGAN2: Networks = ("stylegan2", "projected")
 PROJECTED_BIGGAN: Networks = ("biggan", "projected")
 
-OF_NETWORKS = {
-    BIGGAN: "BigGAN",
-    BIGGAN_DEEP: "BigGAN",
-    SNGAN: "sngan_projection",
-    SNGAN_CNN: "SN-GAN",
-    FASTGAN: "FastGAN",
-    STYLEGAN2: "StyleGAN2",
-    PROJECTED_FASTGAN: "projected-gan",
-    PROJECTED_STYLEGAN2: "projected-gan",
-    PROJECTED_BIGGAN: "projected-gan",
+OF_NETWORKS: dict[str, dict[str, str]] = {
+    "generator": {
+        "biggan": "BigGAN",
+        "biggan-deep": "BigGAN",
+        "sngan": "sngan_projection",
+        "sngan-cnn": "SN-GAN",
+        "fastgan": "projected-gan",
+        "stylegan2": "StyleGAN2",
+    },
+    "discriminator": {
+        "biggan": "BigGAN",
+        "biggan-deep": "BigGAN",
+        "sngan": "sngan_projection",
+        "sngan-cnn": "SN-GAN",
+        "fastgan": "FastGAN",
+        "stylegan2": "StyleGAN2",
+        "projected": "Projected GAN",
+    },
 }
-"""Whose the values are that the networks of a publication have without being told."""
+"""Whose the values are that a network has without being told."""
 
 
 def both(**settings: Any) -> Settings:

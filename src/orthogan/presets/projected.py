@@ -1,6 +1,6 @@
 """Projected GAN (Sauer, Chitta, Müller and Geiger 2021): FastGAN's generator, its small blocks, and StyleGAN2's."""
 
-from orthogan.presets.base import PROJECTED_FASTGAN, PROJECTED_STYLEGAN2, Networks, Preset, Settings
+from orthogan.presets.base import PROJECTED_BIGGAN, PROJECTED_FASTGAN, PROJECTED_STYLEGAN2, Networks, Preset, Settings
 
 SIDES = (32, 64, 128, 256, 512, 1024)
 
@@ -55,6 +55,44 @@ STYLEGAN2: Settings = {
 }
 
 
+SMALL: Settings = {
+    "generator.width": 16,
+    "discriminator.features": "efficientnet-lite0",
+    "discriminator.mixing": "released",
+    "discriminator.separable": True,
+    "discriminator.size": 96,
+    "augment.kind": "diffaugment",
+    "augment.policy": "translation,cutout",
+    "optimizer.g_lr": 4e-4,
+    "optimizer.d_lr": 2e-4,
+    "optimizer.beta1": 0.0,
+    "optimizer.beta2": 0.99,
+    "ema.decay": 0.995,
+    "cadence.log_images": 1_000,
+    "cadence.sheet_images": 8_000,
+    "cadence.checkpoint_images": 8_000,
+    "images": 80_000,
+    "batch": 16,
+    "d_steps": 1,
+}
+"""Without changes of colour, under which samples came to share one palette."""
+
+SMALL_G: dict[int, Settings] = {
+    32: {"generator.channels": (8, 8, 4, 2), "generator.dim_z": 64},
+    64: {"generator.channels": (8, 8, 4, 2, 1), "generator.dim_z": 80},
+    128: {"generator.channels": (8, 8, 8, 4, 2, 1), "generator.dim_z": 96, "discriminator.size": 160},
+}
+
+
+def small(resolution: int) -> Preset:
+    """For a few hundred to a few thousand pictures and two cores."""
+    return Preset(
+        f"A small BigGAN at {resolution} px against a projected discriminator, for a folder on a processor.",
+        PROJECTED_BIGGAN,
+        {"orthogan": {"resolution": resolution, **SMALL, **SMALL_G[resolution]}},
+    )
+
+
 def at(resolution: int, what: str, networks: Networks, paper: Settings, code: Settings) -> Preset:
     size = {"resolution": resolution, "images": TRAINING["images"] // TRAINING["batch"] * TRAINING["batch"]}
     return Preset(
@@ -65,6 +103,7 @@ def at(resolution: int, what: str, networks: Networks, paper: Settings, code: Se
 
 
 PRESETS: dict[str, Preset] = {
+    **{f"projected-small-{side}": small(side) for side in SMALL_G},
     **{
         f"projected-{side}": at(side, "as the paper has it: FastGAN's G, blocks in turns", PROJECTED_FASTGAN, PAPER, {})
         for side in SIDES
