@@ -2,9 +2,10 @@
 
 import pytest
 
+from orthogan.pair import with_networks
 from orthogan.presets import get
 from orthogan.settings import differences
-from orthogan.training.setup import adams
+from orthogan.training.setup import adams, rules
 
 SIDES = (32, 64, 128, 256, 512, 1024)
 
@@ -33,10 +34,10 @@ def test_stylegan2_ada_is_auto_for_one_gpu(side: int) -> None:
 
 def test_adam_of_lazy_rules_is_that_of_stylegan2() -> None:
     """G: lr times 4/5 and beta2 0.99^0.8; D: 16/17 and 0.99^(16/17)."""
-    g, d = adams(get("stylegan2-ada-256"))
+    g, d = adams(run := get("stylegan2-ada-256"), rules(run))
     assert (g["lr"], d["lr"]) == pytest.approx((0.002, 0.0025 * 16 / 17))
     assert (g["betas"], d["betas"]) == (pytest.approx((0, 0.991992), abs=1e-6), pytest.approx((0, 0.9905855), abs=1e-6))
-    eager = adams(get("projected-256"))
+    eager = adams(run := get("projected-256"), rules(run))
     assert [adam["lr"] for adam in eager] == [2e-4, 2e-4]
     assert {adam["betas"] for adam in eager} == {(0.0, 0.99)}
 
@@ -71,3 +72,19 @@ def test_fastgan_is_its_code_s(side: int) -> None:
     assert (run.augment.policy, run.generator.tanh) == ("color,translation", side == 1024)
     assert (run.generator.normalize_z, run.generator.blocks, run.generator.width) == (False, "alternating", 64)
     assert run.regularizers.d_reconstruction.strength == run.batch  # a sum over the batch there, a mean here
+
+
+@pytest.mark.parametrize(
+    ("preset", "networks", "gone"),
+    [
+        ("stylegan2-ada-64", {"generator": "biggan"}, "g_path_length"),
+        ("fastgan-64", {"discriminator": "projected"}, "d_reconstruction"),
+        ("fastgan-64", {"discriminator": "stylegan2"}, "d_reconstruction"),
+    ],
+)
+def test_rules_that_a_new_network_cannot_have_go(preset: str, networks: dict[str, str], gone: str) -> None:
+    run = with_networks(get(preset), networks)
+    assert getattr(get(preset).regularizers, gone).strength > 0
+    assert getattr(run.regularizers, gone).strength == 0
+    kept = with_networks(get("stylegan2-ada-64"), {"discriminator": "projected"}).regularizers
+    assert kept == get("stylegan2-ada-64").regularizers

@@ -327,7 +327,7 @@ def test_psi_draws_w_to_its_mean() -> None:
 
 def test_cutoff_leaves_the_last_layers_alone() -> None:
     whole, cut = styled(noise="const"), styled(noise="const", cutoff=1)
-    assert torch.equal(together(whole.stream(3)), together(cut.stream(3)))
+    assert torch.equal(together(whole.stream(3, truncation=1.0)), together(cut.stream(3, truncation=1.0)))
     images = together(cut.stream(3, truncation=0.0))
     assert not (images == images[:1]).all()
 
@@ -378,3 +378,32 @@ def test_truncation_that_a_generator_cannot_have(family: str, truncation: float,
     if family == "stylegan2":
         with pytest.raises(UserError, match="form"):
             made.stream(2, truncation=0.5, form="scaled")
+
+
+def test_statistics_of_one_mode_of_noise_are_not_another_s(tmp_path: Path, arrays: Path) -> None:
+    """FastGAN's batch norms see the noise."""
+    row = GENERATORS["fastgan"]
+    config = tiny_run(arrays, generator=row.tiny, images=16)
+    torch.manual_seed(0)
+    generator = build_generator(config.generator, 16, 3)
+    for name, parameter in generator.named_parameters():
+        if name.endswith("strength"):
+            parameter.data.fill_(0.5)
+    path = tmp_path / checkpoint.file_name(5)
+    tensors = {f"ema.{k}": v for k, v in generator.state_dict().items()}
+    checkpoint.save(path, tensors, Header(config, 5, 1, {}))
+    fresh = load(path, "cpu", noise="none").sample(2)
+    assert not np.array_equal(load(path, "cpu").sample(2), fresh)
+    assert np.array_equal(load(path, "cpu", noise="none").sample(2), fresh)
+    assert len(list((tmp_path / "standing").glob("*"))) == 2
+    assert load(path, "cpu", noise="none").describe()["noise"] == "none"
+
+
+def test_cutoff_without_psi_is_refused() -> None:
+    with pytest.raises(UserError, match="give --truncation too"):
+        styled(cutoff=1).stream(2)
+
+
+def test_a_path_between_latents_is_refused_where_walks_are_in_w() -> None:
+    with pytest.raises(UserError, match="straight in w"):
+        walk(styled(), "latents", rows=2, steps=3, path="slerp")

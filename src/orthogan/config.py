@@ -35,8 +35,8 @@ class OptimizerConfig:
     decay_from_images: int | None = None
     """Real images shown after which both learning rates fall linearly, to 0 at the end of the run; none: constant."""
     lazy: bool = False
-    """Let a player whose rules come once in k updates learn as StyleGAN2 does: lr times c, betas to the power c, with
-    c = k / (k + 1)."""
+    """Let a player whose rules come once in k > 1 updates learn as StyleGAN2 does: lr times c, betas to the power c,
+    with c = k / (k + 1). Without such rules nothing changes."""
 
     def __post_init__(self) -> None:
         require(self.g_lr > 0, "optimizer.g_lr", self.g_lr, "must be positive")
@@ -142,7 +142,7 @@ class RunConfig(Generic[G, D]):
     """Classes that fakes are made for: each equally often (BigGAN, SN-GAN), or as often as the data has it
     (StyleGAN2-ADA, Projected GAN)."""
     bn_over: Literal["micro-batch", "batch"] = "micro-batch"
-    """Batch norm statistics over one micro-batch of all processes, or over all micro-batches of an update."""
+    """Batch norm statistics of G over one micro-batch of all processes, or over all micro-batches of an update."""
     d_steps: int = 2
     """Updates of D for each update of G."""
     g_batches: int = 1

@@ -169,7 +169,9 @@ class Model:
 
     def _standing_file(self, wanted: tuple[Any, ...]) -> Path:
         """Named by all that the statistics depend on: the weights, the truncation, the precision of the forwards."""
-        key = f"{self.weights_id}/{wanted}/{self.sampler.precision}/{self.sampler.device.type}"
+        generator = self.sampler.generator
+        noise = f"/{generator.noise}" if generator.noise_modes else ""
+        key = f"{self.weights_id}/{wanted}/{self.sampler.precision}/{self.sampler.device.type}{noise}"
         digest = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
         return self.path.parent / "standing" / f"{self.path.stem}-{digest}.safetensors"
 
@@ -199,7 +201,7 @@ class Model:
             "truncation_form": form,
             "standing_statistics_batches": batches,
             "precision": self.sampler.precision,
-        }
+        } | ({"noise": self.sampler.generator.noise} if self.sampler.generator.noise_modes else {})
 
 
 STALE_SECONDS = 3600

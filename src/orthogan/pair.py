@@ -6,6 +6,7 @@ from typing import Any
 
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
+from orthogan.game.regularizers import RULES, RegularizerConfig
 from orthogan.networks import build_discriminator, build_generator, find
 from orthogan.networks.base import Discriminator, Generator
 
@@ -34,7 +35,18 @@ def with_networks(
             changes[role] = dataclasses.replace(begun, width=replaced.width) if widths else begun
     if not changes:
         return run
+    changes["regularizers"] = _without_lost(run, changes)
     try:
         return dataclasses.replace(run, resolution=side, **changes)
     except UserError:  # the other network may come to fit by settings that are still to be given
         return dataclasses.replace(run, **changes)
+
+
+def _without_lost(run: RunConfig[Any, Any], changes: Mapping[str, Any]) -> RegularizerConfig:
+    """The run's rules without those that need something which the new networks do not offer."""
+    lost = {}
+    for name, rule in RULES.items():
+        offers = changes.get(rule.player, getattr(run, rule.player)).offers
+        if rule.needs is not None and rule.needs not in offers:
+            lost[name] = type(getattr(run.regularizers, name))()
+    return dataclasses.replace(run.regularizers, **lost)

@@ -70,7 +70,7 @@ class Sampler:
         """
         if noise is not None:
             generator.check_noise(noise)
-            generator.noise = noise
+        generator.noise = noise or "random"
         is_positive = cutoff is None or (generator.truncation == "w" and cutoff > 0)
         require(is_positive, "cutoff", cutoff, "is for truncation of w, and must be positive; leave it out")
         self.cutoff = cutoff
@@ -163,7 +163,9 @@ class Sampler:
         ways = _in_rows(lerp(a.flatten(1), b.flatten(1), torch.linspace(0, 1, steps).to(self.device)))
 
         def images(w: Tensor) -> Tensor:
-            quiet = Noise("const" if g.noise == "random" else g.noise, torch.zeros(len(w), dtype=torch.long))
+            quiet = Noise(
+                "const" if g.noise == "random" else g.noise, torch.zeros(len(w), dtype=torch.long, device=w.device)
+            )
             return g.synthesize(g.truncate(w, truncation, self.cutoff), quiet)
 
         return self._in_chunks(images, [ways.unflatten(1, a.shape[1:])])
@@ -171,6 +173,8 @@ class Sampler:
     def check(self, n: int, classes: Classes | None, truncation: float | None, form: str) -> None:
         """Refuse what this generator cannot draw, before statistics are collected for it."""
         self.generator.check_truncation(truncation, form)
+        acts = self.cutoff is None or truncation is not None
+        require(acts, "cutoff", self.cutoff, "says where psi acts: give --truncation too, or leave it out")
         require(n > 0, "n", n, "must be positive")
         if classes is not None:
             naming.indices(classes, (), self.generator.n_classes)
@@ -259,7 +263,7 @@ def walk(
     rows: int,
     steps: int,
     *,
-    path: Literal["slerp", "lerp"] = "slerp",
+    path: Literal["slerp", "lerp"] | None = None,
     classes: Sequence[int] | None = None,
     truncation: float | None = None,
     form: str = "redraw",
@@ -268,7 +272,8 @@ def walk(
     """Images (rows * steps, R, R, 3) in reading order: a row goes from one latent or class to the next one's start.
 
     The statistics of the sampler must fit the truncation. Walking between classes mixes their embeddings. Where there
-    is an intermediate latent w, the way is a straight one between two of them, under constant noise.
+    is an intermediate latent w, the way is a straight one between two of them, under constant noise; else `path` is
+    between latents, a great circle if nothing is said.
     """
     g = sampler.generator
     g.check_truncation(truncation, form)
@@ -280,9 +285,10 @@ def walk(
         (None, None) if weights is None else (weights[:-1], weights[1:] if between != "latents" else weights[:-1])
     )
     if isinstance(g, StyleGenerator):
+        require(path is None, "path", path, "this generator is walked straight in w; leave it out")
         return sampler.between_styles((from_z, from_y), (to_z, to_y), steps, truncation)
     t = torch.linspace(0, 1, steps)
-    latents = _in_rows((slerp if path == "slerp" else lerp)(from_z, to_z, t))
+    latents = _in_rows((lerp if path == "lerp" else slerp)(from_z, to_z, t))
     return sampler.render(latents, None if from_y is None or to_y is None else _in_rows(lerp(from_y, to_y, t)))
 
 

@@ -10,6 +10,8 @@ from process import orthogan
 from orthogan import model
 from orthogan.cli import main
 from orthogan.commands.options import expand, separate
+from orthogan.commands.train import with_augmentation
+from orthogan.game.augment import AugmentConfig
 from orthogan.presets import get
 from orthogan.settings import flatten
 
@@ -127,3 +129,15 @@ def test_networks_from_outside_are_commanded_like_the_others(
     assert "truncation=0.5: this generator has no truncation; leave it out" in capsys.readouterr().err
     assert main(["train", "digits", *words, "--latent", "uniform", "--stabilizer", "none"]) == 2
     assert "unknown option --stabilizer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["none", "ada"])
+def test_another_augmentation_comes_without_the_preset_s_settings(kind: str) -> None:
+    config = with_augmentation(get("fastgan-64"), ["--augment.kind", kind])
+    assert config.augment == AugmentConfig(kind=kind)  # type: ignore[arg-type]
+    assert with_augmentation(get("fastgan-64"), ["--augment.kind", "diffaugment"]) == get("fastgan-64")
+    assert with_augmentation(get("fastgan-64"), ["--augment.kind", "more"]) == get("fastgan-64")  # told by the parser
+
+
+def test_augment_is_a_short_word() -> None:
+    assert expanded("digits", "--augment", "ada") == ["--augment.kind", "ada"]

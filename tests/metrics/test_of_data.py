@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from orthogan.data.config import DataConfig
 from orthogan.metrics import of_data
 from orthogan.metrics.evaluate import Scorer
 
@@ -73,3 +74,15 @@ def test_scores_tell_what_it_was_trained_on() -> None:
     assert result["scores"]["frechet_distance"] < 1e-3
     noise = np.random.default_rng(1).integers(0, 256, images.shape, dtype=np.uint8)
     assert scorer.score([noise], seed=0)["scores"]["frechet_distance"] > 1
+
+
+def test_one_class_tells_nothing_apart_and_rotations_are_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_data, "VIEWS", 16)
+    images, _ = bright()
+    assert of_data.load(images, np.zeros(len(images), np.int64), "one").facts["trained_on"] == "rotations"
+
+
+def test_labels_are_read_for_this_network_alone() -> None:
+    data = DataConfig(source="somewhere", unconditional=True)
+    assert not of_data.data_for("data", data).unconditional
+    assert of_data.data_for("inception", data) == data

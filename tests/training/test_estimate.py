@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from orthogan import runs
 from orthogan.game.regularizers import RegularizerConfig
 from orthogan.game.regularizers.consistency import ConsistencySettings
 from orthogan.game.regularizers.ortho import OrthoSettings
+from orthogan.game.regularizers.r1 import R1Settings
 from orthogan.training import checkpoint, speed
 from orthogan.training.estimate import Estimate, estimate, folder_bytes
+from orthogan.training.rehearsal import average
 from orthogan.training.trainer import Observer
 
 CPU = torch.device("cpu")
@@ -67,7 +70,7 @@ def test_a_step_too_long_to_measure_is_reckoned_on_a_line(monkeypatch: pytest.Mo
     """Made-up steps of 5 s and half a second an image; the clock allows two sizes."""
     sizes: list[int] = []
 
-    def took(config: Any, game: Any, micro: int, device: torch.device) -> float:
+    def took(config: Any, game: Any, micro: int, device: torch.device, update: int) -> float:
         sizes.append(micro)
         return 5 + 0.5 * micro
 
@@ -75,6 +78,22 @@ def test_a_step_too_long_to_measure_is_reckoned_on_a_line(monkeypatch: pytest.Mo
     monkeypatch.setattr(speed.time, "perf_counter", itertools.count(0, 100).__next__)
     assert speed.seconds_per_step(tiny_run(batch=64), "float32", CPU) == pytest.approx(5 + 0.5 * 64)
     assert sizes == [2, 8]
+
+
+def test_rules_that_come_now_and_then_cost_their_share() -> None:
+    """A step takes 10, and 26 with R1 once in 16 updates of D."""
+    rules = {"d_r1": SimpleNamespace(interval=16)}
+    game: Any = SimpleNamespace(g=SimpleNamespace(rules={}), d=SimpleNamespace(rules=rules))
+    assert average(game, lambda update: 10 if update else 26) == 11
+    game.d.rules = {}
+    assert average(game, lambda update: 10 if update else 26) == 26
+    plain, lazy, eager = (
+        estimate(tiny_run(regularizers=RegularizerConfig(d_r1=r1)), "float32", CPU)
+        for r1 in (R1Settings(), R1Settings(strength=1.0), R1Settings(strength=1.0, interval=1))
+    )
+    assert eager.peak_bytes == lazy.peak_bytes > plain.peak_bytes
+    share = (lazy.step_flops - plain.step_flops) / (eager.step_flops - plain.step_flops)
+    assert share == pytest.approx(1 / 16, rel=0.02)
 
 
 def test_a_measured_step_takes_a_time() -> None:

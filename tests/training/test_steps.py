@@ -10,17 +10,20 @@ from tiny import tiny_discriminator, tiny_generator
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from orthogan.errors import UserError
 from orthogan.game.losses import LOSSES
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers import RegularizerConfig, of_players
 from orthogan.game.regularizers.base import Regularizer
 from orthogan.game.regularizers.consistency import ConsistencySettings
 from orthogan.game.regularizers.ortho import OrthoSettings
+from orthogan.game.regularizers.r1 import R1
 from orthogan.nn import blocks
 from orthogan.nn.spectral import advance, normalized_layers
 from orthogan.nn.stabilizers import STABILIZERS
 from orthogan.training.player import Player
 from orthogan.training.steps import Batch, Game, Numbers, Stats
+from orthogan.training.trainer import check_penalties
 
 
 def game(joint: bool = False, **network: Any) -> Game:
@@ -306,3 +309,17 @@ def test_networks_without_classes_train_too() -> None:
     (x, _), (z, _) = batch(4, latents=False), batch(4, latents=True)
     stats = update_d(g, [(x, None)], [(z, None)]) | update_g(g, [(z, None)])
     assert all(torch.isfinite(value) for value in stats.values())
+
+
+@pytest.mark.parametrize(("rule", "told"), [("d_r1", True), ("d_ortho", False)])
+def test_penalties_through_norms_of_several_processes_are_refused(rule: str, told: bool) -> None:
+    g = game(stabilizer="batch-norm")
+    g.d.rules = {rule: R1(1.0) if rule == "d_r1" else Regularizer()}
+    check_penalties(g, 1)
+    if told:
+        with pytest.raises(UserError, match=r"regularizers\.d_r1: over 2 processes"):
+            check_penalties(g, 2)
+    else:
+        check_penalties(g, 2)
+    g.d.network = tiny_discriminator()
+    check_penalties(g, 2)

@@ -22,8 +22,9 @@ class Options(Truncated):
     """How many walks, one a row of the sheet."""
     steps: int = 10
     """Images on each walk, its two ends included."""
-    path: Literal["slerp", "lerp"] = "slerp"
-    """Great circle or straight line between latents; class embeddings always take the straight line."""
+    path: Literal["slerp", "lerp"] | None = None
+    """Great circle (if nothing is said) or straight line between latents; class embeddings always take the straight
+    line, and so does the intermediate latent of a StyleGAN2."""
     classes: Classes = None
     """Classes to walk through, by name or index: Cats,3,0-4; all of them in turn if left out."""
     out: Path = Path("interpolation.png")

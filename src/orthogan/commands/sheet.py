@@ -7,12 +7,13 @@ from typing import Annotated
 import tyro
 
 from orthogan.commands.options import Checkpoint, parse
+from orthogan.errors import UserError
 from orthogan.reports import console, quoted
 from orthogan.sampling import class_sheet, truncation_sheet
 from orthogan.settings import require
 
 PAPER = (2.0, 1.5, 1.0, 0.5, 0.04)
-THRESHOLDS = {"z": PAPER, "none": PAPER, "w": (1.0, 0.75, 0.5, 0.25, 0.0)}
+THRESHOLDS = {"z": PAPER, "w": (1.0, 0.75, 0.5, 0.25, 0.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +47,10 @@ def main(argv: list[str]) -> int:
     require(options.out.suffix == ".png", "out", str(options.out), "must end in .png")
     model = options.load(options.out)
     if isinstance(options, ByTruncation):
-        thresholds = (
-            THRESHOLDS[model.sampler.generator.truncation] if options.thresholds is None else options.thresholds
-        )
+        kind = model.sampler.generator.truncation
+        if kind == "none":
+            raise UserError("this generator has no truncation: draw its images by `orthogan sheet classes`")
+        thresholds = THRESHOLDS[kind] if options.thresholds is None else options.thresholds
         sheet = truncation_sheet(model.sampler, thresholds, options.seed, stand=model.stand)
     else:
         model.stand(options.truncation)

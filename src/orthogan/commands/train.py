@@ -1,9 +1,9 @@
 """`orthogan train PRESET --data SOURCE`."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 
@@ -14,6 +14,7 @@ from orthogan.commands.options import SHORTENED, choose, expand, parse, run_type
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite
+from orthogan.game.augment import AugmentConfig, Kind
 from orthogan.pair import with_networks
 from orthogan.reports import TrainingView, command, console, counting, quoted
 from orthogan.settings import flatten
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> int:
     resolution = number(words, "--resolution") or number(words, "--network.resolution")
     config = with_networks(preset, networks, resolution)
     words = expand(words, flatten(config))
-    config = at_length(config, words)
+    config = with_augmentation(at_length(config, words), words)
     cls = options_of(config)
     options = parse(cls, words, f"train {name}", f"{presets.describe(name)}\n{SHORTENED}", cls(run=config))
     device = runtime.pick_device(options.device)
@@ -82,6 +83,14 @@ def at_length(preset: RunConfig[Any, Any], words: list[str]) -> RunConfig[Any, A
     """The preset with what depends on the length as it fits the length that the words ask for."""
     images, batch, d_steps = (number(words, name) for name in ("--images", "--batch", "--d-steps"))
     return follow_length(preset, images or preset.images, batch or preset.batch, d_steps or preset.d_steps)
+
+
+def with_augmentation(config: RunConfig[Any, Any], words: list[str]) -> RunConfig[Any, Any]:
+    """With another kind of augmentation the settings of the preset's own go."""
+    chosen = [value for word, value in itertools.pairwise(words) if word == "--augment.kind"]
+    if not chosen or chosen[-1] == config.augment.kind or chosen[-1] not in get_args(Kind):
+        return config
+    return replace(config, augment=AugmentConfig(kind=chosen[-1]))  # type: ignore[arg-type]
 
 
 def number(words: list[str], option: str) -> int | None:

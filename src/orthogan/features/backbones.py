@@ -107,14 +107,16 @@ def check_name(name: str) -> None:
         raise _unknown(name, PACKAGED)
 
 
-def check_present(name: str, given: str) -> None:
+def check_present(name: str, given: str, purpose: weights.Purpose = weights.JUDGING) -> None:
     """Refuse a network whose package or whose weights, as far as they come by pip or as a file, are missing."""
     if name in PACKAGED and given != RANDOM:
-        weights.locate(name, Path(given) if given else None, weights.JUDGING)
+        weights.locate(name, Path(given) if given else None, purpose)
     elif not optional.is_installed("timm"):
-        raise optional.missing(["timm"], weights.JUDGING.extra, weights.JUDGING.name)
-    elif given not in ("", RANDOM):
-        _file(given)
+        raise optional.missing(["timm"], purpose.extra, purpose.name)
+    else:
+        _check_known(name)
+        if given not in ("", RANDOM):
+            _file(given)
 
 
 def load(name: str, size: int, given: str = "") -> FeatureMaps:
@@ -156,10 +158,14 @@ def _timm() -> Any:
 
 
 def _create(name: str, pretrained: bool = False) -> Any:
-    timm, timm_name = _timm(), PACKAGED.get(name, name)
-    if not timm.is_model(timm_name):
+    _check_known(name)
+    return _timm().create_model(PACKAGED.get(name, name), pretrained=pretrained)
+
+
+def _check_known(name: str) -> None:
+    timm = _timm()
+    if not timm.is_model(PACKAGED.get(name, name)):
         raise _unknown(name, [*PACKAGED, *timm.list_models()])
-    return timm.create_model(timm_name, pretrained=pretrained)
 
 
 def _unknown(name: str, names: Iterable[str]) -> UserError:

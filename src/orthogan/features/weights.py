@@ -33,8 +33,8 @@ class Purpose:
     needs: tuple[str, ...] = ()
     """Modules that it needs beside those of the network."""
     command: str
-    flag: str
-    """The option of the command that gives the place of the weights."""
+    flag: str = ""
+    """The option of the command that gives the place of the weights, if there is one."""
 
 
 SCORING = Purpose(
@@ -48,6 +48,8 @@ JUDGING = Purpose(
     name="discriminator.features", extra="projected", command="orthogan train", flag="--discriminator.weights"
 )
 """Of images while a discriminator is trained on their features."""
+COMPARING = Purpose(name="regularizers.d_reconstruction", extra="projected", command="orthogan train")
+"""Reconstructions with what they are made from."""
 
 _LITE0 = WeightFile(
     names=("efficientnet-lite0-57934424.pth",),
@@ -152,11 +154,10 @@ def _not_found(name: str, row: WeightFile, given: Path | None, purpose: Purpose)
     file = f"the weights of feature network {name}, {row.names[0]} (sha256 {row.sha256}...), are not "
     if given is not None:
         return UserError(f"{file}at {given}: correct {purpose.flag}")
-    place = f"give the file's place to `{purpose.command}` by {purpose.flag} PATH"
+    place = f", or give the file's place to `{purpose.command}` by {purpose.flag} PATH" if purpose.flag else ""
     if row.package is None:
         return UserError(
-            f"{file}in {_hub()}: put the file there (or {place}), "
-            "or score by efficientnet-lite0, whose weights come by pip"
+            f"{file}in {_hub()}: put the file there{place}, or score by efficientnet-lite0, whose weights come by pip"
         )
     install = optional.install(purpose.extra)
-    return UserError(f"{file}here (looked for the package {row.package}): {install}, or {place}")
+    return UserError(f"{file}here (looked for the package {row.package}): {install}{place}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 Judge = Callable[[Tensor, Tensor | None], Tensor]
-"""Images (n, 3, R, R) and labels (n,) -> logits (n,)."""
+"""Images (n, 3, R, R) and labels (n,) -> logits (n,), or (n, K)."""
 Imagine = Callable[[Tensor, Tensor | None], Tensor]
 """Latents (n, dim_z) and labels (n,) -> images (n, 3, R, R)."""
 Augmented = Callable[[Tensor], Tensor]

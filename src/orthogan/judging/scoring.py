@@ -48,6 +48,8 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
     device = runtime.pick_device(request.device)
     generated = _from_model(request) if is_model(request.path) else _from_images(request, counting)
     config = real_config(request, generated.data)
+    if not request.unconditional:
+        config = of_data.data_for(request.features, config)
     cache = _pack(config, generated.resolution, "decoding real images", counting)
     train_features(request.features, cache, device, counting)
     with counting("features of real images") as progress:
@@ -82,20 +84,20 @@ def train_features(name: str, cache: ImageCache, device: torch.device, counting:
 def _from_model(request: Request) -> Generated:
     loaded = model.load(request.path, request.device)
     count, config = request.samples or 5000, loaded.header.config
-    as_data = config.fake_classes == "data" and config.n_classes > 0
+    facts: dict[str, Any] = {"source": request.source}
     loaded.sampler.check(count, None, request.truncation, request.form)
 
     def images(real: ImageCache) -> Iterable[Any]:
-        fits = as_data and real.n_classes == config.n_classes
-        classes = evaluate.classes_like(real.labels, count) if fits else None
+        as_data = config.fake_classes == "data" and real.n_classes == config.n_classes > 0
+        classes = evaluate.classes_like(real.labels, count) if as_data else None
+        if as_data:
+            facts["classes"] = evaluate.AS_DATA
         return loaded.stream(
             count, classes=classes, truncation=request.truncation, form=request.form, seed=request.seed
         )
 
     def stamp() -> dict[str, Any]:
         # Asked for after sampling: standing statistics may have been computed on the way.
-        classes = {"classes": "as often as the data has them"} if as_data else {}
-        facts = {"source": request.source, **classes}
         return {"generated": facts, "generator": loaded.describe() | {"seed": request.seed}}
 
     return Generated(images, count, loaded.resolution, config.data, stamp, config.discriminator.features_seen)

@@ -23,6 +23,9 @@ Pixels = np.ndarray | CheckedImages
 Progress = Callable[[int], None]
 """Called with the number of images done so far."""
 
+AS_DATA = "as often as the data has them"
+"""What a protocol says of the classes of generated images which follow those of the real ones."""
+
 MAX_REAL = 50_000
 """Real images looked at, unless told otherwise; of more, as many are drawn, always the same ones."""
 
@@ -234,8 +237,8 @@ def partial_to(seen: str | None, features: str) -> list[str]:
     if seen is None or features == OF_DATA:
         return []
     return [
-        f"the discriminator looked through {seen}, trained on ImageNet as {features} was: these distances favour it "
-        "over other GANs (Kynkäänniemi et al. 2023); compare it with others by the features `data`"
+        f"the discriminator looked through {seen}, a pretrained network as {features} is: these distances may favour "
+        "it over other GANs (Kynkäänniemi et al. 2023); compare it with others by the features `data`"
     ]
 
 

@@ -4,6 +4,7 @@ A network pretrained on ImageNet favours a GAN whose discriminator looks through
 one looks at what tells the classes of the data apart, or, without labels, which way up it is (Gidaris et al. 2018).
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from orthogan import optional, runtime, tensorfile
 from orthogan.data.cache import CheckedImages
+from orthogan.data.config import DataConfig
 from orthogan.features.pretrained import FeatureNet
 from orthogan.features.weights import OF_DATA
 from orthogan.files import CannotWrite, cache_folder
@@ -54,6 +56,11 @@ class OfData(nn.Module):
         return features, self.body.get_classifier()(features)
 
 
+def data_for(features: str, config: DataConfig) -> DataConfig:
+    """How the real images of a score are read: with their labels where the feature network learns from them."""
+    return dataclasses.replace(config, unconditional=config.unconditional and features != OF_DATA)
+
+
 def load(
     images: Images,
     labels: np.ndarray | None,
@@ -67,6 +74,8 @@ def load(
     whenever either does. Its accuracy on held-out images is in `facts`.
     """
     torch_device = torch.device(device)
+    if labels is not None and not labels.any():  # one class tells nothing apart
+        labels = None
     task = "classes" if labels is not None else "rotations"
     n_classes = int(labels.max()) + 1 if labels is not None else 4
     identity = {"recipe": RECIPE, "fingerprint": fingerprint, "task": task, "shape": list(images.shape)}

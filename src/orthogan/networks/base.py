@@ -46,7 +46,7 @@ class NetworkConfig:
 
     @property
     def features_seen(self) -> str | None:
-        """The network, pretrained on ImageNet, through which this one sees images."""
+        """The pretrained network through which this one sees images."""
         return None
 
     @property
@@ -145,7 +145,8 @@ class Generator(Network):
         """Refuse what this generator cannot be sampled with; None is no truncation."""
         if self.truncation == "none":
             require(threshold is None, "truncation", threshold, "this generator has no truncation; leave it out")
-        if self.truncation == "w":
+            require(form == "redraw", "form", form, "this generator has no truncation; leave it out")
+        elif self.truncation == "w":
             require(form == "redraw", "form", form, "truncation is of w, not of z; leave it out")
             rule = "is psi, the share of the way from the mean of w: must be a finite number"
             require(threshold is None or math.isfinite(threshold), "truncation", threshold, rule)

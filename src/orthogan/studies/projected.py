@@ -54,7 +54,7 @@ def projected(options: ProjectedOptions) -> Settings:
     return {"discriminator.size": options.size}
 
 
-def _fastgan_d(options: ProjectedOptions) -> Settings:
+def _half_as_wide_d(options: ProjectedOptions) -> Settings:
     return {"discriminator.width": options.width // 2}
 
 
@@ -71,11 +71,11 @@ def _biggan(options: ProjectedOptions) -> Settings:
 REFERENCE = "FastGAN"
 
 ROWS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    REFERENCE: ("fastgan", (fastgan, _fastgan_d)),
+    REFERENCE: ("fastgan", (fastgan, _half_as_wide_d)),
     "Projected FastGAN": ("projected", (fastgan, projected)),
     "StyleGAN2-ADA": ("stylegan2-ada", (stylegan2, _stylegan2_d)),
     "Projected StyleGAN2": ("projected-stylegan2", (stylegan2, projected)),
-    "BigGAN": ("small", (_biggan, _fastgan_d)),
+    "BigGAN": ("small", (_biggan, _half_as_wide_d)),
     "BigGAN + projected D": ("small", (_biggan, projected, lambda options: {"augment.kind": "diffaugment"})),
 }
 """The preset of each row but for the size, and what the study's options make of it."""

@@ -123,13 +123,13 @@ def reaching(found: Sequence[Found], reference: str) -> Table | None:
         if needed is None:
             body.append([row, "not reached", "", ""])
             continue
-        time = needed * seconds[row]
+        time = needed * seconds[row] if math.isfinite(seconds[row] * seconds[reference]) else 0.0
         body.append(
             [
                 row,
                 f"{needed:,}",
                 f"{goal_images / needed:.2g}",
-                f"{goal_images * seconds[reference] / time:.2g}" if time else "–",
+                f"{goal_images * seconds[reference] / time:.2g}" if time > 0 else "–",
             ]
         )
     return ["", "images", "times fewer images", "times less training time"], body

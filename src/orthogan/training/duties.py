@@ -12,7 +12,8 @@ from orthogan.config import RunConfig
 from orthogan.data import ImageCache, pack
 from orthogan.features.weights import OF_DATA
 from orthogan.files import aside
-from orthogan.metrics.evaluate import Scorer, classes_like, partial_to
+from orthogan.metrics import of_data
+from orthogan.metrics.evaluate import AS_DATA, Scorer, classes_like, partial_to
 from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
 from orthogan.training import checkpoint
 from orthogan.training.cadence import due
@@ -113,8 +114,7 @@ def scored_images(config: RunConfig[Any, Any], features: str, cache: ImageCache 
 
     `cache` are those that the run trains on, which may be the same.
     """
-    unconditional = config.data.unconditional and features != OF_DATA
-    whole = dataclasses.replace(config.data, random_crop=1.0, unconditional=unconditional)
+    whole = of_data.data_for(features, dataclasses.replace(config.data, random_crop=1.0))
     return cache if cache is not None and whole == config.data else pack(whole, config.resolution)
 
 
@@ -150,13 +150,14 @@ class Score(Duty):
             return
         cadence = run.config.cadence
         sampler = snapshot(run.ema.module, run.config.precision)
-        as_data = run.config.fake_classes == "data"
+        as_data = run.config.fake_classes == "data" and run.config.n_classes > 0
         classes = classes_like(run.cache.labels, cadence.score_samples) if as_data else None
         images = sampler.stream(cadence.score_samples, classes=classes, seed=run.config.seed)
         stamp = {"images_seen": run.images, "truncation": None, "standing_statistics_batches": STANDING_BATCHES}
+        generated = {"classes": AS_DATA} if as_data else {}
         if seen := run.config.discriminator.features_seen:
             stamp["discriminator_looked_through"] = seen
-        result = self._scorer.score(images, seed=run.config.seed, generator=stamp)
+        result = self._scorer.score(images, seed=run.config.seed, generator=stamp, generated=generated)
         run.log.line({"images": run.images, **result}, "scores.jsonl")
         run.log.curves({f"scores/{name}": value for name, value in result["scores"].items()}, run.images)
         distance = float(result["scores"]["frechet_distance"])

@@ -12,7 +12,7 @@ from orthogan.networks.base import Generator
 
 
 class Ema:
-    """Averages parameters and copies buffers (the spectral vectors): average * decay + weights * (1 - decay)."""
+    """Averages parameters, average * decay + weights * (1 - decay), and copies buffers (spectral vectors, noise)."""
 
     def __init__(self, source: Generator, config: EmaConfig, images_per_step: int):
         self.config, self.images_per_step = config, images_per_step

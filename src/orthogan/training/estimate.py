@@ -22,8 +22,8 @@ from orthogan.pair import build_pair
 from orthogan.sampling import sheet_layout
 from orthogan.training.cadence import times_due
 from orthogan.training.player import Player
-from orthogan.training.rehearsal import ONE_PROCESS, batches, play
-from orthogan.training.setup import make_game
+from orthogan.training.rehearsal import ONE_PROCESS, average, batches, play
+from orthogan.training.setup import make_game, rules
 
 CPU_SLACK = 1.15
 CPU_WORKSPACE_BYTES = 45 * 2**20
@@ -108,13 +108,21 @@ def estimate(config: RunConfig[Any, Any], precision: str, device: torch.device, 
         (z, y), (x, _) = batches(config, micro, real=False)[0], batches(config, micro, real=True)[0]
         g_flops, d_flops = (_forward_flops(n, inputs, y) // micro for n, inputs in ((g, z), (d, x)))
         moments = 2 * _bytes([*trainable(g), *trainable(d)])
-        with LiveBytes() as alive, _count_flops() as flops:
-            players = (_Untouched(n, n, torch.optim.SGD(n.parameters(), lr=0.0)) for n in (g, d))
-            play(config, make_game(config, ONE_PROCESS, *players), micro)
+        players = [_Untouched(n, n, torch.optim.SGD(n.parameters(), lr=0.0)) for n in (g, d)]
+        game = make_game(config, ONE_PROCESS, (players[0], players[1]), rules(config))
+
+        def flops(update: int) -> int:
+            with _count_flops() as counted:
+                play(config, game, micro, update)
+            return counted.get_total_flops()
+
+        with LiveBytes() as alive:
+            whole = flops(0)
+        step = average(game, lambda update: flops(1) if update else whole)
     counts = [sum(p.numel() for p in n.parameters()) for n in (g, d)]
     # Weights, two Adam moments of those that are trained, and the average of G. Gradients are in the trace.
     standing = _bytes([*g.parameters(), *g.parameters(), *d.parameters()]) + moments
-    step_flops = flops.get_total_flops() * world_size // config.images_per_step
+    step_flops = int(step) * world_size // config.images_per_step
     peak = standing + alive.peak
     if device.type == "cpu":
         peak = int(peak * CPU_SLACK) + CPU_WORKSPACE_BYTES

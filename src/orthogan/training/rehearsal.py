@@ -1,5 +1,6 @@
 """A run's game without its data and files: networks on images and latents of zeros, in a single process."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -27,13 +28,25 @@ class OneProcess:
 ONE_PROCESS: Any = OneProcess()
 
 
-def play(config: RunConfig[Any, Any], game: Game, micro: int) -> None:
-    """One whole step on micro-batches of this size."""
+def play(config: RunConfig[Any, Any], game: Game, micro: int, update: int = 0) -> None:
+    """One whole step on micro-batches of this size, with the rules that are due at number `update` of both players.
+
+    All are at 0, and at 1 those that come at every update.
+    """
     for _ in range(config.d_steps):
         real = batches(config, micro, real=True)
-        game.update_discriminator(real, batches(config, micro, real=False), _numbers(config, game, micro, 1))
+        game.update_discriminator(real, batches(config, micro, real=False), _numbers(config, game, micro, 1), update)
     latents = batches(config, micro * config.g_batches, real=False)
-    game.update_generator(latents, real, _numbers(config, game, micro, config.g_batches))
+    game.update_generator(latents, real, _numbers(config, game, micro, config.g_batches), update)
+
+
+def average(game: Game, cost: Callable[[int], float]) -> float:
+    """Of a step, from what one costs at updates 0 and 1; where rules have several intervals, by the shortest."""
+    intervals = [rule.interval for player in (game.g, game.d) for rule in player.rules.values() if rule.interval > 1]
+    if not intervals:
+        return cost(0)
+    without = cost(1)
+    return without + (cost(0) - without) / min(intervals)
 
 
 def _numbers(config: RunConfig[Any, Any], game: Game, micro: int, fake_batches: int) -> list[Numbers]:

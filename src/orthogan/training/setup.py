@@ -18,27 +18,30 @@ def rules(config: RunConfig[Any, Any]) -> tuple[Rules, Rules]:
     return of_players(config.regularizers, getattr(config.discriminator, "stabilizer", None))
 
 
-def adams(config: RunConfig[Any, Any]) -> list[dict[str, Any]]:
-    """The arguments of Adam for G and for D.
+def adams(config: RunConfig[Any, Any], found: tuple[Rules, Rules]) -> list[dict[str, Any]]:
+    """The arguments of Adam for G and for D with these rules.
 
     With `lazy`, lr times c and betas to the power c, c = k / (k + 1), for the shortest interval k above 1 of a player's
     rules, which otherwise would take a step of their own (StyleGAN2, App. B).
     """
     o = config.optimizer
-    found = []
-    for lr, own in zip((o.g_lr, o.d_lr), rules(config), strict=True):
+    arguments = []
+    for lr, own in zip((o.g_lr, o.d_lr), found, strict=True):
         k = min((rule.interval for rule in own.values() if rule.interval > 1), default=math.inf)
         c = k / (k + 1) if o.lazy and k < math.inf else 1.0
-        found.append({"lr": c * lr, "betas": (o.beta1**c, o.beta2**c), "eps": o.eps})
-    return found
+        arguments.append({"lr": c * lr, "betas": (o.beta1**c, o.beta2**c), "eps": o.eps})
+    return arguments
 
 
-def make_game(config: RunConfig[Any, Any], fabric: Fabric, g: Player, d: Player) -> Game:
+def make_game(
+    config: RunConfig[Any, Any], fabric: Fabric, players: tuple[Player, Player], found: tuple[Rules, Rules]
+) -> Game:
     """The two players with their rules, the loss, the augmentation, and what batch norm is over."""
+    g, d = players
     joint = config.bn_over == "batch"
     if joint:
         g.network.checkpoint_blocks = True  # type: ignore[assignment]
-    g.rules, d.rules = rules(config)
+    g.rules, d.rules = found
     augmentation = augment.build(config.augment)
     if augmentation is not None:
         augmentation.to(next(d.network.parameters()).device)

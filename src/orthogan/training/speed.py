@@ -1,6 +1,7 @@
 """How long a step takes on this machine, measured on the real networks with made-up images."""
 
 import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ from orthogan.config import RunConfig
 from orthogan.nn.frozen import trainable
 from orthogan.pair import build_pair
 from orthogan.training.player import Player
-from orthogan.training.rehearsal import ONE_PROCESS, play
-from orthogan.training.setup import make_game
+from orthogan.training.rehearsal import ONE_PROCESS, average, play
+from orthogan.training.setup import make_game, rules
 from orthogan.training.steps import Game
 
 MEASURED_SECONDS = 20.0
@@ -41,7 +42,7 @@ def seconds_per_step(config: RunConfig[Any, Any], precision: str, device: torch.
     with runtime.autocast(precision, device):
         game = _real_game(config, device)
         while True:
-            took[size] = _quickest(config, game, size, device)
+            took[size] = average(game, partial(_quickest, config, game, size, device))
             if size == micro or (len(took) > 2 and time.perf_counter() - began + 4 * took[size] > MEASURED_SECONDS):
                 break
             size = min(4 * size, micro)
@@ -62,21 +63,21 @@ def _real_game(config: RunConfig[Any, Any], device: torch.device) -> Game:
                 torch.nn.init.normal_(tensor, std=0.02)
         adam = torch.optim.Adam(trainable(network), lr=1e-9, fused=True)
         players.append(_Unchecked(network, network, adam))
-    return make_game(config, ONE_PROCESS, *players)
+    return make_game(config, ONE_PROCESS, (players[0], players[1]), rules(config))
 
 
-def _quickest(config: RunConfig[Any, Any], game: Game, micro: int, device: torch.device) -> float:
+def _quickest(config: RunConfig[Any, Any], game: Game, micro: int, device: torch.device, update: int) -> float:
     """Of three steps, if they are short: the first on tensors of new shapes takes longer."""
-    took = [_timed(config, game, micro, device)]
+    took = [_timed(config, game, micro, device, update)]
     while took[0] < LONG_SECONDS and len(took) < 3:
-        took.append(_timed(config, game, micro, device))
+        took.append(_timed(config, game, micro, device, update))
     return min(took)
 
 
-def _timed(config: RunConfig[Any, Any], game: Game, micro: int, device: torch.device) -> float:
+def _timed(config: RunConfig[Any, Any], game: Game, micro: int, device: torch.device, update: int) -> float:
     with torch.device(device):
         began = time.perf_counter()
-        play(config, game, micro)
+        play(config, game, micro, update)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter() - began

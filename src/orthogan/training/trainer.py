@@ -15,8 +15,11 @@ from lightning_fabric import Fabric
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
 from orthogan.errors import UserError
+from orthogan.game.regularizers.gradient_penalty import GradientPenalty
+from orthogan.game.regularizers.r1 import R1
 from orthogan.networks.base import Discriminator, Generator, Network
 from orthogan.nn.frozen import identities, trainable
+from orthogan.nn.norm import norm_layers
 from orthogan.pair import build_pair
 from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, OF_D, OF_G, WEIGHTS, draw
 from orthogan.training import checkpoint, duties
@@ -25,9 +28,9 @@ from orthogan.training.feed import Feed
 from orthogan.training.logs import RunLog
 from orthogan.training.observer import Observer
 from orthogan.training.player import NonFiniteError, Player
-from orthogan.training.setup import adams, make_game
+from orthogan.training.setup import adams, make_game, rules
 from orthogan.training.state import NetworkPart, OptimizerPart, Part, RulePart, gather, scatter
-from orthogan.training.steps import Stats
+from orthogan.training.steps import Game, Stats
 
 SHOWN_SECONDS = 0.5
 """Pause between looks at the losses on a device that is not waited for."""
@@ -67,9 +70,11 @@ class Trainer:
         if fabric.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
         g, d = build_networks(config)
-        self._adams = adams(config)
-        players = [self._player(network, adam) for network, adam in zip((g, d), self._adams, strict=True)]
-        self.game = make_game(config, fabric, *players)
+        found = rules(config)
+        self._adams = adams(config, found)
+        players = self._player(g, self._adams[0]), self._player(d, self._adams[1])
+        self.game = make_game(config, fabric, players, found)
+        check_penalties(self.game, fabric.world_size)
         self.ema = Ema(g, config.ema, config.images_per_step)
         self.feed = Feed(config, cache, fabric, self.game.augment.numbers if self.game.augment else 0)
         self.duties = duties.usual()
@@ -246,6 +251,16 @@ class Trainer:
         self.feed.attempt = header.extra.get("attempt", 0)  # files of format 1 have none
         for duty in self.duties.values():
             duty.take(header.extra)
+
+
+def check_penalties(game: Game, world_size: int) -> None:
+    """Refuse penalties on D's gradient where batch norms of D are over processes: they have no second derivative."""
+    penalties = [name for name, rule in game.d.rules.items() if isinstance(rule, R1 | GradientPenalty)]
+    if world_size > 1 and penalties and norm_layers(game.d.network):
+        raise UserError(
+            f"regularizers.{penalties[0]}: over {world_size} processes the batch norms of this discriminator cannot be "
+            "differentiated twice; leave the rule out, take a discriminator without batch norm, or train in one process"
+        )
 
 
 def check_world(config: RunConfig[Any, Any], world_size: int) -> None:

@@ -62,9 +62,9 @@ class PathLength(Regularizer):
         self._found: list[Tensor] = []
 
     def on_loss(self, moment: Moment) -> Tensor:
-        n = max(1, len(moment.z) // self.batch_shrink)
-        g, z = cast(Styled, moment.generator), moment.z[:n]
-        y = None if moment.fake_labels is None else moment.fake_labels[:n]
+        # One in so many, and not the first so many: the same ones however the batch is split.
+        g, z = cast(Styled, moment.generator), moment.z[:: self.batch_shrink]
+        y = None if moment.fake_labels is None else moment.fake_labels[:: self.batch_shrink]
         lengths = path_lengths(g, z, y)
         self._found.append(lengths.detach().mean())
         mean = torch.lerp(self.mean.to(lengths.device), lengths.mean(), self.decay)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from orthogan.errors import UserError
 from orthogan.features import backbones
+from orthogan.features.weights import COMPARING
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers.base import Regularizer, Settings
 from orthogan.settings import require
@@ -36,10 +37,10 @@ class ReconstructionSettings(Settings):
     def check_present(self) -> None:
         if self.strength and self.distance == "features":
             try:
-                backbones.check_present(FEATURES, "")
+                backbones.check_present(FEATURES, "", COMPARING)
             except UserError as error:
                 way_out = "take --regularizers.d-reconstruction.distance l1, which needs nothing"
-                raise UserError(f"regularizers.d_reconstruction: {error}; or {way_out}") from error
+                raise UserError(f"{error}; or {way_out}") from error
 
 
 class Reconstructing(Protocol):
