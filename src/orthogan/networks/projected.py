@@ -108,14 +108,14 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
         return (random,) if self.weights == backbones.RANDOM else ()
 
     def check(self, resolution: int, n_classes: int) -> None:
-        native = resolution >= self.size
-        above = _up_to_grid(resolution)
-        rule = f"images of {resolution} pixels are not enlarged to it, and need a multiple of {GRID}: give {above}"
-        self.require(not native or resolution == above, "size", rule)
-        self.check_maps(max(self.size, resolution))
+        if self.features in backbones.PACKAGED:  # of other networks only their constructor knows the side
+            self.check_maps(max(self.size, resolution))
 
     def check_maps(self, side: int) -> None:
-        """Raise `UserError` if images that are seen at this side leave too little for a last convolution."""
+        """Raise `UserError` if the strides do not divide the side at which images are seen, or a last map is too small."""
+        above = _up_to_grid(side)
+        rule = f"images of {side} pixels are not enlarged to it, and need a multiple of {GRID}: give {above}"
+        self.require(side == above, "size", rule)
         small = [k for k in range(self.discriminators) if self.last_side(k, side) < LAST]
         if small:
             works = next(s for s in itertools.count(GRID, GRID) if all(self.last_side(k, s) >= LAST for k in small))
