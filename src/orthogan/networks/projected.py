@@ -112,7 +112,7 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
             self.check_maps(max(self.size, resolution))
 
     def check_maps(self, side: int) -> None:
-        """Raise `UserError` if the strides do not divide the side at which images are seen, or a last map is too small."""
+        """Raise `UserError` if the side at which images are seen is no multiple of 32, or a last map is too small."""
         above = _up_to_grid(side)
         rule = f"images of {side} pixels are not enlarged to it, and need a multiple of {GRID}: give {above}"
         self.require(side == above, "size", rule)
