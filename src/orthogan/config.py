@@ -147,6 +147,8 @@ class RunConfig(Generic[G, D]):
     """Updates of D for each update of G."""
     g_batches: int = 1
     """Size of G's batch in batches, normalised together as one; SN-GAN's code took twice the batch."""
+    freeze: Literal["none", "generator", "discriminator"] = "none"
+    """Which network is not updated: its weights, its optimizer and, of the generator, the average stay as they are."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Arithmetic of the networks; auto is bf16 where the processor is fast at it."""
     seed: int = 0

@@ -23,6 +23,8 @@ QUIET_SECONDS = 15.0
 """Pause between lines of progress where there is no terminal."""
 
 
+LOSSES = {"D": "d_loss", "G": "g_loss"}
+
 ROOMY, NARROW = 110, 90
 """Columns of a terminal below which the losses, and then the bar, are left out; the time left stays."""
 
@@ -64,7 +66,8 @@ class TrainingView(Observer):
             self.first, self.began = images, now
         else:
             speed = (images - self.first) / max(now - self.began, 1e-9)
-        losses = f"D {stats['d_loss']:.3f} G {stats['g_loss']:.3f}"
+        # A frozen player has none.
+        losses = " ".join(f"{player} {stats[name]:.3f}" for player, name in LOSSES.items() if name in stats)
         told = f"{speed:.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
         left = duration(max(0, self.total - images) / speed)
         self.bar.update(self.task, completed=images, speed=told, losses=losses, left=left)

@@ -33,11 +33,12 @@ def play(config: RunConfig[Any, Any], game: Game, micro: int, update: int = 0) -
 
     All are at 0, and at 1 those that come at every update.
     """
-    for _ in range(config.d_steps):
-        real = batches(config, micro, real=True)
+    real = batches(config, micro, real=True)
+    for _ in range(config.d_steps if config.freeze != "discriminator" else 0):
         game.update_discriminator(real, batches(config, micro, real=False), _numbers(config, game, micro, 1), update)
-    latents = batches(config, micro * config.g_batches, real=False)
-    game.update_generator(latents, real, _numbers(config, game, micro, config.g_batches), update)
+    if config.freeze != "generator":
+        latents = batches(config, micro * config.g_batches, real=False)
+        game.update_generator(latents, real, _numbers(config, game, micro, config.g_batches), update)
 
 
 def average(game: Game, cost: Callable[[int], float]) -> float:

@@ -44,6 +44,8 @@ class OptimizerPart:
     """Adam's moments of every parameter, by its number."""
 
     optimizer: torch.optim.Optimizer
+    frozen: bool = False
+    """Whether it may have no moments after the first step, because its player was never updated."""
 
     def tensors(self) -> Mapping[str, Tensor]:
         state = self.optimizer.state_dict()["state"]
@@ -53,8 +55,9 @@ class OptimizerPart:
         """Raises `BadCheckpoint` where, after the first step, the moments of a parameter are missing."""
         stored = found.part(name)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        never_stepped = not found.header.steps or (self.frozen and not stored)
         state: dict[int, dict[str, Tensor]] = {}
-        for index, parameter in enumerate(parameters if found.header.steps else []):
+        for index, parameter in enumerate([] if never_stepped else parameters):
             shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
             state[index] = {key: stored[f"{index}.{key}"] for key in shapes if f"{index}.{key}" in stored}
             if {key: value.shape for key, value in state[index].items()} != shapes:

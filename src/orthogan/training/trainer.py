@@ -104,19 +104,22 @@ class Trainer:
         return self.images >= self.config.images
 
     def step(self) -> Stats:
-        """d_steps updates of D, each on new images, then one of G, then the average."""
+        """d_steps updates of D, each on new images, then one of G, then the average; a frozen player's are left out."""
         config, feed = self.config, self.feed
+        stats: Stats = {}
         self._set_learning_rates()
         for _ in range(config.d_steps):
             at, real = self.images, feed.real(self.images)
             latents, numbers = feed.latents(LATENTS_OF_D, at), feed.numbers(OF_D, at)
-            stats = self.game.update_discriminator(real, latents, numbers, at // config.batch)
+            if config.freeze != "discriminator":
+                stats = self.game.update_discriminator(real, latents, numbers, at // config.batch)
             self.images += config.batch
         latents = feed.latents(LATENTS_OF_G, self.images, config.g_batches)
         numbers = feed.numbers(OF_G, self.images, config.g_batches)
-        stats |= self.game.update_generator(latents, real, numbers, self.steps)
+        if config.freeze != "generator":
+            stats |= self.game.update_generator(latents, real, numbers, self.steps)
+            self.ema.update(self.game.g.network, self.steps + 1)
         self.steps += 1
-        self.ema.update(self.game.g.network, self.steps)
         return stats
 
     def _set_learning_rates(self) -> None:
@@ -199,8 +202,8 @@ class Trainer:
             "generator": NetworkPart(g.network),
             "discriminator": NetworkPart(d.network),
             "ema": NetworkPart(self.ema.module),
-            "g_optimizer": OptimizerPart(g.optimizer),
-            "d_optimizer": OptimizerPart(d.optimizer),
+            "g_optimizer": OptimizerPart(g.optimizer, frozen=self.config.freeze == "generator"),
+            "d_optimizer": OptimizerPart(d.optimizer, frozen=self.config.freeze == "discriminator"),
             **({"augment": NetworkPart(augment)} if augment and augment.state_dict() else {}),
             **{f"rules.{name}": RulePart(rule) for player in (g, d) for name, rule in player.rules.items()},
         }
