@@ -9,6 +9,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -172,12 +173,15 @@ LISTINGS = 20
 """How often a folder is listed again, whose checkpoints are pruned between listing and opening."""
 
 
-def newest(folder: Path) -> tuple[Loaded, list[str]]:
-    """The newest whole checkpoint, and a complaint for each newer one that had to be skipped."""
+def newest(folder: Path, at: int | None = None) -> tuple[Loaded, list[str]]:
+    """The newest whole checkpoint, and a complaint for each newer one that had to be skipped.
+
+    With `at` those beyond so many images do not count, and the best one does.
+    """
     for _ in range(LISTINGS):
         complaints: list[str] = []
         try:
-            for path in numbered(folder):
+            for path in numbered(folder) if at is None else _up_to(folder, at):
                 try:
                     return load(path), complaints
                 except Gone:
@@ -189,6 +193,18 @@ def newest(folder: Path) -> tuple[Loaded, list[str]]:
         told = "; ".join(complaints)
         raise UserError(f"no whole checkpoint in {folder}" + (f": {told}" if told else ""))
     raise UserError(f"the checkpoints in {folder} change faster than they can be read; give one of its files")
+
+
+def _up_to(folder: Path, at: int) -> list[Path]:
+    """The checkpoints at or below so many images, the best one among them. Raises `UserError` if there are none."""
+    there = {images_of(path): path for path in numbered(folder)}
+    with suppress(BadCheckpoint):
+        there.setdefault(read_header(folder / BEST).images, folder / BEST)
+    found = [there[images] for images in sorted(there, reverse=True) if images <= at]
+    if not found:
+        told = ", ".join(map(str, sorted(there)))
+        raise UserError(f"no checkpoint in {folder} at or below {at} images; there are {told or 'none at all'}")
+    return found
 
 
 def prune(folder: Path, keep: int) -> None:

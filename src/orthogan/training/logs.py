@@ -21,9 +21,11 @@ from orthogan.training import checkpoint
 from orthogan.training.checkpoint import config_from_json, config_to_json
 
 
-def write_config(folder: Path, config: RunConfig[Any, Any], preset: str) -> None:
-    """`config.json`: the resolved configuration, with the versions and the commit that ran it."""
+def write_config(folder: Path, config: RunConfig[Any, Any], preset: str, parent: dict[str, Any] | None = None) -> None:
+    """`config.json`: the resolved configuration, with the versions and the commit that ran it; a branch's parent."""
     stamp = {"preset": preset, "versions": runtime.versions(), "git_commit": runtime.git_commit()}
+    if parent is not None:
+        stamp["parent"] = parent
     write_whole(folder / "config.json", json.dumps({**config_to_json(config), **stamp}, indent=2) + "\n")
 
 
@@ -40,6 +42,11 @@ def read_preset(folder: Path) -> str:
     return _read(folder)[1]
 
 
+def read_parent(folder: Path) -> dict[str, Any] | None:
+    """Where a branch began, as `Trainer.parent` says it; None for a run that is none."""
+    return _read(folder)[2]
+
+
 def is_whole(folder: Path) -> bool:
     """Whether `config.json` itself can be read."""
     try:
@@ -49,14 +56,14 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
-def _read(folder: Path) -> tuple[RunConfig[Any, Any], str]:
+def _read(folder: Path) -> tuple[RunConfig[Any, Any], str, dict[str, Any] | None]:
     path = folder / "config.json"
     try:
         return _parse(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if checkpoint.numbered(folder / "checkpoints"):
             header = checkpoint.newest(folder / "checkpoints")[0].header
-            return header.config, str(header.extra.get("preset", ""))
+            return header.config, str(header.extra.get("preset", "")), header.extra.get("parent")
         why = " ".join(str(error).split())
         raise UserError(
             f"{path} cannot be read ({why}), and there is no checkpoint to take the configuration from; "
@@ -64,9 +71,9 @@ def _read(folder: Path) -> tuple[RunConfig[Any, Any], str]:
         ) from error
 
 
-def _parse(path: Path) -> tuple[RunConfig[Any, Any], str]:
+def _parse(path: Path) -> tuple[RunConfig[Any, Any], str, dict[str, Any] | None]:
     values = json.loads(path.read_text(encoding="utf-8"))
-    return config_from_json(values), str(values["preset"])
+    return config_from_json(values), str(values["preset"]), values.get("parent")
 
 
 class RunLog:

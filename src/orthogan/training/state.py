@@ -1,6 +1,6 @@
 """The state of a run: a list of parts, each of which gives tensors to a checkpoint and takes them back."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,10 +33,14 @@ class NetworkPart:
         return state
 
     def take(self, found: Loaded, name: str) -> None:
+        self.network.load_state_dict(self.require_fit(found, name))
+
+    def require_fit(self, found: Loaded, name: str) -> dict[str, Tensor]:
+        """The tensors of a checkpoint for this network, which may be on the meta device."""
         stated = found.header.extra.get("frozen", {}).get(name, {})
         if (own := identities(self.network)) != stated:
             raise BadCheckpoint(f"{found.path} was trained beside other frozen weights: {name} has {stated}, not {own}")
-        self.network.load_state_dict(found.require_fit(name, self.network))
+        return found.require_fit(name, self.network)
 
 
 @dataclass(frozen=True)
@@ -93,3 +97,19 @@ def scatter(parts: Mapping[str, Part], found: Loaded) -> None:
     """Have all parts take up a checkpoint. Raises `BadCheckpoint` where one does not fit."""
     for name, part in parts.items():
         part.take(found, name)
+
+
+def scatter_fitting(parts: Mapping[str, Part], found: Loaded, strict: Collection[str]) -> list[str]:
+    """Have all parts take up what fits them of another run's checkpoint; returns the names of those that it does not.
+
+    Raises `BadCheckpoint` where it does not fit one of the `strict` parts.
+    """
+    afresh = []
+    for name, part in parts.items():
+        try:
+            part.take(found, name)
+        except BadCheckpoint:
+            if name in strict:
+                raise
+            afresh.append(name)
+    return afresh

@@ -23,13 +23,14 @@ from orthogan.nn.norm import norm_layers
 from orthogan.pair import build_pair
 from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, OF_D, OF_G, WEIGHTS, draw
 from orthogan.training import checkpoint, duties
+from orthogan.training.duties import Facts
 from orthogan.training.ema import Ema
 from orthogan.training.feed import Feed
 from orthogan.training.logs import RunLog
 from orthogan.training.observer import Observer
 from orthogan.training.player import NonFiniteError, Player
 from orthogan.training.setup import adams, make_game, rules
-from orthogan.training.state import NetworkPart, OptimizerPart, Part, RulePart, gather, scatter
+from orthogan.training.state import NetworkPart, OptimizerPart, Part, RulePart, gather, scatter, scatter_fitting
 from orthogan.training.steps import Game, Stats
 
 SHOWN_SECONDS = 0.5
@@ -60,6 +61,8 @@ class Trainer:
         self.config, self.cache, self.folder = config, cache, folder
         self.fabric, self.observer = fabric, observer
         self.preset, self._lock = preset, lock
+        self.parent: Facts | None = None
+        """Of a branch: the checkpoint that it began from, what changed, what was taken and what began afresh."""
         self.images = self.steps = 0
         self.saved_images: int | None = None
         """Where the newest checkpoint of this run stands; None before the first."""
@@ -234,6 +237,8 @@ class Trainer:
             "data": self.cache.fingerprint,
             "attempt": self.feed.attempt,
         }
+        if self.parent is not None:
+            extra["parent"] = self.parent
         networks = {"generator": self.game.g.network, "discriminator": self.game.d.network}
         if frozen := {name: found for name, network in networks.items() if (found := identities(network))}:
             extra["frozen"] = frozen
@@ -250,10 +255,24 @@ class Trainer:
                 "restore it, or start a new run with `orthogan train`"
             )
         scatter(self.parts(), found)
-        self.images, self.steps, self.saved_images = header.images, header.steps, header.images
-        self.feed.attempt = header.extra.get("attempt", 0)  # files of format 1 have none
+        self._stand_at(header)
+        self.saved_images = header.images
         for duty in self.duties.values():
             duty.take(header.extra)
+
+    def branch_from(self, found: checkpoint.Loaded) -> tuple[list[str], list[str]]:
+        """Begin where a checkpoint of another run stands; returns the parts that took it up, and those begun afresh.
+
+        Log, scores and the best checkpoint are this run's own. Raises `BadCheckpoint` where the networks do not fit.
+        """
+        parts = self.parts()
+        afresh = scatter_fitting(parts, found, strict=("generator", "discriminator", "ema"))
+        self._stand_at(found.header)
+        return [name for name in parts if name not in afresh and found.part(name)], afresh
+
+    def _stand_at(self, header: checkpoint.Header) -> None:
+        self.images, self.steps = header.images, header.steps
+        self.feed.attempt = header.extra.get("attempt", 0)  # files of format 1 have none
 
 
 def check_penalties(game: Game, world_size: int) -> None:
