@@ -14,6 +14,7 @@ from orthogan.errors import UserError, is_out_of_memory, unknown
 COMMANDS = {
     "train": "train a preset on your images",
     "resume": "go on with a run exactly where it stopped",
+    "branch": "begin a new run from a checkpoint of another, with other settings",
     "sample": "write images from a run or a checkpoint",
     "sheet": "one picture of samples by class, or across truncation thresholds",
     "interpolate": "walk between latents or classes: a sheet, a GIF or an MP4",

@@ -7,7 +7,7 @@ import itertools
 
 from orthogan import presets
 from orthogan.cli import COMMANDS
-from orthogan.commands import data, evaluate, interpolate, resume, sample, sheet, train
+from orthogan.commands import branch, data, evaluate, interpolate, resume, sample, sheet, train
 from orthogan.commands.options import CHOSEN, SHORT
 from orthogan.commands.parsing import option_names
 from orthogan.errors import UserError, unknown
@@ -78,12 +78,14 @@ def options_of_commands() -> dict[str, set[str]]:
     pairs = itertools.zip_longest(GENERATORS, DISCRIMINATORS, fillvalue="biggan")  # every network once is enough
     configs = [with_networks(presets.get("digits"), {"generator": g, "discriminator": d}) for g, d in pairs]
     short = {f"--{name}" for name in SHORT}
-    training, resuming = (
-        short.union(*(option_names(module.options_of(config)) for config in configs)) for module in (train, resume)
+    training, resuming, branching = (
+        short.union(*(option_names(module.options_of(config)) for config in configs))
+        for module in (train, resume, branch)
     )
     return {
         "train": training.union(CHOSEN),
         "resume": resuming,
+        "branch": branching.union(CHOSEN),
         "sample": option_names(sample.Options),
         "sheet": option_names(sheet.Options),
         "interpolate": option_names(interpolate.Options),

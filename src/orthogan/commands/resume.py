@@ -79,13 +79,11 @@ def main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         console.print(USAGE, markup=False)
         return 0
-    folder = Path(argv[0])
-    if not runs.is_run(folder):
-        raise UserError(f"{folder} is not the folder of a run: it has no config.json; start one with `orthogan train`")
+    folder = folder_of(argv[0])
     networks, words = choose(separate(argv[1:]))
     begun = with_networks(read_config(folder), networks)  # another one is refused like any other change
     config, wanted = read_options(folder, begun, expand(words, flatten(begun)))
-    check_place(folder, config.data.source)
+    check_place(config.data.source, command("resume", folder, "--data", "NEW/PLACE"))
     device = runtime.pick_device(wanted)
     view = TrainingView(config.images, config.images_per_step)
     with counting("reading images") as progress:
@@ -103,8 +101,15 @@ def main(argv: list[str]) -> int:
     return train(trainer, view)
 
 
-def check_place(folder: Path, source: str) -> None:
-    """Data that is not where it was."""
+def folder_of(word: str) -> Path:
+    """The folder of a run that the first word names."""
+    folder = Path(word)
+    if not runs.is_run(folder):
+        raise UserError(f"{folder} is not the folder of a run: it has no config.json; start one with `orthogan train`")
+    return folder
+
+
+def check_place(source: str, way_out: str) -> None:
+    """Refuse data that is not where it was, with the command that says where it is now."""
     if source not in NAMED and not Path(source).expanduser().exists():
-        way_out = command("resume", folder, "--data", "NEW/PLACE")
         raise UserError(f"data.source={source!r} is not there any more; if it has moved: {way_out}")

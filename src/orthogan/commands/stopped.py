@@ -1,5 +1,8 @@
 """What to say of a run that had to stop: why, which checkpoint is good, and what to do next, in one line."""
 
+import itertools
+from pathlib import Path
+
 from orthogan.errors import is_out_of_memory
 from orthogan.files import CannotWrite
 from orthogan.reports import command
@@ -38,11 +41,26 @@ def _good(trainer: Trainer) -> str:
 def _diverged(trainer: Trainer, error: NonFiniteError) -> str:
     """Resuming is not advised: it would repeat the same steps bit for bit."""
     rates = trainer.config.optimizer
+    halved = ["--optimizer.g-lr", f"{rates.g_lr / 2:g}", "--optimizer.d-lr", f"{rates.d_lr / 2:g}"]
     return (
-        f"training diverged at {trainer.images} images: {error}. {_good(trainer)} Resuming would end the same way: "
-        "begin a new run by the command that began this one, with another --out and, for example, half the learning "
-        f"rates: --optimizer.g-lr {rates.g_lr / 2:g} --optimizer.d-lr {rates.d_lr / 2:g}"
+        f"training diverged at {trainer.images} images: {error}. {_good(trainer)} Resuming would end the same way; "
+        f"with half the learning rates, for example: {_otherwise(trainer, halved)}"
     )
+
+
+def _otherwise(trainer: Trainer, options: list[str]) -> str:
+    """How to train with other settings: from the last good checkpoint or, where there is none, from the beginning."""
+    if trainer.saved_images is None:
+        return f"the command that began this run, with another --out and {' '.join(options)}"
+    out = ["--out", _free_place(trainer.folder)]
+    return f"`{command('branch', trainer.folder, '--at', trainer.saved_images, *out, *options)}`"
+
+
+def _free_place(folder: Path) -> Path:
+    """A folder beside that of a run, which does not exist."""
+    run = folder.resolve() if folder.name in ("", "..") else folder
+    beside = (run.with_name(f"{run.name}-branch-{number}") for number in itertools.count(1))
+    return next(place for place in beside if not place.exists())
 
 
 def _out_of_memory(trainer: Trainer, error: BaseException) -> str:
