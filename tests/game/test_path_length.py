@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from orthogan.errors import UserError
 from orthogan.game.moment import Moment
-from orthogan.game.regularizers import RegularizerConfig, path_length
+from orthogan.game.regularizers import RegularizerConfig, processes
 from orthogan.game.regularizers.path_length import PathLength, PathLengthSettings, path_lengths
 from orthogan.networks import GENERATORS, build_generator
 from orthogan.networks.base import Generator
@@ -91,7 +91,7 @@ def test_running_mean_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) 
         get_world_size=lambda: 2,
         all_reduce=lambda mean: mean.mul_(2).add_(10),
     )
-    monkeypatch.setattr(path_length, "dist", fake)
+    monkeypatch.setattr(processes, "dist", fake)
     rule.on_weights(nn.Identity(), [])
     torch.testing.assert_close(rule.state_dict()["mean"], own + 5)
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers.base import Regularizer, Settings
+from orthogan.game.regularizers.processes import over_processes
 from orthogan.nn.noise import PATH_LENGTH, Noise, keys, normals
 from orthogan.settings import require
 
@@ -73,7 +73,7 @@ class PathLength(Regularizer):
     @torch.no_grad()
     def on_weights(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> None:
         if self._found:
-            found = _over_processes(torch.stack(self._found).mean())
+            found = over_processes(torch.stack(self._found).mean())
             self.mean = torch.lerp(self.mean.to(found.device), found, self.decay)
             self._found = []
 
@@ -92,13 +92,6 @@ def path_lengths(g: Styled, z: Tensor, y: Tensor | None) -> Tensor:
     toward = normals(of, PATH_LENGTH, *images.shape[1:]) / pixels**0.5
     (gradient,) = torch.autograd.grad((images * toward).sum(), w, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()
-
-
-def _over_processes(mean: Tensor) -> Tensor:
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(mean)
-        mean = mean / dist.get_world_size()
-    return mean
 
 
 def build(settings: PathLengthSettings) -> Regularizer:
