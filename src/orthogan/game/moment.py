@@ -1,6 +1,6 @@
 """What a rule sees of an update: one argument, so that a new need is a field and not a signature."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -37,3 +37,5 @@ class Moment:
     """Numbers (n,) in [0, 1), one a real image, for whatever a rule draws."""
     augment: Augmented = unchanged
     """Images (n, 3, R, R) -> as D sees them, augmented as the real images of this micro-batch are."""
+    logits: Sequence[Tensor] | None = None
+    """What the loss of D's update has of real and of fake images, (n,) or (n, K), with their graph; None in G's."""

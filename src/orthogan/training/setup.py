@@ -42,6 +42,9 @@ def make_game(
     if joint:
         g.network.checkpoint_blocks = True  # type: ignore[assignment]
     g.rules, d.rules = found
+    for player in (g, d):
+        for rule in player.rules.values():
+            rule.begin(player.network, player.trained)
     augmentation = augment.build(config.augment)
     if augmentation is not None:
         augmentation.to(next(d.network.parameters()).device)

@@ -63,7 +63,7 @@ class Game:
             with self.fabric.no_backward_sync(self.d.wrapped, enabled=i + 1 < len(real)):
                 on_real, on_fake = self._verdicts((x, y), (fake, fake_y), numbers[i])
                 term = self.loss.discriminator(on_real, on_fake).mean()
-                moment = self._moment((x, y), (fake, fake_y), latents[i], numbers[i])
+                moment = self._moment((x, y), (fake, fake_y), latents[i], numbers[i], (on_real, on_fake))
                 self.fabric.backward((term + _penalties(self.d, moment, update)) / len(real))
             found.append(torch.stack([term, on_real.mean(), on_fake.mean(), on_real.sign().mean()]).detach())
         self.d.rerun = lambda: (self._judge(x, y), self._judge(fake, fake_y))
@@ -122,9 +122,11 @@ class Game:
         logits: Tensor = self.d.wrapped(*_join([real, fake]))
         return logits.chunk(2)
 
-    def _moment(self, real: Batch, fake: Batch, latents: Batch, numbers: Numbers) -> Moment:
+    def _moment(
+        self, real: Batch, fake: Batch, latents: Batch, numbers: Numbers, logits: Sequence[Tensor] | None = None
+    ) -> Moment:
         augment = partial(self._augmented, uniform=numbers.real)
-        return Moment(self.g.network, self.d.network, *real, *fake, latents[0], numbers.rules, augment)
+        return Moment(self.g.network, self.d.network, *real, *fake, latents[0], numbers.rules, augment, logits)
 
     def _augmented(self, images: Tensor, uniform: Tensor) -> Tensor:
         return images if self.augment is None else self.augment(images, uniform)

@@ -30,6 +30,9 @@ class Regularizer:
     interval: int = 1
     """`on_loss` is asked once in so many updates of its player (lazy regularisation)."""
 
+    def begin(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> None:
+        """Once, before the first update or the state of a checkpoint, which must have the shapes of the own one."""
+
     def on_loss(self, moment: Moment) -> Tensor | float:
         """Terms to be averaged and added to the loss of the network that is being updated."""
         return 0.0
