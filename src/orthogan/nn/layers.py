@@ -4,7 +4,6 @@ Here they use the weight as it is; `nn.spectral` and `nn.weight_norm` derive kin
 their layers through a `Layers` row and never ask which kind it is.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,26 +140,6 @@ def baked(network: nn.Module) -> Iterator[None]:
 
 def _weighted(network: nn.Module) -> list[Weighted]:
     return [m for m in network.modules() if isinstance(m, Weighted)]
-
-
-@torch.no_grad()
-def singular_values(network: nn.Module) -> dict[str, Tensor]:
-    """All singular values, falling, of the weight in use of every linear layer and convolution, by layer name.
-
-    A convolution is the matrix (outputs, inputs x height x width). Layers with one output or input have no spectrum
-    and are left out, and so are embeddings. NaN where a weight is not finite. On the CPU, in float32.
-    """
-    found = {}
-    for name, layer in network.named_modules():
-        if isinstance(layer, Linear | Conv2d):
-            matrix = layer.weight_in_use().flatten(1).float().cpu()
-            if min(matrix.shape) > 1:
-                # LAPACK refuses weights that are not finite.
-                finite = torch.isfinite(matrix).all()
-                found[name] = (
-                    torch.linalg.svdvals(matrix) if finite else matrix.new_full((min(matrix.shape),), math.nan)
-                )
-    return found
 
 
 def _in_autocast_type(kernel: Tensor) -> Tensor:

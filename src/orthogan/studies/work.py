@@ -20,7 +20,7 @@ import torch
 from orthogan import runs
 from orthogan.errors import UserError
 from orthogan.files import write_whole
-from orthogan.nn.layers import singular_values
+from orthogan.stability.spectra import of_weights_in_use
 from orthogan.training.logs import read_config
 from orthogan.training.player import NonFiniteError
 from orthogan.training.trainer import Observer, Trainer
@@ -134,7 +134,7 @@ def work(folder: Path, device: torch.device, news: "Queue[tuple[str, int]]") -> 
 def judge(trainer: Trainer) -> dict[str, Any]:
     """Scores of the end and on the way, D's singular values, and the time of training."""
     found: dict[str, Any] = {"images": trainer.images, "seconds_per_image": _seconds(trainer.folder)}
-    spectra = singular_values(trainer.game.d.network)
+    spectra = of_weights_in_use(trainer.game.d.network)
     if all(torch.isfinite(values).all() for values in spectra.values()):
         found["singular_values"] = {name: values.tolist() for name, values in spectra.items()}
     lines = trainer.folder / "scores.jsonl"

@@ -1,0 +1,1 @@
+"""What becomes of the weights over a training: their singular values."""
