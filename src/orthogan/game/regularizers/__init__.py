@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orthogan.game.regularizers import (
+    clamp,
     clipping,
     consistency,
     gradient_penalty,
+    lecam,
     ortho,
     orthonormal,
     path_length,
@@ -38,6 +40,9 @@ class RegularizerConfig:
     )
     g_path_length: path_length.PathLengthSettings = field(default_factory=path_length.PathLengthSettings)
     d_r1: r1.R1Settings = field(default_factory=r1.R1Settings)
+    g_clamp: clamp.ClampSettings = field(default_factory=clamp.ClampSettings)
+    d_clamp: clamp.ClampSettings = field(default_factory=clamp.ClampSettings)
+    d_lecam: lecam.LeCamSettings = field(default_factory=lecam.LeCamSettings)
 
     def __post_init__(self) -> None:
         for name in RULES:
@@ -70,6 +75,9 @@ RULES = {
     "d_reconstruction": Rule("discriminator", reconstruction.build, needs="reconstructions", alone=True),
     "g_path_length": Rule("generator", path_length.build, needs="w"),
     "d_r1": Rule("discriminator", r1.build),
+    "g_clamp": Rule("generator", clamp.build),
+    "d_clamp": Rule("discriminator", clamp.build),
+    "d_lecam": Rule("discriminator", lecam.build),
 }
 """Every rule by its field in `RegularizerConfig`."""
 
