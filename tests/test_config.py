@@ -114,6 +114,7 @@ REFUSED = [
     (CadenceConfig, "cadence.score_samples", 0),
     (CadenceConfig, "cadence.sheet_images", -1),
     (CadenceConfig, "cadence.score_images", -1),
+    (CadenceConfig, "cadence.spectra_images", -1),
 ]
 
 
@@ -131,7 +132,7 @@ def test_counts_of_a_run_are_positive(run, setting):
 
 
 def test_zero_turns_a_cadence_off_where_it_says_so():
-    assert CadenceConfig(sheet_images=0, score_images=0).sheet_images == 0
+    assert CadenceConfig(sheet_images=0, score_images=0, spectra_images=0).spectra_images == 0
 
 
 def test_accumulate_divides_the_batch(run):

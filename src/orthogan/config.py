@@ -84,9 +84,11 @@ class CadenceConfig:
     checkpoint_images: int = 200_000
     """Save everything every so many images."""
     first_images: int = 1_000
-    """Log, draw and save early as well, after so many images and each doubling of it below the three above; 0 not."""
+    """Do all of these early as well, after so many images and each doubling of it below their own number; 0 not."""
     keep_last: int = 3
     """Checkpoints kept beside the best one."""
+    spectra_images: int = 10_000
+    """Write a line of every layer's largest singular values every so many images; 0 never."""
     score_images: int = 0
     """Score the generator every so many images; 0 never."""
     score_features: str = "efficientnet-lite0"
@@ -97,7 +99,7 @@ class CadenceConfig:
     def __post_init__(self) -> None:
         for name in ("log_images", "checkpoint_images", "keep_last", "score_samples"):
             require(getattr(self, name) > 0, f"cadence.{name}", getattr(self, name), "must be positive")
-        for name in ("sheet_images", "first_images", "score_images"):
+        for name in ("sheet_images", "first_images", "spectra_images", "score_images"):
             require(getattr(self, name) >= 0, f"cadence.{name}", getattr(self, name), "must not be negative")
 
 

@@ -69,6 +69,7 @@ def test_the_fall_of_the_learning_rate_begins_at_the_same_share_of_the_run() -> 
     [
         ({"cadence.score_images": 24_001}, "no score: cadence.score_images is 24,001"),
         ({"cadence.log_images": 30_000, "cadence.first_images": 0}, "no line of losses"),
+        ({"cadence.spectra_images": 24_001, "cadence.first_images": 0}, "no line of singular values"),
         ({"ema.decay": 0.9999}, "93% of the average of G"),  # 0.9999^750
     ],
 )

@@ -6,8 +6,8 @@ from typing import Any
 
 from orthogan.config import CadenceConfig, RunConfig
 
-MOST = {"log_images": 200, "sheet_images": 50, "checkpoint_images": 20}
-"""So many lines, sheets and checkpoints at most in a run that is shorter than its preset's, besides the early ones."""
+MOST = {"log_images": 200, "sheet_images": 50, "checkpoint_images": 20, "spectra_images": 200}
+"""So many of each at most in a run that is shorter than its preset's, besides the early ones."""
 
 
 def due(before: int, now: int, every: int, first: int = 0) -> bool:
@@ -41,8 +41,8 @@ def follow_length(preset: RunConfig[Any, Any], images: int, batch: int, d_steps:
     """The preset at another length, to be run at this batch: what depends on the length keeps its place in the run.
 
     A falling learning rate begins at the same share of the run. In a shorter run the average of G begins at the same
-    share of the updates, and there are as many log lines, sheets and checkpoints as in the preset's, but no more of
-    them than `MOST`.
+    share of the updates, and there are as many log lines, sheets, checkpoints and spectra as in the preset's, but no
+    more of them than `MOST`.
     """
     share = images / preset.images
     changed = replace(preset, images=images, optimizer=_falling(preset, share), cadence=_cadence(preset, images))
@@ -59,7 +59,7 @@ def _cadence(preset: RunConfig[Any, Any], images: int) -> CadenceConfig:
     changes: dict[str, Any] = {}
     for name, most in MOST.items():
         every = getattr(preset.cadence, name)
-        # Lines cost nothing, but a short run is not to spend its time on sheets and checkpoints.
+        # Lines of losses cost nothing, but a short run is not to spend its time on the others.
         least = 1 if name == "log_images" else min(images, preset.cadence.first_images)
         changes[name] = min(every, max(least, math.ceil(max(every * images / preset.images, images / most))))
     return replace(preset.cadence, **changes)
@@ -78,6 +78,7 @@ def duties_never_due(config: RunConfig[Any, Any]) -> list[str]:
         ("line of losses", "log_images", cadence.first_images),
         ("sheet", "sheet_images", cadence.first_images),
         ("checkpoint before its end", "checkpoint_images", cadence.first_images),
+        ("line of singular values", "spectra_images", cadence.first_images),
         ("score", "score_images", 0),
     ):
         every = getattr(cadence, name)

@@ -15,6 +15,8 @@ from orthogan.files import aside
 from orthogan.metrics import of_data
 from orthogan.metrics.evaluate import AS_DATA, Scorer, classes_like, partial_to
 from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
+from orthogan.stability import spectra
+from orthogan.stability.history import SPECTRA
 from orthogan.training import checkpoint
 from orthogan.training.cadence import due
 from orthogan.training.steps import Stats
@@ -87,6 +89,20 @@ class Log(Duty):
     def take(self, facts: Facts) -> None:
         self._names, self._steps = list(facts["window"]), facts["window_steps"]
         self._sums = torch.tensor(list(facts["window"].values()), dtype=torch.float64) if self._names else None
+
+
+class Spectra(Duty):
+    """A line of the largest singular values of every layer of both networks, by the first process."""
+
+    def is_due(self, run: Trainer, before: int) -> bool:
+        cadence = run.config.cadence
+        return due(before, run.images, cadence.spectra_images, cadence.first_images)
+
+    def do(self, run: Trainer) -> None:
+        if run.log is not None:
+            players = {"generator": run.game.g, "discriminator": run.game.d}
+            found = {role: spectra.live(player.network) for role, player in players.items()}
+            run.log.line({"images": run.images, **found}, SPECTRA)
 
 
 class Sheet(Duty):
@@ -197,4 +213,4 @@ class Save(Duty):
 def usual() -> dict[str, Duty]:
     """The duties of a run by name, in the order in which they are done after a step."""
     score = Score()
-    return {"log": Log(), "sheet": Sheet(), "score": score, "save": Save(score)}
+    return {"log": Log(), "spectra": Spectra(), "sheet": Sheet(), "score": score, "save": Save(score)}

@@ -1,7 +1,7 @@
 """What a run writes down: its configuration, a JSON line of losses at a time, curves for TensorBoard.
 
-`log.jsonl` and `scores.jsonl` hold what the configuration determines, so a resumed run writes the lines that the
-uninterrupted one would have written. Speed and the time of day go to TensorBoard alone.
+`log.jsonl`, `scores.jsonl` and `spectra.jsonl` hold what the configuration determines, so a resumed run writes the
+lines that the uninterrupted one would have written. Speed and the time of day go to TensorBoard alone.
 """
 
 import json
@@ -17,6 +17,7 @@ from orthogan import runtime
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.files import write_whole, writing
+from orthogan.stability.history import SPECTRA
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import config_from_json, config_to_json
 
@@ -84,7 +85,7 @@ class RunLog:
 
     def __init__(self, folder: Path, images: int):
         self.folder = folder
-        for name in ("log.jsonl", "scores.jsonl"):
+        for name in ("log.jsonl", "scores.jsonl", SPECTRA):
             _cut(folder / name, images)
         self._curves_folder = folder / "curves"
         with writing(self._curves_folder):
