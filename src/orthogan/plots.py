@@ -1,4 +1,4 @@
-"""Figures of studies, by matplotlib."""
+"""Figures of studies and of singular values, by matplotlib."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 from orthogan import optional
 from orthogan.metrics.titles import TITLES
+from orthogan.stability.history import Layer
 from orthogan.studies import summary
 from orthogan.studies.summary import Found
 
@@ -22,7 +23,7 @@ def check_installed() -> None:
 
 
 def _matplotlib() -> Any:
-    extra, purpose = "studies", "a figure of a study"
+    extra, purpose = "studies", "a figure"
     optional.need("matplotlib", extra, purpose).use("Agg")
     return optional.need("matplotlib.pyplot", extra, purpose)
 
@@ -134,6 +135,36 @@ def spectra(found: Sequence[Found], title: str) -> Any:
         panel.set_ylim(0, 1.05)
         panel.grid(alpha=0.3)
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def histories(layers: Sequence[Layer], named: Sequence[Layer], title: str) -> Any:
+    """Singular values and their ratio over a run, a line a layer, dark to light from the input on: figure 3 of BigGAN.
+
+    A row of panels a player; the layers `named` stand in its legend.
+    """
+    players = list(dict.fromkeys(layer.player for layer in layers))
+    plt = _matplotlib()
+    shape = (len(players), 4)
+    figure, rows = plt.subplots(*shape, figsize=(18, 3.8 * len(players)), squeeze=False, sharex=True)
+    for panels, player in zip(rows, players, strict=True):
+        own = [layer for layer in layers if layer.player == player]
+        colours = plt.get_cmap("viridis")([i / max(1, len(own) - 1) for i in range(len(own))])
+        for layer, colour in zip(own, colours, strict=True):
+            told = {"label": layer.name, "lw": 2.0} if layer in named else {"lw": 0.7}
+            for panel, values in zip(panels, (*map(layer.series, range(3)), layer.ratios()), strict=True):
+                panel.plot(layer.images, values, color=colour, marker="." if len(values) == 1 else None, **told)
+        for panel, value in zip(
+            panels, ("$\\sigma_0$", "$\\sigma_1$", "$\\sigma_2$", "$\\sigma_0/\\sigma_1$"), strict=True
+        ):
+            panel.set_title(f"{player}: {value}", fontsize=10)
+            _scale(panel, [y for line in panel.lines for y in line.get_ydata() if math.isfinite(y)])
+            panel.grid(alpha=0.3)
+        panels[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+    for panel in rows[-1]:
+        panel.set_xlabel("real images shown")
     figure.suptitle(title)
     figure.tight_layout()
     return figure
