@@ -1,5 +1,6 @@
 """Figures of studies and of singular values, by matplotlib."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,34 +141,45 @@ def spectra(found: Sequence[Found], title: str) -> Any:
     return figure
 
 
+SIGMAS = (r"$\sigma_0$", r"$\sigma_1$", r"$\sigma_2$", r"$\sigma_0/\sigma_1$")
+DASHES = ("-", "--", ":", "-.")
+
+
 def histories(layers: Sequence[Layer], named: Sequence[Layer], title: str) -> Any:
     """Singular values and their ratio over a run, a line a layer, dark to light from the input on: figure 3 of BigGAN.
 
     A row of panels a player; the layers `named` stand in its legend.
     """
     players = list(dict.fromkeys(layer.player for layer in layers))
-    plt = _matplotlib()
-    shape = (len(players), 4)
-    figure, rows = plt.subplots(*shape, figsize=(18, 3.8 * len(players)), squeeze=False, sharex=True)
+    figure, rows = _matplotlib().subplots(
+        len(players), len(SIGMAS), figsize=(18, 3.8 * len(players)), squeeze=False, sharex=True
+    )
     for panels, player in zip(rows, players, strict=True):
-        own = [layer for layer in layers if layer.player == player]
-        colours = plt.get_cmap("viridis")([i / max(1, len(own) - 1) for i in range(len(own))])
-        for layer, colour in zip(own, colours, strict=True):
-            told = {"label": layer.name, "lw": 2.0} if layer in named else {"lw": 0.7}
-            for panel, values in zip(panels, (*map(layer.series, range(3)), layer.ratios()), strict=True):
-                panel.plot(layer.images, values, color=colour, marker="." if len(values) == 1 else None, **told)
-        for panel, value in zip(
-            panels, ("$\\sigma_0$", "$\\sigma_1$", "$\\sigma_2$", "$\\sigma_0/\\sigma_1$"), strict=True
-        ):
+        _history(panels, [layer for layer in layers if layer.player == player], named)
+        for panel, value in zip(panels, SIGMAS, strict=True):
             panel.set_title(f"{player}: {value}", fontsize=10)
-            _scale(panel, [y for line in panel.lines for y in line.get_ydata() if math.isfinite(y)])
-            panel.grid(alpha=0.3)
-        panels[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
     for panel in rows[-1]:
         panel.set_xlabel("real images shown")
     figure.suptitle(title)
     figure.tight_layout()
     return figure
+
+
+def _history(panels: Sequence[Any], layers: Sequence[Layer], named: Sequence[Layer]) -> None:
+    """The layers of one player."""
+    colours = _matplotlib().get_cmap("viridis")([i / max(1, len(layers) - 1) for i in range(len(layers))])
+    dashes = itertools.cycle(DASHES)
+    for layer, colour in zip(layers, colours, strict=True):
+        # Neighbours have nearly one colour.
+        told = {"label": layer.name, "lw": 2.0, "ls": next(dashes)} if layer in named else {"lw": 0.7}
+        marker = "." if len(layer.images) == 1 else None
+        for panel, values in zip(panels, (*map(layer.series, range(3)), layer.ratios()), strict=True):
+            panel.plot(layer.images, values, color=colour, marker=marker, **told)
+    for panel in panels:
+        _scale(panel, [y for line in panel.lines for y in line.get_ydata() if math.isfinite(y)])
+        panel.grid(alpha=0.3)
+    panels[-1].set_ylim(1, max(2.0, panels[-1].get_ylim()[1]))
+    panels[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
 
 
 def times(found: Sequence[Found], title: str) -> Any:
