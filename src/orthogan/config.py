@@ -84,7 +84,7 @@ class CadenceConfig:
     checkpoint_images: int = 200_000
     """Save everything every so many images."""
     first_images: int = 1_000
-    """Do all of these early as well, after so many images and each doubling of it below their own number; 0 not."""
+    """Do all but scores early as well, after so many images and each doubling of it below their own number; 0 not."""
     keep_last: int = 3
     """Checkpoints kept beside the best one."""
     spectra_images: int = 10_000

@@ -16,6 +16,7 @@ from orthogan.stability import history
 from orthogan.stability.history import Layer
 from orthogan.stability.spectra import exact
 from orthogan.training import checkpoint
+from orthogan.training.estimate import estimate
 from orthogan.training.trainer import Observer, Trainer
 
 CPU = torch.device("cpu")
@@ -74,6 +75,15 @@ def test_the_clamp_resumes_exactly(tmp_path: Path, arrays: Path) -> None:
     ends = [checkpoint.newest(tmp_path / name / "checkpoints")[0].tensors for name in ("whole", "broken")]
     assert {name.split(".")[1] for name in ends[0] if name.startswith("rules.")} == {"g_clamp", "d_clamp", "d_lecam"}
     assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+
+
+@pytest.mark.parametrize("form", ["weights", "penalty"])
+def test_what_the_rules_need_is_told_before(arrays: Path, form: str) -> None:
+    """Their iteration runs on tensors without numbers too."""
+    changes = {f"regularizers.{who}_clamp.{name}": v for who in "gd" for name, v in (("strength", 1.0), ("form", form))}
+    config = override(tiny_run(arrays), {**changes, "regularizers.d_lecam.strength": 0.1})
+    plain, found = (estimate(c, "float32", CPU) for c in (tiny_run(arrays), config))
+    assert found.step_flops > plain.step_flops
 
 
 def test_no_lines_where_the_cadence_is_0(tmp_path: Path, arrays: Path) -> None:
