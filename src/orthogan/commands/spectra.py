@@ -1,5 +1,6 @@
 """`orthogan spectra RUN_OR_FILE`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,13 +89,9 @@ def as_csv(layers: Sequence[Layer], out: Path) -> Path:
 
 def show(title: str, layers: Sequence[Layer], over_a_run: bool = False) -> None:
     """A row a layer: its values at the end, their ratio and, over a run, the growth of the first."""
-    columns = ["layer", "sigma_0", "sigma_1", "sigma_2", "sigma_0 / sigma_1", *["growth"][: int(over_a_run)]]
-    rows = [
-        [layer.name, *(f"{value:.4g}" for value in (*numbers(layer), *[layer.growth][: int(over_a_run)]))]
-        for layer in layers
-    ]
-    table(title, columns, rows)
-
-
-def numbers(layer: Layer) -> list[float]:
-    return [*(layer.series(i)[-1] for i in range(3)), layer.ratio]
+    growth = ["growth"] if over_a_run else []
+    rows = []
+    for layer in layers:
+        numbers = [*(layer.series(i)[-1] for i in range(3)), layer.ratio, *([layer.growth] if over_a_run else [])]
+        rows.append([layer.name, *("" if math.isnan(value) else f"{value:.4g}" for value in numbers)])
+    table(title, ["layer", "sigma_0", "sigma_1", "sigma_2", "sigma_0 / sigma_1", *growth], rows)
