@@ -21,6 +21,7 @@ BIGGAN_TRAINING: Settings = {
 }
 EVERY_1000_BATCHES: Settings = {
     "cadence.log_images": 40_960,
+    "cadence.spectra_images": 409_600,
     "cadence.sheet_images": 2_048_000,
     "cadence.checkpoint_images": 2_048_000,
 }
