@@ -19,8 +19,8 @@ demo: $(VENV)/demo.stamp  ## train the digits preset, then sample and score it
 	@echo "Try next      $(BIN)/orthogan sample $(RUN) -n 64 --classes 3,7 --truncation 0.5 --out samples"
 	@echo "              $(BIN)/orthogan train small-32 --data YOUR_FOLDER --out runs/mine"
 
-test: $(VENV)/dev.stamp  ## run every test
-	$(BIN)/pytest
+test: $(VENV)/dev.stamp  ## run every test, on all cores
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 check: $(VENV)/dev.stamp  ## style and types
 	$(BIN)/ruff check .
