@@ -102,9 +102,15 @@ class Model:
     ) -> Iterator[Tensor]:
         """The same images chunk by chunk, uint8 (m, H, W, 3); see `sample`."""
         chosen = self.class_indices(classes)
-        self.sampler.check(n, chosen, truncation, form)
+        self.check(n, chosen, truncation, form)
         self.stand(truncation, form)
         return self.sampler.stream(n, classes=chosen, truncation=truncation, form=form, seed=seed)
+
+    def check(
+        self, n: int, classes: Classes | None = None, truncation: float | None = None, form: str = "redraw"
+    ) -> None:
+        """Refuse what cannot be sampled, before statistics are collected for it; see `sample`."""
+        self.sampler.check(n, self.class_indices(classes), truncation, form)
 
     def generate(self, z: Any, y: Any = None, *, truncation: float | None = None, form: str = "redraw") -> np.ndarray:
         """uint8 images (N, H, W, 3) of your own latents, at the model's precision and on its device.

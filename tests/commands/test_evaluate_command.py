@@ -115,9 +115,21 @@ class MadeUpModel:
     """Learnt from data that were read with settings of their own."""
 
     resolution = 8
-    header = SimpleNamespace(config=SimpleNamespace(data=DataConfig(source="elsewhere", crop="stretch")))
+    header = SimpleNamespace(
+        config=SimpleNamespace(
+            data=DataConfig(source="elsewhere", crop="stretch"),
+            fake_classes="uniform",
+            n_classes=0,
+            discriminator=SimpleNamespace(features_seen="resnet18"),
+        )
+    )
 
-    def stream(self, n: int, *, truncation: float | None, form: str, seed: int) -> Iterator[torch.Tensor]:
+    def check(self, *what: object) -> None:
+        """All can be drawn."""
+
+    def stream(
+        self, n: int, *, classes: list[int] | None, truncation: float | None, form: str, seed: int
+    ) -> Iterator[torch.Tensor]:
         self.truncation = truncation
         yield from torch.from_numpy(noise(n, seed)).split(7)
 
@@ -141,7 +153,9 @@ def test_a_run_is_scored_and_leaves_its_file_in_the_run_folder(run: Path, which:
     folder("real", noise(20, 1, side=16))
     argv = [str(run / which), "--against", "real", "-n", "25", "--truncation", "0.5", "--seed", "2"]
     assert main(argv) == 0
-    protocol = read(run / "scores-efficientnet-lite0-200-n25-t0.5-s2.json")["protocol"]
+    result = read(run / "scores-efficientnet-lite0-200-n25-t0.5-s2.json")
+    assert "looked through resnet18" in result["notes"][-1]
+    protocol = result["protocol"]
     assert protocol["generator"] == {
         "checkpoint": "000200.safetensors",
         "images_seen": 200,

@@ -85,7 +85,7 @@ def _from_model(request: Request) -> Generated:
     loaded = model.load(request.path, request.device)
     count, config = request.samples or 5000, loaded.header.config
     facts: dict[str, Any] = {"source": request.source}
-    loaded.sampler.check(count, None, request.truncation, request.form)
+    loaded.check(count, None, request.truncation, request.form)
 
     def images(real: ImageCache) -> Iterable[Any]:
         as_data = config.fake_classes == "data" and real.n_classes == config.n_classes > 0
