@@ -119,10 +119,15 @@ def best_columns(found: Sequence[Found]) -> dict[str, Found]:
 
 
 def spectra(found: Sequence[Found], title: str) -> Any:
-    """Squared singular values of D's layers, the largest as 1, each row at its best column: figure 3 of SN-GAN."""
+    """Squared singular values of D's layers, the largest as 1, each row at its best column: figure 3 of SN-GAN.
+
+    Of the layers that all rows have; None where their discriminators have none in common.
+    """
     chosen = best_columns(found)
     tables = {row: chosen[row].spectra() for row in summary.rows(found) if row in chosen}
-    layers = list(dict.fromkeys(layer for table in tables.values() for layer in table))
+    layers = [layer for layer in next(iter(tables.values()), {}) if all(layer in table for table in tables.values())]
+    if not layers:
+        return None
     across = max(1, min(4, len(layers)))
     down = max(1, -(-len(layers) // across))
     figure, panels = _matplotlib().subplots(down, across, figsize=(3.4 * across, 2.7 * down), squeeze=False)

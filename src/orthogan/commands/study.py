@@ -23,6 +23,13 @@ from orthogan.studies.work import ERROR, Place
 from orthogan.training.duties import scored_images
 from orthogan.training.launch import processes
 
+FIGURES = {
+    "scores.png": "scores, a dot a seed",
+    "spectra.png": "singular values of the layers that all rows' D have",
+    "times.png": "training time",
+    "curves.png": "scores on the way",
+}
+
 
 def usage() -> str:
     lines = [f"  {name:<12} {study.title}" for name, study in STUDIES.items()]
@@ -164,15 +171,13 @@ def report(study: Study, options: StudyOptions, folder: Path, planned: list[Plan
     }
     if options.scores > 1:
         figures["curves.png"] = plots.curves(found, title)
-    for file, figure in figures.items():
+    drawn = {file: figure for file, figure in figures.items() if figure is not None}
+    for file, figure in drawn.items():
         plots.save(figure, folder / file)
-    on_the_way = f"  {folder}/curves.png   scores on the way\n" if options.scores > 1 else ""
+    told = [f"  {folder}/{file:<12} {FIGURES[file]}\n" for file in drawn]
     console.print(
         f"{conditions}\n\nthe study is in {folder}\n"
-        f"  {folder}/table.md     tables\n"
-        f"  {folder}/scores.png   scores, a dot a seed\n{on_the_way}"
-        f"  {folder}/spectra.png  singular values of D\n"
-        f"  {folder}/times.png    training time\n"
+        f"  {folder}/table.md     tables\n{''.join(told)}"
         f"  {folder}/runs/        every run, with samples in sheets/ and its scores' protocol in scores.jsonl",
         markup=False,
     )
