@@ -41,13 +41,13 @@ def fastgan(options: ProjectedOptions) -> Settings:
     return {"generator.width": options.width}
 
 
-def stylegan2(options: ProjectedOptions) -> Settings:
+def _channels_of_stylegan2(options: ProjectedOptions, role: str) -> Settings:
     """As wide at 64 pixels as FastGAN, and up to four times as wide below."""
-    channels = {"channel_base": 64 * options.width, "channel_max": 4 * options.width}
-    return {f"generator.{name}": value for name, value in channels.items()} | {
-        "generator.dim_z": 64,
-        "generator.dim_w": 128,
-    }
+    return {f"{role}.channel_base": 64 * options.width, f"{role}.channel_max": 4 * options.width}
+
+
+def stylegan2(options: ProjectedOptions) -> Settings:
+    return {**_channels_of_stylegan2(options, "generator"), "generator.dim_z": 64, "generator.dim_w": 128}
 
 
 def projected(options: ProjectedOptions) -> Settings:
@@ -60,8 +60,7 @@ def _half_as_wide_d(options: ProjectedOptions) -> Settings:
 
 def _stylegan2_d(options: ProjectedOptions) -> Settings:
     gamma = 0.0002 * options.resolution**2 / options.batch
-    channels = {"channel_base": 64 * options.width, "channel_max": 4 * options.width}
-    return {f"discriminator.{name}": value for name, value in channels.items()} | {"regularizers.d_r1.strength": gamma}
+    return {**_channels_of_stylegan2(options, "discriminator"), "regularizers.d_r1.strength": gamma}
 
 
 def _biggan(options: ProjectedOptions) -> Settings:
