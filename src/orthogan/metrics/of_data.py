@@ -21,6 +21,7 @@ from orthogan.data.config import DataConfig
 from orthogan.features.pretrained import FeatureNet
 from orthogan.features.weights import OF_DATA
 from orthogan.files import CannotWrite, cache_folder
+from orthogan.nn.resample import shift
 from orthogan.randomness import draw
 
 NETWORK = "resnet10t"
@@ -163,7 +164,5 @@ def _task(
 def _moved(x: Tensor, source: torch.Generator) -> Tensor:
     """Each image shifted by up to an eighth of its side, its border repeated."""
     most = x.shape[-1] // 8
-    padded = F.pad(x.float(), (most,) * 4, mode="replicate")
-    down, right = torch.randint(2 * most + 1, (2, len(x)), generator=source)
-    side = x.shape[-1]
-    return torch.stack([image[:, i : i + side, j : j + side] for image, i, j in zip(padded, down, right, strict=True)])
+    down, right = torch.randint(2 * most + 1, (2, len(x)), generator=source) - most
+    return shift(x.float(), down, right)

@@ -45,3 +45,12 @@ def double(x: Tensor) -> Tensor:
 def halve(x: Tensor) -> Tensor:
     """Mean of 2x2 pixels. (N, C, 2H, 2W) -> (N, C, H, W)."""
     return F.avg_pool2d(x, 2)
+
+
+def shift(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Images (N, C, H, W), each shown from so many pixels (N,) further down and to the right, its border repeated."""
+    height, width = x.shape[2:]
+    rows = (torch.arange(height, device=x.device) + down[:, None]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=x.device) + right[:, None]).clamp(0, width - 1)
+    image = torch.arange(len(x), device=x.device)[:, None, None]
+    return x[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

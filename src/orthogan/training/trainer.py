@@ -15,8 +15,6 @@ from lightning_fabric import Fabric
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
 from orthogan.errors import UserError
-from orthogan.game.regularizers.gradient_penalty import GradientPenalty
-from orthogan.game.regularizers.r1 import R1
 from orthogan.networks.base import Discriminator, Generator, Network
 from orthogan.nn.frozen import identities, trainable
 from orthogan.nn.norm import norm_layers
@@ -277,7 +275,7 @@ class Trainer:
 
 def check_penalties(game: Game, world_size: int) -> None:
     """Refuse penalties on D's gradient where batch norms of D are over processes: they have no second derivative."""
-    penalties = [name for name, rule in game.d.rules.items() if isinstance(rule, R1 | GradientPenalty)]
+    penalties = [name for name, rule in game.d.rules.items() if rule.differentiates_twice]
     if world_size > 1 and penalties and norm_layers(game.d.network):
         raise UserError(
             f"regularizers.{penalties[0]}: over {world_size} processes the batch norms of this discriminator cannot be "

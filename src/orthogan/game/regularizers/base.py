@@ -27,6 +27,8 @@ class Settings:
 class Regularizer:
     """Base: touches nothing and remembers nothing."""
 
+    differentiates_twice: bool = False
+    """Whether the backward pass goes through a gradient of D by its images."""
     interval: int = 1
     """`on_loss` is asked once in so many updates of its player (lazy regularisation)."""
 

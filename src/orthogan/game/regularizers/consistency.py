@@ -7,6 +7,7 @@ from torch import Tensor
 
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers.base import Regularizer, Settings
+from orthogan.nn.resample import shift
 
 SHIFT = 4
 """Largest shift, in pixels each way."""
@@ -42,9 +43,4 @@ def mirror_and_shift(x: Tensor, uniform: Tensor) -> Tensor:
     span = 2 * SHIFT + 1
     chosen = (uniform * 2 * span**2).long()
     mirrored, down, right = chosen // span**2, chosen // span % span - SHIFT, chosen % span - SHIFT
-    height, width = x.shape[2:]
-    rows = (torch.arange(height, device=x.device) + down[:, None]).clamp(0, height - 1)
-    columns = (torch.arange(width, device=x.device) + right[:, None]).clamp(0, width - 1)
-    columns = torch.where(mirrored[:, None] == 1, width - 1 - columns, columns)
-    image = torch.arange(len(x), device=x.device)[:, None, None]
-    return x[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return shift(torch.where(mirrored[:, None, None, None] == 1, x.flip(3), x), down, right)

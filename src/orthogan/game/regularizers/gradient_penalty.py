@@ -18,6 +18,8 @@ class GradientPenaltySettings(Settings):
 class GradientPenalty(Regularizer):
     """weight * (||grad D(x')|| - 1)^2 at x' between a real and a fake image (equation 3)."""
 
+    differentiates_twice = True
+
     def __init__(self, weight: float = 10.0):
         self.weight = weight
 

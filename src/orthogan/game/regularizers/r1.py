@@ -29,6 +29,8 @@ class R1Settings(Settings):
 class R1(Regularizer):
     """gamma / 2 * |grad D(augment(x))|^2 by the pixels of a real image x; of several logits, D is their sum."""
 
+    differentiates_twice = True
+
     def __init__(self, gamma: float, interval: int = 1):
         self.gamma, self.interval = gamma, interval
 
