@@ -212,7 +212,7 @@ def test_other_data_of_as_many_classes_may_be_given(parent: Path, tmp_path: Path
 def test_settings_that_change_tensors_are_refused_by_name(
     parent: Path, tmp_path: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "load_data", None)  # before the data is read
+    monkeypatch.setattr("orthogan.runs.checks.load_data", None)  # before the data is read
     (path, value) = next(iter(change.items()))
     with pytest.raises(UserError, match=f"a branch keeps the networks.*{path} .* -> {value!r}"):
         branch(parent, tmp_path / "new", override(read_config(parent), change), at=64)
