@@ -151,6 +151,9 @@ class RunConfig(Generic[G, D]):
     """Size of G's batch in batches, normalised together as one; SN-GAN's code took twice the batch."""
     freeze: Literal["none", "generator", "discriminator"] = "none"
     """Which network is not updated: its weights, its optimizer and, of the generator, the average stay as they are."""
+    compile: Literal["none", "generator", "discriminator", "both"] = "none"
+    """Networks to translate by torch.compile when the run begins: quicker steps after a minute or more; on a processor
+    it needs a C++ compiler."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Arithmetic of the networks; auto is bf16 where the processor is fast at it."""
     seed: int = 0

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if precision != "auto":
         return precision
     return "bf16" if bf16_is_fast(device) else "float32"
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raises `UserError` on a processor without a C++ compiler, which torch.compile calls there."""
+    names = (os.environ.get("CXX", "g++"), "clang++")
+    if device.type == "cpu" and not any(shutil.which(name) for name in names):
+        raise UserError("compile: no C++ compiler (g++ or clang++) was found; install one, or leave the setting out")
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

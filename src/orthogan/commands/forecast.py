@@ -49,6 +49,7 @@ def dry_run(
 ) -> int:
     """Print the resolved configuration, what it needs and what the machine has, without training."""
     runs.check_names(config)
+    runs.check_compile(config, device)
     runs.refuse_inside_data(folder, config.data.source)
     world = processes()[1]
     check_world(config, world)

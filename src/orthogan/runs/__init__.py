@@ -2,7 +2,7 @@
 
 from orthogan.runs.beginning import resume, start
 from orthogan.runs.branching import branch
-from orthogan.runs.checks import check_names, load_data, resolve
+from orthogan.runs.checks import check_compile, check_names, load_data, resolve
 from orthogan.runs.folders import (
     check_writable,
     is_run,
@@ -14,6 +14,7 @@ from orthogan.runs.folders import (
 
 __all__ = [
     "branch",
+    "check_compile",
     "check_names",
     "check_writable",
     "is_run",

@@ -10,6 +10,7 @@ from orthogan.config import RunConfig
 from orthogan.runs.checks import (
     Progress,
     check_classes,
+    check_compile,
     check_names,
     load_on_all,
     refuse_changes,
@@ -31,6 +32,7 @@ def start(
     Raises `UserError` if the folder holds a run, or another process begins one in it.
     """
     check_names(config)
+    check_compile(config, device)
     refuse_inside_data(folder, config.data.source)
     check_writable(folder)
     fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
@@ -53,6 +55,7 @@ def resume(
     differences. Raises `UserError` for that, for changed data, and while another process trains the run.
     """
     check_names(config)
+    check_compile(config, device)
     fabric = make_fabric(config.precision, device)
     check_world(config, fabric.world_size)
     with locked(fabric, folder) as lock:

@@ -12,7 +12,7 @@ from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.formats import to_json
 from orthogan.pair import build_pair
-from orthogan.runs.checks import Progress, check_classes, check_names, load_on_all
+from orthogan.runs.checks import Progress, check_classes, check_compile, check_names, load_on_all
 from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data, whole_path
 from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint
@@ -40,6 +40,7 @@ def branch(
     parent from there on, unless the seed is another one. Raises `UserError`.
     """
     check_names(config)
+    check_compile(config, device)
     refuse_inside_data(folder, config.data.source)
     check_writable(folder)
     precision = runtime.resolve_precision(config.precision, device)

@@ -20,6 +20,7 @@ from orthogan.runs.folders import whole_path
 from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint
 from orthogan.training.launch import together
+from orthogan.training.setup import rules
 
 Progress = Callable[[int, int], None]
 
@@ -36,6 +37,17 @@ def check_names(config: RunConfig[Any, Any]) -> None:
         getattr(config.regularizers, rule).check_present()
     if config.cadence.score_images:
         check_scores(config.cadence)
+
+
+def check_compile(config: RunConfig[Any, Any], device: torch.device) -> None:
+    """Refuse networks to compile where nothing could, or under rules on gradients of gradients."""
+    if config.compile == "none":
+        return
+    runtime.check_compiler(device)
+    for name, own in zip(("generator", "discriminator"), rules(config), strict=True):
+        twice = [rule for rule, made in own.items() if made.differentiates_twice]
+        rule = f"regularizers.{twice[0] if twice else ''} differentiates the {name} twice, which compiled code cannot"
+        require(not twice or config.compile not in (name, "both"), "compile", config.compile, rule)
 
 
 def check_scores(cadence: CadenceConfig) -> None:

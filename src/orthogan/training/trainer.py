@@ -76,6 +76,9 @@ class Trainer:
         players = self._player(g, self._adams[0]), self._player(d, self._adams[1])
         self.game = make_game(config, fabric, players, found)
         check_penalties(self.game, fabric.world_size)
+        for name, player in (("generator", self.game.g), ("discriminator", self.game.d)):
+            if config.compile in (name, "both"):
+                player.network.compile(dynamic=False)
         self.ema = Ema(g, config.ema, config.images_per_step)
         self.feed = Feed(config, cache, fabric, self.game.augment.numbers if self.game.augment else 0)
         self.duties = duties.usual()
