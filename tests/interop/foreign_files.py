@@ -18,7 +18,9 @@ def unpack(case: str, folder: Path) -> Path:
     """The folder, with all files of a case under the names that their project gives them."""
     folder.mkdir(exist_ok=True)
     for path in FILES.glob(f"{case}.*.gz"):
-        (folder / path.name.removeprefix(f"{case}.").removesuffix(".gz")).write_bytes(gzip.decompress(path.read_bytes()))
+        (folder / path.name.removeprefix(f"{case}.").removesuffix(".gz")).write_bytes(
+            gzip.decompress(path.read_bytes())
+        )
     assert any(folder.iterdir())
     return folder
 

@@ -155,12 +155,12 @@ def deep_generator(foreign: Foreign, hints: Hints) -> Part:
     return Part(PROJECT, config, side_after(foreign, base, blocks // 2), n_classes, ours)
 
 
-def deep_channels(foreign: Foreign, weights: list[str]) -> tuple[int, ...]:
-    """Channels of the first map and after each stage of two blocks, whose weights have these names."""
+def deep_channels(foreign: Foreign, weights: list[str], first: int = 1) -> tuple[int, ...]:
+    """Channels of the first map and after each stage of two blocks; the first weight of a block has number `first`."""
     if not weights or len(weights) % 2:
         raise foreign.refuse(f"{len(weights)} blocks, not stages of two")
-    before = [foreign.shape(name.format(1), 4)[1] for name in weights[::2]]
-    after = [foreign.shape(name.format(4), 4)[0] for name in weights[1::2]]
+    before = [foreign.shape(name.format(first), 4)[1] for name in weights[::2]]
+    after = [foreign.shape(name.format(first + 3), 4)[0] for name in weights[1::2]]
     return (before[0], *after)
 
 

@@ -176,6 +176,8 @@ class Part:
     rows: Mapping[str, Tensor] = field(default_factory=dict)
     """Standing statistics by threshold, by the names of `nn.standing.standing_buffers`, a row a threshold."""
     thresholds: tuple[float, ...] = ()
+    is_average: bool = False
+    """Whether the project publishes averaged weights alone."""
     remarks: tuple[str, ...] = ()
     """What must be said of this import."""
 

@@ -33,7 +33,7 @@ def generator(foreign: Foreign, hints: Hints) -> Part:
     attended = [i for i in layers if f"generator.layers.{i}.gamma" in foreign]
     place = one_attention(foreign, attended)
     names = [f"generator.layers.{i}" for i in layers if i != place]
-    channels = deep_channels(foreign, [f"{name}.conv_{{}}.weight_orig" for name in names])
+    channels = deep_channels(foreign, [f"{name}.conv_{{}}.weight_orig" for name in names], first=0)
     shared_dim, n_classes = foreign.shape("embeddings.weight", 2)
     rows, dim_condition = foreign.shape("generator.gen_z.weight_orig", 2)
     base = square_root(foreign, rows, channels[0], "generator.gen_z")
@@ -73,7 +73,7 @@ def generator(foreign: Foreign, hints: Hints) -> Part:
     side = side_after(foreign, base, len(names) // 2)
     thresholds = tuple(i / (statistics.count - 1) for i in range(statistics.count))
     remarks = (f"statistics of {statistics.count} truncations: --form scaled --truncation 0.4, or any from 0 to 1",)
-    return Part(PROJECT, config, side, n_classes, ours, statistics.rows, thresholds, remarks)
+    return Part(PROJECT, config, side, n_classes, ours, statistics.rows, thresholds, is_average=True, remarks=remarks)
 
 
 class Statistics:

@@ -117,6 +117,8 @@ def part_name(found: Found, part: Part) -> str:
     """The part of a checkpoint that a network becomes."""
     if not part.is_generator:
         return "discriminator"
+    if part.is_average:
+        return "ema"
     return found.part or role_of_name(found.path).replace("discriminator", "generator")
 
 
@@ -156,7 +158,8 @@ def assembled(parts: Sequence[Imported], statistics: bool, remarks: tuple[str, .
         ema=EmaConfig(),
     )
     tensors = {f"{p.name}.{name}": tensor for p in parts for name, tensor in p.part.tensors.items()}
-    tensors |= {f"ema.{name}": tensor for name, tensor in g.tensors.items()}
+    if "ema" not in by_name:
+        tensors |= {f"ema.{name}": tensor.clone() for name, tensor in g.tensors.items()}
     extra: dict[str, Any] = {
         "preset": "",
         "class_names": [],
