@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a preset on your images",
     "resume": "go on with a run exactly where it stopped",
     "branch": "begin a new run from a checkpoint of another, with other settings",
+    "import": "make a checkpoint from one of another project: BigGAN-PyTorch, StudioGAN, StyleGAN2-ADA, ...",
     "sample": "write images from a run or a checkpoint",
     "sheet": "one picture of samples by class, or across truncation thresholds",
     "interpolate": "walk between latents or classes: a sheet, a GIF or an MP4",
@@ -27,6 +28,8 @@ COMMANDS = {
     "completion": "a script that completes these words in bash or zsh",
 }
 
+MODULES = {"import": "import_"}
+"""Modules of commands whose names Python keeps for itself."""
 
 # Threads that wait for one another spin; where other programs share the processor, GNU OpenMP's default of spinning for
 # long makes training tens of times slower. This one costs nothing on a quiet machine. Read when PyTorch is imported.
@@ -103,7 +106,7 @@ def run(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         raise unknown("command", argv[0], COMMANDS)
     try:
-        command = importlib.import_module(f"orthogan.commands.{argv[0]}")
+        command = importlib.import_module(f"orthogan.commands.{MODULES.get(argv[0], argv[0])}")
     except ImportError as error:
         raise UserError(f"a package cannot be imported ({error}); `orthogan doctor` tells what is missing") from error
     return int(command.main(argv[1:]))

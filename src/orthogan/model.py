@@ -14,9 +14,10 @@ from orthogan import runtime, tensorfile
 from orthogan.classes import Classes, indices
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite, remove_asides
+from orthogan.interop.statistics import Brought
 from orthogan.networks import build_generator, family_of
 from orthogan.nn.standing import standing_buffers
-from orthogan.sampling import STANDING_BATCHES, Sampler
+from orthogan.sampling import SINGULAR_ITERATIONS, STANDING_BATCHES, Sampler
 from orthogan.settings import require
 from orthogan.training import checkpoint
 from orthogan.training.foreign import refuse_foreign
@@ -47,7 +48,11 @@ class Model:
             raise checkpoint.BadCheckpoint(f"{self.path} is damaged: its network cannot be built ({why})") from error
         # Assigned, not copied: a configuration that the tensors do not fit costs no memory.
         generator.load_state_dict(found.require_fit("ema", generator), assign=True)
-        self.sampler = Sampler(generator, precision, runtime.pick_device(device), noise=noise, cutoff=cutoff)
+        self._brought = Brought(found, generator)
+        # Of another project's weights, what divides them is stored; more iterations would change its images.
+        iterations = 0 if "imported" in self.header.extra else SINGULAR_ITERATIONS
+        picked = runtime.pick_device(device)
+        self.sampler = Sampler(generator, precision, picked, noise=noise, cutoff=cutoff, iterations=iterations)
 
     def __repr__(self) -> str:
         family, classes = family_of(self.header.config.generator), f"{self.n_classes or 'no'} classes"
@@ -157,11 +162,17 @@ class Model:
         return None if classes is None else indices(classes, self.class_names, self.n_classes)
 
     def stand(self, truncation: float | None = None, form: str = "redraw", batches: int = STANDING_BATCHES) -> None:
-        """Load or collect the standing statistics for a truncation."""
+        """Load or collect the standing statistics for a truncation; an imported file may have brought its own."""
+        self.sampler.generator.check_truncation(truncation, form)
+        brought = self._brought.at(truncation, form)
+        if brought is not None:
+            for name, buffer in standing_buffers(self.sampler.generator).items():
+                buffer.copy_(brought[name])
+            self.sampler.standing = (truncation, form, FROM_FILE, 0)
+            return
         wanted = (truncation, form, batches)
         if self.sampler.standing == (*wanted, 0):
             return
-        self.sampler.generator.check_truncation(truncation, form)
         buffers = standing_buffers(self.sampler.generator)
         kept = self._standing_file(wanted)
         stored = _read_standing(kept, buffers)
@@ -210,6 +221,8 @@ class Model:
         } | ({"noise": self.sampler.generator.noise} if self.sampler.generator.noise_modes else {})
 
 
+FROM_FILE = 0
+"""Batches of statistics that were not collected here."""
 STALE_SECONDS = 3600
 """Several programs may sample one checkpoint; what was being written for so long has lost its writer."""
 

@@ -63,10 +63,11 @@ class Sampler:
         *,
         noise: str | None = None,
         cutoff: int | None = None,
+        iterations: int = SINGULAR_ITERATIONS,
     ):
         """`noise` is the mode of the noise inside a generator that has any, else None; random if nothing is said.
 
-        `cutoff` is how many layers the truncation of w acts on; None all.
+        `cutoff` is how many layers the truncation of w acts on; None all. `iterations` are of the singular vectors.
         """
         if noise is not None:
             generator.check_noise(noise)
@@ -77,7 +78,7 @@ class Sampler:
         self.device = device or next(generator.parameters()).device
         self.generator = generator.to(self.device).eval()
         # Averaged weights have singular vectors of their own; those they come with belong to the trained weights.
-        advance(self.generator, SINGULAR_ITERATIONS)
+        advance(self.generator, iterations)
         self.precision = runtime.resolve_precision(precision, self.device)
         self.standing: Standing | None = None
         with runtime.autocast(self.precision, self.device):

@@ -30,8 +30,9 @@ from orthogan.nn.blocks import DBlock, GBlock, SelfAttention
 from orthogan.nn.classes import ClassTable, ProjectionHead
 from orthogan.nn.initializers import Init
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
+from orthogan.nn.resample import Upsampling
 from orthogan.nn.spectral import spectral
-from orthogan.nn.stabilizers import Stabilizer, parts
+from orthogan.nn.stabilizers import Parts, Stabilizer, parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,11 @@ class BigGANGeneratorConfig(GeneratorConfig):
     """One class embedding for all norms, instead of a table of gains and biases in each."""
     shared_dim: int = 128
     """Dimensions of the shared embedding."""
+    upsampling: Upsampling = "nearest"
+    """How maps are doubled: nearest, as published, or bilinear, as in mimicry."""
     bn_eps: float = 1e-4
+    last_bn_eps: float | None = None
+    """Eps of the last norm, where it is another (BigGAN-PyTorch: always 1e-5)."""
     sn_eps: float = 1e-4
     init: Init = "orthogonal"
 
@@ -63,6 +68,7 @@ class BigGANGeneratorConfig(GeneratorConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_positive("width", "channels", "shared_dim", "bn_eps", "sn_eps")
+        self.require(self.last_bn_eps is None or self.last_bn_eps > 0, "last_bn_eps", "must be positive")
         slots = len(self.channels)
         below = self.dim_z // slots * slots
         near = " or ".join(str(d) for d in (below, below + slots) if d)
@@ -96,6 +102,10 @@ class BigGANDiscriminatorConfig(DiscriminatorConfig):
     """How many of the blocks, from the first, halve the map."""
     attention: int = 0
     """Resolution of the map with self-attention; 0 for none."""
+    wide: bool = True
+    """Width between a block's two convolutions: the output's, or of thin blocks, as in SN-GAN, the input's."""
+    skip_relu: bool = False
+    """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
     stabilizer: Stabilizer = "spectral-norm"
     """What keeps the discriminator in bounds."""
     bn_eps: float = 1e-4
@@ -158,11 +168,11 @@ class BigGANGenerator(Generator):
         self.embedding = ClassTable(n_classes, config.shared_dim) if shared else None
         self.linear = layers.linear(config.dim_chunk, c[0] * self.base**2)
         self.blocks = nn.ModuleList(
-            GBlock(i, o, self._norm(i), self._norm(o), layers) for i, o in itertools.pairwise(c)
+            GBlock(i, o, self._norm(i), self._norm(o), layers, config.upsampling) for i, o in itertools.pairwise(c)
         )
         at = config.attention
         self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
-        self.norm = BatchNorm2d(c[-1], config.bn_eps)
+        self.norm = BatchNorm2d(c[-1], config.last_bn_eps or config.bn_eps)
         self.to_rgb = layers.conv(c[-1], 3, 3)
         prepare(self, config.init)
 
@@ -223,15 +233,18 @@ class BigGANDiscriminator(Discriminator):
         built_from = parts(config.stabilizer, config.sn_eps, config.bn_eps)
         layers = built_from.layers
         c = [3, *(m * config.width for m in config.channels)]
-        self.blocks = nn.ModuleList(
-            DBlock(i, o, o, down=k < config.downs, first=k == 0, parts=built_from)
-            for k, (i, o) in enumerate(itertools.pairwise(c))
-        )
+        self.blocks = nn.ModuleList(self._block(k, i, o, built_from) for k, (i, o) in enumerate(itertools.pairwise(c)))
         at = config.attention
         self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
         self.attention_after = resolution.bit_length() - at.bit_length() - 1 if at else -1
         self.head = ProjectionHead(c[-1], n_classes, layers)
         prepare(self, config.init)
+
+    def _block(self, k: int, inputs: int, outputs: int, built_from: Parts) -> DBlock:
+        config = self.config
+        hidden = outputs if config.wide or k == 0 else inputs
+        down = k < config.downs
+        return DBlock(inputs, hidden, outputs, down=down, first=k == 0, parts=built_from, skip_relu=config.skip_relu)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)

@@ -45,7 +45,11 @@ class BigGANDeepGeneratorConfig(GeneratorConfig):
     """Dimensions of the latent, all of which go to every norm."""
     shared_dim: int = 128
     """Dimensions of the class embedding."""
+    rgb_channels: int = 3
+    """Channels of the last convolution, whose first three are the image (3; the released networks have 128)."""
     bn_eps: float = 1e-4
+    last_bn_eps: float | None = None
+    """Eps of the last norm, where it is another (BigGAN-PyTorch: always 1e-5)."""
     sn_eps: float = 1e-4
     init: Init = "orthogonal"
 
@@ -57,6 +61,8 @@ class BigGANDeepGeneratorConfig(GeneratorConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_positive("width", "channels", "shared_dim", "bn_eps", "sn_eps")
+        self.require(self.rgb_channels >= 3, "rgb_channels", "must be at least 3")
+        self.require(self.last_bn_eps is None or self.last_bn_eps > 0, "last_bn_eps", "must be positive")
         falls = all(i >= o for i, o in itertools.pairwise(self.channels))
         self.require(falls, "channels", "must not grow: skips drop channels")
         self.require(self.width % 4 == 0, "width", "must be a multiple of 4, the bottleneck's ratio")
@@ -81,6 +87,8 @@ class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
     """How many of the stages, from the first, halve the map; all if left out."""
     attention: int = 0
     """Resolution of the map with self-attention; 0 for none."""
+    skip_relu: bool = False
+    """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
     stabilizer: Stabilizer = "spectral-norm"
     """What keeps the discriminator in bounds."""
     bn_eps: float = 1e-4
@@ -166,14 +174,15 @@ class GBottleneck(nn.Module):
 class DBottleneck(nn.Module):
     """ReLU, conv1 to a quarter of the output; ReLU, conv3; ReLU, conv3; ReLU, [halve,] conv1; norms before the ReLUs.
 
-    The skip keeps x, halved, and adds the missing channels by a 1x1 convolution of it.
+    The skip keeps x, halved, and adds the missing channels by a 1x1 convolution of it. With `skip_relu` it begins
+    behind the leading ReLU.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, down: bool, parts: Parts):
+    def __init__(self, inputs: int, outputs: int, *, down: bool, parts: Parts, skip_relu: bool = False):
         super().__init__()
         layers, hidden = parts.layers, outputs // 4
         self.norms = nn.ModuleList(parts.norm(channels) for channels in (inputs, *(hidden,) * 3))
-        self.down = down
+        self.down, self.skip_relu = down, skip_relu
         self.conv1 = layers.conv(inputs, hidden, 1)
         self.conv2 = layers.conv(hidden, hidden, 3)
         self.conv3 = layers.conv(hidden, hidden, 3)
@@ -181,6 +190,7 @@ class DBottleneck(nn.Module):
         self.skip = layers.conv(inputs, outputs - inputs, 1) if outputs > inputs else None
 
     def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(x) if self.skip_relu else x
         # This ReLU must not be in place: the skip takes the x before it.
         h = self.conv1(F.relu(self.norms[0](x)))
         h = self.conv2(F.relu(self.norms[1](h), inplace=True))
@@ -205,8 +215,8 @@ class BigGANDeepGenerator(Generator):
         self.blocks = nn.ModuleList(GBottleneck(i, o, self._norms(i), up=up, layers=layers) for i, o, up in pairs)
         at = config.attention
         self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
-        self.norm = BatchNorm2d(c[-1], config.bn_eps)
-        self.to_rgb = layers.conv(c[-1], 3, 3)
+        self.norm = BatchNorm2d(c[-1], config.last_bn_eps or config.bn_eps)
+        self.to_rgb = layers.conv(c[-1], config.rgb_channels, 3)
         prepare(self, config.init)
 
     @property
@@ -232,7 +242,7 @@ class BigGANDeepGenerator(Generator):
                 h = checkpoint(self._stage, i, h, condition, use_reentrant=False)
             else:
                 h = self._stage(i, h, condition)
-        return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True)))
+        return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True))[:, :3])
 
     def _stage(self, i: int, h: Tensor, condition: Tensor) -> Tensor:
         h = self.blocks[i](h, condition)
@@ -253,7 +263,9 @@ class BigGANDeepDiscriminator(Discriminator):
         self.stem = layers.conv(3, c[0], 3)
         stages = enumerate(itertools.pairwise(c))
         pairs = [pair for k, (i, o) in stages for pair in ((i, o, k < config.halving), (o, o, False))]
-        self.blocks = nn.ModuleList(DBottleneck(i, o, down=down, parts=built_from) for i, o, down in pairs)
+        self.blocks = nn.ModuleList(
+            DBottleneck(i, o, down=down, parts=built_from, skip_relu=config.skip_relu) for i, o, down in pairs
+        )
         at = config.attention
         self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
         # At the end of the first stage on its map: 2 blocks a stage, counted from 0.

@@ -21,6 +21,7 @@ from orthogan.nn.blocks import DBlock, GBlock
 from orthogan.nn.classes import ClassTable, ProjectionHead, need_labels
 from orthogan.nn.layers import PLAIN
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
+from orthogan.nn.resample import Upsampling
 from orthogan.nn.stabilizers import Parts, Stabilizer, parts
 
 LEAK = 0.1
@@ -40,6 +41,8 @@ class SNGANGeneratorConfig(GeneratorConfig):
     """Channel multiplier."""
     channels: tuple[int, ...] = (16, 16, 8, 4, 2, 1)
     """Multiples of width: of the first map, then after each doubling block."""
+    upsampling: Upsampling = "nearest"
+    """How maps are doubled: nearest, as published, or bilinear, as in mimicry."""
     bn_eps: float = 2e-5
 
     @classmethod
@@ -64,6 +67,8 @@ class SNGANDiscriminatorConfig(DiscriminatorConfig):
     """How many of the blocks, from the first, halve the map."""
     labels: Literal["projection", "concat"] = "projection"
     """How the class is seen: by a projection at the end, or by an embedding joined to the third block's map."""
+    skip_relu: bool = False
+    """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
     head_bias: bool = True
     """Bias of the last linear layer; the released 32 px network has none."""
     stabilizer: Stabilizer = "spectral-norm"
@@ -144,7 +149,7 @@ class SNGANGenerator(Generator):
         self.linear = PLAIN.linear(config.dim_z, c[0] * self.base**2)
         norm = (n_classes, config.bn_eps)
         self.blocks = nn.ModuleList(
-            GBlock(i, o, g_norm(i, *norm), g_norm(o, *norm), PLAIN) for i, o in itertools.pairwise(c)
+            GBlock(i, o, g_norm(i, *norm), g_norm(o, *norm), PLAIN, config.upsampling) for i, o in itertools.pairwise(c)
         )
         self.norm = BatchNorm2d(c[-1], config.bn_eps)
         self.to_rgb = PLAIN.conv(c[-1], 3, 3)
@@ -186,7 +191,8 @@ class SNGANDiscriminator(Discriminator):
         """Thin: the width between the two convolutions is the input's, but in the first block the output's."""
         hidden = outputs if k == 0 else inputs
         down = k < self.config.downs
-        return DBlock(inputs, hidden, outputs, down=down, first=k == 0, parts=built_from)
+        skip_relu = self.config.skip_relu
+        return DBlock(inputs, hidden, outputs, down=down, first=k == 0, parts=built_from, skip_relu=skip_relu)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)

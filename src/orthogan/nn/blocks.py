@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from orthogan.nn.layers import Layers
 from orthogan.nn.norm import BatchNorm2d
-from orthogan.nn.resample import double, halve
+from orthogan.nn.resample import Upsampling, double, halve
 from orthogan.nn.stabilizers import Parts
 
 SMALL_MAP = 256
@@ -55,17 +55,26 @@ class GBlock(nn.Module):
     The 1x1 convolution of the skip runs before the doubling, with which it commutes, on a quarter of the pixels.
     """
 
-    def __init__(self, inputs: int, outputs: int, norm1: BatchNorm2d, norm2: BatchNorm2d, layers: Layers):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        norm1: BatchNorm2d,
+        norm2: BatchNorm2d,
+        layers: Layers,
+        upsampling: Upsampling = "nearest",
+    ):
         super().__init__()
-        self.norm1, self.norm2 = norm1, norm2
-        self.conv1 = layers.conv(inputs, outputs, 3, resample="up")
+        self.norm1, self.norm2, self.upsampling = norm1, norm2, upsampling
+        self.conv1 = layers.conv(inputs, outputs, 3, resample="up" if upsampling == "nearest" else None)
         self.conv2 = layers.conv(outputs, outputs, 3)
         self.skip = layers.conv(inputs, outputs, 1)
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        h = self.conv1(F.relu(self.norm1(x, condition), inplace=True))
+        h = F.relu(self.norm1(x, condition), inplace=True)
+        h = self.conv1(h if self.upsampling == "nearest" else double(h, self.upsampling))
         h = self.conv2(F.relu(self.norm2(h, condition), inplace=True))
-        return h + double(self.skip(x))
+        return h + double(self.skip(x), self.upsampling)
 
 
 class DBlock(nn.Module):
@@ -73,13 +82,23 @@ class DBlock(nn.Module):
 
     `first` leaves the leading ReLU out, for the block that sees the image. `hidden` is the width between the two
     convolutions ("wide" blocks, BigGAN: the output's; "thin" blocks, SN-GAN: the input's). Without halving and with
-    equal widths the skip is the identity.
+    equal widths the skip is the identity. With `skip_relu` it begins behind the leading ReLU.
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, *, down: bool, first: bool, parts: Parts):
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        *,
+        down: bool,
+        first: bool,
+        parts: Parts,
+        skip_relu: bool = False,
+    ):
         super().__init__()
         layers = parts.layers
-        self.first, self.down = first, down
+        self.first, self.down, self.skip_relu = first, down, skip_relu and not first
         self.norm1 = nn.Identity() if first else parts.norm(inputs)
         self.norm2 = parts.norm(hidden)
         self.conv1 = layers.conv(inputs, hidden, 3)
@@ -87,6 +106,7 @@ class DBlock(nn.Module):
         self.skip = layers.conv(inputs, outputs, 1) if down or inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(x) if self.skip_relu else x
         # This ReLU must not be in place: the skip takes the x before it.
         h = self.conv1(x if self.first else F.relu(self.norm1(x)))
         h = self.conv2(F.relu(self.norm2(h), inplace=True))

@@ -4,9 +4,14 @@ Nearest doubling followed by a 3x3 convolution is a transposed 4x4 convolution o
 by a 2x2 mean is a 4x4 convolution of stride 2. Both are exact, borders included, and need 2.25 times less arithmetic.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Upsampling = Literal["nearest", "bilinear"]
+"""How a map is doubled; nearest is the one that is folded."""
 
 
 def _box_sums(weight: Tensor) -> Tensor:
@@ -37,9 +42,9 @@ def conv_then_halve(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     return F.conv2d(x, kernel, bias, stride=2, padding=1)
 
 
-def double(x: Tensor) -> Tensor:
-    """Nearest neighbour. (N, C, H, W) -> (N, C, 2H, 2W)."""
-    return F.interpolate(x, scale_factor=2, mode="nearest")
+def double(x: Tensor, how: Upsampling = "nearest") -> Tensor:
+    """(N, C, H, W) -> (N, C, 2H, 2W)."""
+    return F.interpolate(x, scale_factor=2, mode=how, align_corners=None if how == "nearest" else False)
 
 
 def halve(x: Tensor) -> Tensor:

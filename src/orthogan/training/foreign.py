@@ -1,5 +1,6 @@
 """Checkpoints of other programs: told apart by their first bytes, never opened further. Free of PyTorch."""
 
+import shlex
 from pathlib import Path
 
 from orthogan.errors import UserError
@@ -25,5 +26,6 @@ def refuse_foreign(path: Path) -> None:
     # The header of a safetensors file begins with its length, which may begin with any byte, but goes on with zeros.
     if kind is not None and not first.endswith(b"\0\0\0\0"):
         raise UserError(
-            f"{path} is {kind}; orthogan reads .safetensors checkpoints of its own, and does not import others yet"
+            f"{path} is {kind}; orthogan reads .safetensors checkpoints of its own, and makes one of some other "
+            f"projects' files: orthogan import {shlex.quote(str(path))} --out model.safetensors"
         )
