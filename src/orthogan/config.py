@@ -151,6 +151,8 @@ class RunConfig(Generic[G, D]):
     """Size of G's batch in batches, normalised together as one; SN-GAN's code took twice the batch."""
     freeze: Literal["none", "generator", "discriminator"] = "none"
     """Which network is not updated: its weights, its optimizer and, of the generator, the average stay as they are."""
+    freeze_d_blocks: int = 0
+    """Blocks of the discriminator, from the image on, that are not trained (FreezeD), for fine-tuning."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Arithmetic of the networks; auto is bf16 where the processor is fast at it."""
     seed: int = 0
@@ -178,6 +180,7 @@ class RunConfig(Generic[G, D]):
         )
 
         require(self.resolution < MOST_PIXELS, "resolution", self.resolution, f"must be below {MOST_PIXELS}")
+        require(self.freeze_d_blocks >= 0, "freeze_d_blocks", self.freeze_d_blocks, "must not be negative")
         require(self.n_classes >= 0, "n_classes", self.n_classes, "must not be negative")
         self.generator.check(self.resolution, self.n_classes)
         self.discriminator.check(self.resolution, self.n_classes)

@@ -23,7 +23,7 @@ from orthogan.errors import UserError
 from orthogan.game.latents import latents_at, lerp, sample_latents, slerp, uniform_classes
 from orthogan.networks.base import Generator, StyleGenerator
 from orthogan.nn.layers import bake, unbake
-from orthogan.nn.noise import Noise, keys
+from orthogan.nn.noise import Noise
 from orthogan.nn.spectral import advance
 from orthogan.nn.standing import standing_layers, standing_statistics
 from orthogan.pictures import grid, labelled
@@ -114,7 +114,7 @@ class Sampler:
         if not isinstance(g, StyleGenerator):
             images: Tensor = g(z, y)
             return images
-        return g.synthesize(g.truncate(g.styles(z, y), truncation, self.cutoff), Noise(g.noise, keys(z)))
+        return g.synthesize(g.truncate(g.styles(z, y), truncation, self.cutoff), Noise.of(g.noise, z))
 
     def render(self, z: Tensor, y: Tensor | None, truncation: float | None = None) -> Iterator[Tensor]:
         """uint8 images (n, R, R, 3), chunk by chunk, of latents (N, dim_z) and labels or class weights of N rows.
