@@ -46,7 +46,7 @@ def split(source: str, target: str, folder: Path) -> None:
     """`others/CLASS/*.png`, `target/CLASS/*.png` and, for each size, as many images that every smaller set has too."""
     data = open_source(source, False)
     assert data.labels is not None
-    here = np.flatnonzero(data.labels == data.class_names.index(target))
+    here = np.flatnonzero(np.asarray(data.labels) == data.class_names.index(target))
     np.random.default_rng(0).shuffle(here)
     sets = {f"first-{n}": set(here[:n].tolist()) for n in SIZES} | {"target": set(here.tolist())}
     for index, label in enumerate(data.labels):
@@ -141,8 +141,8 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--target", default="8", help="name of the class that is learnt last")
-    parser.add_argument("--pretrain", type=int, default=8_000, help="real images that the first networks learn from")
-    parser.add_argument("--images", type=int, default=2_000, help="real images shown in each run on the class")
+    parser.add_argument("--pretrain", type=int, default=4_000, help="real images shown to the first networks")
+    parser.add_argument("--images", type=int, default=1_200, help="real images shown in each run on the class")
     parser.add_argument("--seeds", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -153,7 +153,8 @@ def main() -> None:
     real = pack(DataConfig(source=str(asked.out / "target")), 32)
     scorer = Scorer(FEATURES, real.images, real.fingerprint)
     results: dict[tuple[int, str], list[dict[str, Any]]] = {}
-    for seed, size, arm in itertools.product(range(asked.seeds), SIZES, ARMS):
+    first = itertools.product(range(asked.seeds), SIZES, ["from scratch", "fine-tuned"])
+    for seed, size, arm in itertools.chain(first, itertools.product(range(asked.seeds), SIZES, ["FreezeD"])):
         changes = ARMS[arm]
         folder = asked.out / f"{size}-{arm.replace(' ', '-')}-{seed}"
         init = None if changes is None else pretrained

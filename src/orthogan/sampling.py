@@ -78,12 +78,20 @@ class Sampler:
         self.generator = generator.to(self.device).eval()
         # Averaged weights have singular vectors of their own; those they come with belong to the trained weights.
         advance(self.generator, SINGULAR_ITERATIONS)
-        self.precision = runtime.resolve_precision(precision, self.device)
+        self._asked, self.precision = precision, runtime.resolve_precision(precision, self.device)
         self.standing: Standing | None = None
         with runtime.autocast(self.precision, self.device):
             bake(self.generator)
         # When this sampler is gone the network is an ordinary one again; at the end of a program nobody asks.
         weakref.finalize(self, unbake, self.generator).atexit = False
+
+    def to(self, device: torch.device) -> None:
+        """Move the network, and keep its kernels anew."""
+        self.device = device
+        self.precision = runtime.resolve_precision(self._asked, device)
+        self.generator.to(device)
+        with runtime.autocast(self.precision, device):
+            bake(self.generator)
 
     def collect(
         self, truncation: float | None = None, form: str = "redraw", batches: int = STANDING_BATCHES, seed: int = 0
@@ -109,7 +117,8 @@ class Sampler:
         """The threshold that latents are drawn with: none where truncation is of w."""
         return truncation if self.generator.truncation == "z" else None
 
-    def _images(self, truncation: float | None, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def images(self, truncation: float | None, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Images (N, 3, R, R), around [-1, 1], of latents and labels; `truncation` acts on w where there is one."""
         g = self.generator
         if not isinstance(g, StyleGenerator):
             images: Tensor = g(z, y)
@@ -122,7 +131,7 @@ class Sampler:
         `truncation` acts on w where there is one; that of z is in the latents already.
         """
         rows = [z] if y is None else [z, y]
-        return self._in_chunks(partial(self._images, truncation), rows)
+        return self._in_chunks(partial(self.images, truncation), rows)
 
     def _in_chunks(self, images: Callable[..., Tensor], rows: Sequence[Tensor]) -> Iterator[Tensor]:
         """uint8 (n, R, R, 3) of what `images` makes of equally long tensors, always so many rows at once."""

@@ -105,7 +105,7 @@ FILE_OF_INIT = ("init.file",)
 def checkpoint_of(words: list[str]) -> Loaded | None:
     """The checkpoint that `--init` names: the settings of its networks decide which options there are."""
     given = [value for word, value in itertools.pairwise(words) if word == "--init.file"]
-    return find_checkpoint(Path(given[-1])) if given else None
+    return find_checkpoint(given[-1]) if given else None
 
 
 def at_length(preset: RunConfig[Any, Any], words: list[str]) -> RunConfig[Any, Any]:
