@@ -67,7 +67,9 @@ class Model:
         self._standing_folder = standing_folder or self.path.parent / "standing"
         self._shipped = {name: buffer.clone() for name, buffer in standing_buffers(generator).items()}
         self._plain: Generator | None = None
-        self.sampler = Sampler(generator, precision, runtime.pick_device(device), noise=noise, cutoff=cutoff)
+        # The singular vectors of an exported file are those by which its weights were divided: they stay.
+        how = {"iterations": 0} if SHIPPED in self.header.extra else {}
+        self.sampler = Sampler(generator, precision, runtime.pick_device(device), noise=noise, cutoff=cutoff, **how)
 
     def __repr__(self) -> str:
         family, classes = family_of(self.header.config.generator), f"{self.n_classes or 'no'} classes"
@@ -222,7 +224,8 @@ class Model:
         self.sampler.generator.check_truncation(truncation, form)
         buffers = standing_buffers(self.sampler.generator)
         kept = self._standing_file(wanted)
-        stored = self._standing_of_file(wanted) or _read_standing(kept, buffers)
+        of_file = self._standing_of_file(wanted)
+        stored = _read_standing(kept, buffers) if of_file is None else of_file
         if stored is not None:
             for name, buffer in buffers.items():
                 buffer.copy_(stored[name])

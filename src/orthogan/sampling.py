@@ -63,10 +63,12 @@ class Sampler:
         *,
         noise: str | None = None,
         cutoff: int | None = None,
+        iterations: int = SINGULAR_ITERATIONS,
     ):
         """`noise` is the mode of the noise inside a generator that has any, else None; random if nothing is said.
 
-        `cutoff` is how many layers the truncation of w acts on; None all.
+        `cutoff` is how many layers the truncation of w acts on; None all. `iterations` are of the singular vectors:
+        averaged weights have some of their own, and those they come with belong to the trained weights.
         """
         if noise is not None:
             generator.check_noise(noise)
@@ -76,8 +78,7 @@ class Sampler:
         self.cutoff = cutoff
         self.device = device or next(generator.parameters()).device
         self.generator = generator.to(self.device).eval()
-        # Averaged weights have singular vectors of their own; those they come with belong to the trained weights.
-        advance(self.generator, SINGULAR_ITERATIONS)
+        advance(self.generator, iterations)
         self._asked, self.precision = precision, runtime.resolve_precision(precision, self.device)
         self.standing: Standing | None = None
         with runtime.autocast(self.precision, self.device):
@@ -142,7 +143,7 @@ class Sampler:
                 made = images(*(tensor[index.to(tensor.device)].to(self.device) for tensor in rows))
                 yield to_uint8(made)[: count - start].cpu()
 
-    def _latents(self, seed: int, first: int, n: int, truncation: float | None, form: str) -> Tensor:
+    def latents(self, seed: int, first: int, n: int, truncation: float | None, form: str) -> Tensor:
         """Latents (n, dim_z) of samples first ... first + n - 1."""
         g = self.generator
         return latents_at(seed, first, n, g.dim_z, self._of_z(truncation), form, g.latent)
@@ -204,7 +205,7 @@ class Sampler:
         def chunks() -> Iterator[Tensor]:
             for first in range(0, n, size):
                 m = min(size, n - first)
-                z = self._latents(seed, first, m, truncation, form)
+                z = self.latents(seed, first, m, truncation, form)
                 yield from self.render(z, self.labels(m, classes, seed, first), truncation)
 
         return chunks()
@@ -287,7 +288,7 @@ def walk(
     g = sampler.generator
     g.check_truncation(truncation, form)
     y = walk_classes(sampler, between, rows, classes, seed)
-    z = sampler._latents(seed, 0, rows + 1, truncation, form)
+    z = sampler.latents(seed, 0, rows + 1, truncation, form)
     from_z, to_z = z[:-1], z[1:] if between != "classes" else z[:-1]
     weights = None if y is None else torch.nn.functional.one_hot(y, g.n_classes).float()
     from_y, to_y = (

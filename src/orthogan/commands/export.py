@@ -88,5 +88,5 @@ def checked(options: Options, model: Model) -> str:
     """What onnxruntime, where it is installed, makes of the graph."""
     if not optional.is_installed("onnxruntime"):
         return f"not run, for onnxruntime is not installed: {optional.install('export')}"
-    worst = exporting.check_graph(options.out, model, options.truncation)
+    worst = exporting.check_graph(options.out, model, options.truncation, options.form)
     return f"under onnxruntime its pixels, of [-1, 1], differ by at most {worst:.1g}"

@@ -20,7 +20,6 @@ from orthogan.errors import UserError
 from orthogan.files import aside
 from orthogan.model import Model
 from orthogan.nn.noise import NoiseInjection
-from orthogan.randomness import STANDING, draw
 from orthogan.settings import require
 
 EXTRA, PURPOSE = "export", "a graph of ONNX"
@@ -65,7 +64,7 @@ def write_graph(model: Model, path: Path, truncation: float | None = None, form:
     """
     check_possible(model)
     model.stand(truncation, form)
-    inputs = example(model, TRACED)
+    inputs = example(model, TRACED, truncation, form)
     names = ["z", "y"][: len(inputs)]
     rows = torch.export.Dim("n", min=1)
     with _constant_noise(model), _quietly(), torch.no_grad():
@@ -87,9 +86,9 @@ def write_graph(model: Model, path: Path, truncation: float | None = None, form:
         program.save(partial, external_data=False)
 
 
-def example(model: Model, n: int) -> tuple[Tensor, ...]:
+def example(model: Model, n: int, truncation: float | None, form: str) -> tuple[Tensor, ...]:
     """Some latents, and classes if there are any."""
-    z = torch.randn(n, model.dim_z, generator=draw(0, STANDING, 0))
+    z = model.sampler.latents(0, 0, n, truncation, form)
     return (z, torch.arange(n) % model.n_classes) if model.n_classes else (z,)
 
 
@@ -108,10 +107,10 @@ def facts_of(model: Model, truncation: float | None, form: str) -> dict[str, str
     }
 
 
-def check_graph(path: Path, model: Model, truncation: float | None = None, n: int = 3) -> float:
+def check_graph(path: Path, model: Model, truncation: float | None = None, form: str = "redraw", n: int = 3) -> float:
     """The largest difference of a pixel, of [-1, 1], between the graph under onnxruntime and the model."""
     runtime = optional.need("onnxruntime", EXTRA, "a check of the graph")
-    inputs = example(model, n)
+    inputs = example(model, n, truncation, form)
     names = ["z", "y"][: len(inputs)]
     try:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -1,7 +1,7 @@
 """One file of a generator: normalised weights and the standing statistics of a truncation, as a checkpoint of orthogan.
 
-A weight that spectral norm divides is stored divided. Its largest singular value is then 1, its singular vectors are
-the old ones, and a network with spectral norm that reads it computes the same.
+A weight that spectral norm divides is stored divided. With the singular vectors that it was divided by, its largest
+singular value is 1, and a network with spectral norm that reads it computes the same.
 """
 
 from pathlib import Path
