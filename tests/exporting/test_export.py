@@ -196,7 +196,7 @@ def test_the_command_writes_and_refuses(cached: tuple[Path, Path], tmp_path: Pat
         ("onnx", out): "must end in .onnx",
         ("hub", out): "is a file; name a folder",
         ("hub", path.parent): "is not empty",
-        ("onnx", tmp_path / "x.onnx", "--card.license", "mit"): "writes no card",
+        ("onnx", tmp_path / "x.onnx", "--card.license", "mit"): "has no card; leave --card out",
         ("onnx", tmp_path / "x.onnx", "--truncation", "-1"): "truncation",
     }.items():
         assert told in orthogan("export", path, "--to", words[0], "--out", *words[1:]).error

@@ -229,6 +229,19 @@ def test_what_does_not_fit_is_refused_before_the_data_is_read(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_number_of_classes_that_the_data_does_not_have_is_refused(parent: Path, others: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="n_classes=7, but the data has 5 classes"):
+        fine_tune(parent, tmp_path / "new", others, n_classes=7)
+    trainer = fine_tune(parent, tmp_path / "none", others, **{"data.unconditional": True})
+    assert trainer.parent is not None
+    assert trainer.parent["left"] == ["generator.embedding.weight", *HEAD_OF_CLASSES]
+    trainer.step()
+    trainer.close()
+
+
+HEAD_OF_CLASSES = [f"discriminator.head.embedding.{name}" for name in ("u", "v", "weight")]
+
+
 def test_a_damaged_or_empty_checkpoint_is_one_line(parent: Path, others: Path, tmp_path: Path) -> None:
     found = find_checkpoint(parent)
     empty = tmp_path / "empty.safetensors"

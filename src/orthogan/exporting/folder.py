@@ -27,8 +27,7 @@ class Card:
     name: str = ""
     """Title of the model card; the folder's name if left out."""
     license: str = ""
-    """Licence of the weights, as the hub calls it: mit, cc-by-4.0, other; the card says that there is none if left
-    out."""
+    """Licence of the weights, as the hub calls it: mit, cc-by-4.0, other."""
     data: str = ""
     """What the model was trained on, in a line for the card: name, source, licence of the images."""
 

@@ -91,7 +91,7 @@ def fine_tune(
         of_first(fabric, lambda: refuse_existing(folder))
         found = found_by_first(fabric, lambda: found)
         cache = load_on_all(fabric, config, progress)
-        config = resolve(config, config.n_classes, cache.n_classes, device)
+        config = resolve(config, found.header.config.n_classes, cache.n_classes, device)
         check_world(config, fabric.world_size)
         trainer = Trainer(config, cache, folder, fabric, observer, preset, lock)
         trainer.parent = together(fabric, lambda: _begin_from(trainer, found, init, fresh))
