@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from process import orthogan
@@ -23,6 +22,7 @@ from orthogan.nn.spectral import normalized_layers
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Header
 
+onnxruntime = pytest.importorskip("onnxruntime")
 SIDE = 16
 
 

@@ -151,9 +151,9 @@ def _refuse_other(
     except checkpoint.BadCheckpoint as error:
         changed = differences(to_json(found.header.config), to_json(config))
         told = [f"{p} {a!r} -> {b!r}" for p, a, b in changed if p.startswith((f"{role}.", "resolution"))]
-        if not told:
-            raise
         other = "; or begin with a fresh one: --init.discriminator fresh" if role == "discriminator" else ""
+        if not told:
+            raise UserError(f"{error}{other}") from error
         raise UserError(
             f"the {role} of {found.path} does not fit these settings: {', '.join(told)}; leave them out{other}"
         ) from error
