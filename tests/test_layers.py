@@ -17,8 +17,8 @@ FLOORS = {
     "networks": 2,
     **dict.fromkeys(("classes", "data", "metrics", "pictures", "sampling", "stability"), 3),
     **dict.fromkeys(("config", "formats", "pair", "presets"), 4),
-    **dict.fromkeys(("training", "interop"), 5),
-    **dict.fromkeys(("judging", "model", "runs", "api", "studies"), 6),
+    **dict.fromkeys(("training", "interop", "hub"), 5),
+    **dict.fromkeys(("judging", "model", "runs", "api", "exporting", "studies"), 6),
     **dict.fromkeys(("reports", "plots", "web", "commands", "cli", "__main__"), 7),
 }
 MAY_PRINT = {"reports", "commands", "cli"}

@@ -346,7 +346,7 @@ def test_walks_between_styles_are_straight_in_w_and_begin_at_a_sample() -> None:
     samples = together(s.stream(3, truncation=0.7))
     torch.testing.assert_close(rows[::3].int(), samples[:2].int(), rtol=0, atol=1)
     torch.testing.assert_close(rows[2::3].int(), samples[1:].int(), rtol=0, atol=1)
-    z = s._latents(0, 0, 2, None, "redraw")
+    z = s.latents(0, 0, 2, None, "redraw")
     g = s.generator
     middle = g.truncate(g.styles(z).mean(0, keepdim=True), 0.7)
     image = to_uint8(g.synthesize(middle, Noise("const", torch.zeros(1, dtype=torch.long))))

@@ -154,6 +154,8 @@ class RunConfig(Generic[G, D]):
     compile: Literal["none", "generator", "discriminator", "both"] = "none"
     """Networks to translate by torch.compile when the run begins: quicker steps after a minute or more; on a processor
     it needs a C++ compiler."""
+    freeze_d_blocks: int = 0
+    """Blocks of the discriminator, from the image on, that are not trained (FreezeD), for fine-tuning."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Arithmetic of the networks; auto is bf16 where the processor is fast at it."""
     seed: int = 0
@@ -181,6 +183,7 @@ class RunConfig(Generic[G, D]):
         )
 
         require(self.resolution < MOST_PIXELS, "resolution", self.resolution, f"must be below {MOST_PIXELS}")
+        require(self.freeze_d_blocks >= 0, "freeze_d_blocks", self.freeze_d_blocks, "must not be negative")
         require(self.n_classes >= 0, "n_classes", self.n_classes, "must not be negative")
         self.generator.check(self.resolution, self.n_classes)
         self.discriminator.check(self.resolution, self.n_classes)

@@ -1,26 +1,41 @@
 """A trained generator, loaded from nothing but its checkpoint."""
 
+import copy
 import hashlib
+import operator
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from orthogan import runtime, tensorfile
+from orthogan import hub, runtime, tensorfile
 from orthogan.classes import Classes, indices
 from orthogan.errors import UserError
-from orthogan.files import CannotWrite, remove_asides
+from orthogan.files import CannotWrite, cache_folder, remove_asides
 from orthogan.interop.statistics import Brought
+from orthogan.metrics.evaluate import in_chunks
 from orthogan.networks import build_generator, family_of
+from orthogan.networks.base import Generator
+from orthogan.nn.layers import unbake
 from orthogan.nn.standing import standing_buffers
 from orthogan.sampling import SINGULAR_ITERATIONS, STANDING_BATCHES, Sampler
 from orthogan.settings import require
 from orthogan.training import checkpoint
 from orthogan.training.foreign import refuse_foreign
+
+Seed = int | torch.Generator
+"""A number, or a generator that gives one."""
+
+Progress = Callable[[int, int], object]
+"""Is called with the images that are done, and with all."""
+
+SHIPPED = "standing"
+"""Fact of a file that holds standing statistics: truncation, form, batches, mode of noise."""
 
 
 class Model:
@@ -37,7 +52,9 @@ class Model:
         precision: str = "auto",
         noise: str | None = None,
         cutoff: int | None = None,
+        standing_folder: Path | None = None,
     ):
+        """`standing_folder` keeps statistics that are collected; nothing: a folder beside the checkpoint."""
         self.path, self.header = found.path, found.header
         config = self.header.config
         try:
@@ -48,9 +65,12 @@ class Model:
             raise checkpoint.BadCheckpoint(f"{self.path} is damaged: its network cannot be built ({why})") from error
         # Assigned, not copied: a configuration that the tensors do not fit costs no memory.
         generator.load_state_dict(found.require_fit("ema", generator), assign=True)
+        self._standing_folder = standing_folder or self.path.parent / "standing"
+        self._shipped = {name: buffer.clone() for name, buffer in standing_buffers(generator).items()}
         self._brought = Brought(found, generator)
-        # Of another project's weights, what divides them is stored; more iterations would change its images.
-        iterations = 0 if "imported" in self.header.extra else SINGULAR_ITERATIONS
+        self._plain: Generator | None = None
+        # Singular vectors that an imported or exported file brings are those that divide its weights: they stay.
+        iterations = 0 if {"imported", SHIPPED} & self.header.extra.keys() else SINGULAR_ITERATIONS
         picked = runtime.pick_device(device)
         self.sampler = Sampler(generator, precision, picked, noise=noise, cutoff=cutoff, iterations=iterations)
 
@@ -86,15 +106,21 @@ class Model:
         classes: Classes | None = None,
         truncation: float | None = None,
         form: str = "redraw",
-        seed: int = 0,
+        seed: Seed = 0,
+        progress: Progress | None = None,
     ) -> np.ndarray:
         """uint8 images (n, H, W, 3). `classes` are taken in turn; without them every class is equally likely.
 
         A class is an index or a name: `classes=["Flags", 3]`, or one alone. `truncation` redraws every component of z
-        beyond the threshold; `form="scaled"` is the released models' way.
+        beyond the threshold; `form="scaled"` is the released models' way. A `torch.Generator` as `seed` gives a number,
+        other images at each call. `progress(done, n)` is called as images come.
         """
-        chunks = list(self.stream(n, classes=classes, truncation=truncation, form=form, seed=seed))
-        return torch.cat(chunks).numpy()
+        chunks = self.stream(n, classes=classes, truncation=truncation, form=form, seed=seed, progress=progress)
+        return torch.cat(list(chunks)).numpy()
+
+    def images(self, n: int, **how: Any) -> list[Image.Image]:
+        """The same as pictures of PIL; `how` as in `sample`."""
+        return [Image.fromarray(image) for image in self.sample(n, **how)]
 
     def stream(
         self,
@@ -103,18 +129,50 @@ class Model:
         classes: Classes | None = None,
         truncation: float | None = None,
         form: str = "redraw",
-        seed: int = 0,
+        seed: Seed = 0,
+        batch: int | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[Tensor]:
-        """The same images chunk by chunk, uint8 (m, H, W, 3); see `sample`."""
+        """The same images chunk by chunk, uint8 (m, H, W, 3), `batch` in each or as many as are made at once."""
+        n, number = whole("n", n), seed_of(seed)
+        batch = None if batch is None else whole("batch", batch)
+        require(batch is None or batch > 0, "batch", batch, "must be positive")
         chosen = self.class_indices(classes)
         self.check(n, chosen, truncation, form)
         self.stand(truncation, form)
-        return self.sampler.stream(n, classes=chosen, truncation=truncation, form=form, seed=seed)
+        chunks = self.sampler.stream(n, classes=chosen, truncation=truncation, form=form, seed=number)
+        chunks = chunks if batch is None else in_chunks(chunks, batch)
+        return chunks if progress is None else _told(chunks, n, progress)
+
+    @property
+    def generator(self) -> Generator:
+        """The network alone, a copy: latents (N, dim_z) and classes (N,) -> images (N, 3, R, R) around [-1, 1].
+
+        In evaluation and float32, with the standing statistics of the truncation that was sampled with last (none at
+        first), and without gradients of its parameters until `requires_grad_()`. Psi of a StyleGAN2 is not applied.
+        """
+        if self.sampler.standing is None:
+            self.stand()
+        if self._plain is None:
+            self._plain = copy.deepcopy(self.sampler.generator).requires_grad_(False)
+            unbake(self._plain)
+        for name, buffer in standing_buffers(self._plain).items():
+            buffer.copy_(standing_buffers(self.sampler.generator)[name])
+        return self._plain
+
+    def to(self, device: str | torch.device) -> "Model":
+        """Moved to a device, and itself returned."""
+        self.sampler.to(runtime.pick_device(str(device)))
+        if self._plain is not None:
+            self._plain.to(self.sampler.device)
+        return self
 
     def check(
         self, n: int, classes: Classes | None = None, truncation: float | None = None, form: str = "redraw"
     ) -> None:
         """Refuse what cannot be sampled, before statistics are collected for it; see `sample`."""
+        number = isinstance(truncation, int | float) and not isinstance(truncation, bool)
+        require(truncation is None or number, "truncation", truncation, "must be a number, or None")
         self.sampler.check(n, self.class_indices(classes), truncation, form)
 
     def generate(self, z: Any, y: Any = None, *, truncation: float | None = None, form: str = "redraw") -> np.ndarray:
@@ -175,7 +233,8 @@ class Model:
             return
         buffers = standing_buffers(self.sampler.generator)
         kept = self._standing_file(wanted)
-        stored = _read_standing(kept, buffers)
+        of_file = self._standing_of_file(wanted)
+        stored = _read_standing(kept, buffers) if of_file is None else of_file
         if stored is not None:
             for name, buffer in buffers.items():
                 buffer.copy_(stored[name])
@@ -184,13 +243,19 @@ class Model:
             self.sampler.collect(truncation, form, batches)
             self._keep(kept, buffers)
 
+    def _standing_of_file(self, wanted: tuple[Any, ...]) -> dict[str, Tensor] | None:
+        """The statistics that an exported file holds, where they are the wanted ones."""
+        noise = self.sampler.generator.noise if self.sampler.generator.noise_modes else None
+        fits = self.header.extra.get(SHIPPED) == [*wanted, noise]
+        return self._shipped if fits and all(bool(t.isfinite().all()) for t in self._shipped.values()) else None
+
     def _standing_file(self, wanted: tuple[Any, ...]) -> Path:
         """Named by all that the statistics depend on: the weights, the truncation, the precision of the forwards."""
         generator = self.sampler.generator
         noise = f"/{generator.noise}" if generator.noise_modes else ""
         key = f"{self.weights_id}/{wanted}/{self.sampler.precision}/{self.sampler.device.type}{noise}"
         digest = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
-        return self.path.parent / "standing" / f"{self.path.stem}-{digest}.safetensors"
+        return self._standing_folder / f"{self.path.stem}-{digest}.safetensors"
 
     def _keep(self, path: Path, tensors: dict[str, Tensor]) -> None:
         """Best effort: a folder that cannot be written costs the next sampling a few seconds, no more."""
@@ -237,8 +302,37 @@ def _read_standing(path: Path, buffers: dict[str, Tensor]) -> dict[str, Tensor] 
     return stored if fits and all(bool(torch.isfinite(t).all()) for t in stored.values()) else None
 
 
-def find_checkpoint(path: Path) -> checkpoint.Loaded:
-    """A checkpoint file itself, or the newest whole checkpoint of a run folder."""
+def whole(name: str, value: Any) -> int:
+    """A whole number of any library's type. Raises `UserError` for all else."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UserError(f"{name}={value!r}: must be a whole number") from None
+    require(not isinstance(value, bool), name, value, "must be a whole number")
+    return number
+
+
+def seed_of(seed: Seed) -> int:
+    """The seed itself, or the next number of a generator, which moves on."""
+    if isinstance(seed, torch.Generator):
+        return int(torch.randint(2**62, (), generator=seed, device=seed.device))
+    try:
+        return whole("seed", seed)
+    except UserError as error:
+        raise UserError(f"{error}, or a torch.Generator") from None
+
+
+def _told(chunks: Iterator[Tensor], n: int, progress: Progress) -> Iterator[Tensor]:
+    done = 0
+    for chunk in chunks:
+        done += len(chunk)
+        progress(done, n)
+        yield chunk
+
+
+def find_checkpoint(path: str | Path) -> checkpoint.Loaded:
+    """A checkpoint file itself, the newest whole checkpoint of a run folder, or that of `hf://owner/name`."""
+    path = hub.local(path)
     if path.is_dir():
         newest, complaints = checkpoint.newest(path / "checkpoints")
         for complaint in complaints:
@@ -258,10 +352,12 @@ def load(
     noise: str | None = None,
     cutoff: int | None = None,
 ) -> Model:
-    """Open a run folder (its newest checkpoint) or a checkpoint file for sampling.
+    """Open a run folder (its newest checkpoint), a checkpoint file or `hf://owner/name` for sampling.
 
     Of generators with noise inside, `noise` chooses "random" (of each image its own, unless something else is said),
     "const" or "none"; of those that are truncated in w, `cutoff` chooses how many of the first layers are.
     Raises `UserError` if there is no checkpoint of orthogan there. No code in the file is run.
     """
-    return Model(find_checkpoint(Path(path)), device, precision, noise, cutoff)
+    # The cache of the hub is that library's: nothing is put beside a file there.
+    kept = cache_folder() / "standing" if hub.is_address(path) else None
+    return Model(find_checkpoint(path), device, precision, noise, cutoff, kept)

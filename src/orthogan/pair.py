@@ -1,6 +1,7 @@
 """The two networks of a run: built from its configuration, and replaced in it by name."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,12 +10,29 @@ from orthogan.errors import UserError
 from orthogan.game.regularizers import RULES, RegularizerConfig
 from orthogan.networks import build_discriminator, build_generator, find
 from orthogan.networks.base import Discriminator, Generator
+from orthogan.nn.frozen import freeze
+from orthogan.settings import require
 
 
 def build_pair(run: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
     """G, then D, which take their initial weights from PyTorch's generator in this order."""
     shape = (run.resolution, run.n_classes)
-    return build_generator(run.generator, *shape), build_discriminator(run.discriminator, *shape)
+    g, d = build_generator(run.generator, *shape), build_discriminator(run.discriminator, *shape)
+    if run.freeze_d_blocks:
+        freeze_first(d, run.freeze_d_blocks)
+    return g, d
+
+
+def freeze_first(d: Discriminator, count: int) -> None:
+    """FreezeD (Mo, Cho and Shin 2020): the first parts of D, from the image on, are not trained.
+
+    Raises `UserError` where it has not so many.
+    """
+    stages = d.stages()
+    rule = f"this discriminator has {len(stages)} blocks; give at most as many"
+    nothing = "this discriminator has no blocks of its own that images pass first; leave it out"
+    require(count <= len(stages), "freeze_d_blocks", count, rule if stages else nothing)
+    freeze(itertools.chain.from_iterable(stages[:count]))
 
 
 def with_networks(
@@ -35,14 +53,14 @@ def with_networks(
             changes[role] = dataclasses.replace(begun, width=replaced.width) if widths else begun
     if not changes:
         return run
-    changes["regularizers"] = _without_lost(run, changes)
+    changes["regularizers"] = without_lost_rules(run, changes)
     try:
         return dataclasses.replace(run, resolution=side, **changes)
     except UserError:  # the other network may come to fit by settings that are still to be given
         return dataclasses.replace(run, **changes)
 
 
-def _without_lost(run: RunConfig[Any, Any], changes: Mapping[str, Any]) -> RegularizerConfig:
+def without_lost_rules(run: RunConfig[Any, Any], changes: Mapping[str, Any]) -> RegularizerConfig:
     """The run's rules without those that need something which the new networks do not offer."""
     lost = {}
     for name, rule in RULES.items():

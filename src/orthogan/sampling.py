@@ -23,7 +23,7 @@ from orthogan.errors import UserError
 from orthogan.game.latents import latents_at, lerp, sample_latents, slerp, uniform_classes
 from orthogan.networks.base import Generator, StyleGenerator
 from orthogan.nn.layers import bake, unbake
-from orthogan.nn.noise import Noise, keys
+from orthogan.nn.noise import Noise
 from orthogan.nn.spectral import advance
 from orthogan.nn.standing import standing_layers, standing_statistics
 from orthogan.pictures import grid, labelled
@@ -67,7 +67,8 @@ class Sampler:
     ):
         """`noise` is the mode of the noise inside a generator that has any, else None; random if nothing is said.
 
-        `cutoff` is how many layers the truncation of w acts on; None all. `iterations` are of the singular vectors.
+        `cutoff` is how many layers the truncation of w acts on; None all. `iterations` are of the singular vectors:
+        averaged weights have some of their own, and those they come with belong to the trained weights.
         """
         if noise is not None:
             generator.check_noise(noise)
@@ -77,14 +78,21 @@ class Sampler:
         self.cutoff = cutoff
         self.device = device or next(generator.parameters()).device
         self.generator = generator.to(self.device).eval()
-        # Averaged weights have singular vectors of their own; those they come with belong to the trained weights.
         advance(self.generator, iterations)
-        self.precision = runtime.resolve_precision(precision, self.device)
+        self._asked, self.precision = precision, runtime.resolve_precision(precision, self.device)
         self.standing: Standing | None = None
         with runtime.autocast(self.precision, self.device):
             bake(self.generator)
         # When this sampler is gone the network is an ordinary one again; at the end of a program nobody asks.
         weakref.finalize(self, unbake, self.generator).atexit = False
+
+    def to(self, device: torch.device) -> None:
+        """Move the network, and keep its kernels anew."""
+        self.device = device
+        self.precision = runtime.resolve_precision(self._asked, device)
+        self.generator.to(device)
+        with runtime.autocast(self.precision, device):
+            bake(self.generator)
 
     def collect(
         self, truncation: float | None = None, form: str = "redraw", batches: int = STANDING_BATCHES, seed: int = 0
@@ -110,12 +118,13 @@ class Sampler:
         """The threshold that latents are drawn with: none where truncation is of w."""
         return truncation if self.generator.truncation == "z" else None
 
-    def _images(self, truncation: float | None, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def images(self, truncation: float | None, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Images (N, 3, R, R), around [-1, 1], of latents and labels; `truncation` acts on w where there is one."""
         g = self.generator
         if not isinstance(g, StyleGenerator):
             images: Tensor = g(z, y)
             return images
-        return g.synthesize(g.truncate(g.styles(z, y), truncation, self.cutoff), Noise(g.noise, keys(z)))
+        return g.synthesize(g.truncate(g.styles(z, y), truncation, self.cutoff), Noise.of(g.noise, z))
 
     def render(self, z: Tensor, y: Tensor | None, truncation: float | None = None) -> Iterator[Tensor]:
         """uint8 images (n, R, R, 3), chunk by chunk, of latents (N, dim_z) and labels or class weights of N rows.
@@ -123,7 +132,7 @@ class Sampler:
         `truncation` acts on w where there is one; that of z is in the latents already.
         """
         rows = [z] if y is None else [z, y]
-        return self._in_chunks(partial(self._images, truncation), rows)
+        return self._in_chunks(partial(self.images, truncation), rows)
 
     def _in_chunks(self, images: Callable[..., Tensor], rows: Sequence[Tensor]) -> Iterator[Tensor]:
         """uint8 (n, R, R, 3) of what `images` makes of equally long tensors, always so many rows at once."""
@@ -134,7 +143,7 @@ class Sampler:
                 made = images(*(tensor[index.to(tensor.device)].to(self.device) for tensor in rows))
                 yield to_uint8(made)[: count - start].cpu()
 
-    def _latents(self, seed: int, first: int, n: int, truncation: float | None, form: str) -> Tensor:
+    def latents(self, seed: int, first: int, n: int, truncation: float | None, form: str) -> Tensor:
         """Latents (n, dim_z) of samples first ... first + n - 1."""
         g = self.generator
         return latents_at(seed, first, n, g.dim_z, self._of_z(truncation), form, g.latent)
@@ -196,7 +205,7 @@ class Sampler:
         def chunks() -> Iterator[Tensor]:
             for first in range(0, n, size):
                 m = min(size, n - first)
-                z = self._latents(seed, first, m, truncation, form)
+                z = self.latents(seed, first, m, truncation, form)
                 yield from self.render(z, self.labels(m, classes, seed, first), truncation)
 
         return chunks()
@@ -279,7 +288,7 @@ def walk(
     g = sampler.generator
     g.check_truncation(truncation, form)
     y = walk_classes(sampler, between, rows, classes, seed)
-    z = sampler._latents(seed, 0, rows + 1, truncation, form)
+    z = sampler.latents(seed, 0, rows + 1, truncation, form)
     from_z, to_z = z[:-1], z[1:] if between != "classes" else z[:-1]
     weights = None if y is None else torch.nn.functional.one_hot(y, g.n_classes).float()
     from_y, to_y = (

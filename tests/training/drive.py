@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny import tiny_networks, tiny_run
 
 from orthogan import files, runs
+from orthogan.model import find_checkpoint
 from orthogan.settings import override
 from orthogan.training import duties
 from orthogan.training.launch import leave_together
@@ -36,6 +37,7 @@ parser.add_argument("--g-batches", type=int, default=1)
 parser.add_argument("--loss", default="hinge")
 parser.add_argument("--stabilizer", default="spectral-norm")
 parser.add_argument("--scores", action="store_true", help="sheets and made-up scores after every step")
+parser.add_argument("--init", default="", help="run whose networks this one begins from, the first block of D frozen")
 options = parser.parse_args()
 torch.set_num_threads(1)
 
@@ -72,6 +74,12 @@ cpu = torch.device("cpu")
 if (options.folder / "config.json").exists():
     config = override(read_config(options.folder), {"images": options.images})
     trainer = runs.resume(options.folder, config, Steps(), cpu, lambda done, total: None)
+elif options.init:
+    found = find_checkpoint(options.init)
+    changes = {"data.source": options.data, "images": options.images, "freeze_d_blocks": 1}
+    config = override(runs.configuration(found, None), changes)
+    init = runs.InitConfig(classes="name")
+    trainer = runs.fine_tune(found, init, config, "", options.folder, Steps(), cpu, lambda done, total: None)
 else:
     loss = "wasserstein" if options.stabilizer == "wgan-gp" else options.loss
     networks = tiny_networks(stabilizer=options.stabilizer)

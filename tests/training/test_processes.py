@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -49,6 +50,19 @@ def test_two_processes_get_the_result_of_one(tmp_path: Path, arrays: Path, words
     assert one.keys() == two.keys()
     weights = [name for name in one if name.startswith(("generator.", "discriminator.", "ema."))]
     for name in weights:
+        torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=0, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_two_processes_begin_from_the_networks_of_another_run(tmp_path: Path, arrays: Path) -> None:
+    train(tmp_path / "parent", arrays, [], "--images", "16")
+    other = tmp_path / "other.npz"
+    images = np.random.default_rng(1).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+    np.savez(other, images=images, labels=np.arange(40) % 5)
+    one, two = (
+        train(tmp_path / name, other, launcher, "--images", "32", "--init", str(tmp_path / "parent"))
+        for name, launcher in (("one", []), ("two", TORCHRUN))
+    )
+    for name in (name for name in one if name.startswith(("generator.", "discriminator.", "ema."))):
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=0, msg=lambda text, n=name: f"{n}: {text}")
 
 

@@ -20,6 +20,8 @@ EXTRAS = {
     "studies": ["matplotlib"],
     "heic": ["pillow-heif"],
     "video": ["imageio", "imageio-ffmpeg"],
+    "export": ["onnx", "onnxscript", "onnxruntime"],
+    "hub": ["huggingface-hub"],
 }
 
 

@@ -56,7 +56,7 @@ def dry_run(
     if config.data.source:
         # Opened, not packed: that may take hours, and more disk than the run.
         source = open_source(config.data.source, config.data.unconditional)
-        config = runs.resolve(config, name, len(source.class_names), device)
+        config = runs.resolve(config, preset.n_classes, len(source.class_names), device)
     show(config, "configuration")
     tell_before(config, preset)
     precision = runtime.resolve_precision(config.precision, device)

@@ -28,6 +28,7 @@ SHORT = {
     "stabilizer": ("discriminator.stabilizer",),
     "latent": ("generator.latent",),
     "augment": ("augment.kind",),
+    "init": ("init.file",),
 }
 """Short forms of settings, and the paths that they stand for."""
 
@@ -117,7 +118,7 @@ class Checkpoint:
     """Which generator to draw from, and how."""
 
     model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_FILE")]
-    """A run folder (its newest checkpoint) or a checkpoint file."""
+    """A run folder (its newest checkpoint), a checkpoint file or hf://OWNER/NAME."""
     seed: int = 0
     """The same seed gives the same images, however many are asked for."""
     device: str | None = None

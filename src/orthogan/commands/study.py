@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from orthogan import plots, runs
+from orthogan import plots, presets, runs
 from orthogan.commands.options import expand, parse, separate
+from orthogan.config import RunConfig
 from orthogan.errors import UserError, unknown
 from orthogan.judging import scoring
 from orthogan.metrics.evaluate import Scorer
@@ -101,8 +102,12 @@ def prepare(study: Study, cells: list[Cell], options: StudyOptions, device: torc
     scoring.train_features(options.features, scored, device, counting)
     console.print(f"features of {len(scored.images)} real images", markup=False)
     Scorer(options.features, scored.checked, scored.fingerprint, device, labels=scored.labels)
-    resolved = [replace(cell, config=runs.resolve(cell.config, cell.preset, cache.n_classes, device)) for cell in cells]
+    resolved = [replace(cell, config=_resolved(cell, cache.n_classes, device)) for cell in cells]
     return resolved, cache.fingerprint
+
+
+def _resolved(cell: Cell, n_classes: int, device: torch.device) -> RunConfig[Any, Any]:
+    return runs.resolve(cell.config, presets.get(cell.preset).n_classes, n_classes, device)
 
 
 def make_plan(

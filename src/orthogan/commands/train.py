@@ -15,10 +15,12 @@ from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite
 from orthogan.game.augment import AugmentConfig, Kind
+from orthogan.model import find_checkpoint
 from orthogan.pair import with_networks
 from orthogan.reports import TrainingView, command, console, counting, quoted
-from orthogan.settings import flatten
+from orthogan.settings import flatten, require
 from orthogan.training.cadence import follow_length
+from orthogan.training.checkpoint import Loaded
 from orthogan.training.launch import leave_together
 from orthogan.training.player import NonFiniteError
 from orthogan.training.trainer import Trainer
@@ -28,8 +30,11 @@ USAGE = """usage: orthogan train PRESET --data SOURCE [options]
 Trains a preset on a folder, a zip, arrays, a Hugging Face data set, or the word digits.
 For images of your own start with small-32 or small-64, and look first: orthogan data inspect SOURCE
 Another network by name:  orthogan train PRESET --discriminator sngan
+From networks of a run:   orthogan train [PRESET] --init RUN_OR_FILE --data SOURCE
 The options of a preset:  orthogan train PRESET --help
 The presets:              orthogan presets"""
+
+FRESH = runs.InitConfig()
 
 
 def options_of(config: RunConfig[Any, Any]) -> type:
@@ -39,8 +44,9 @@ def options_of(config: RunConfig[Any, Any]) -> type:
     @dataclass(frozen=True, kw_only=True)
     class Options:
         run: Annotated[settings, tyro.conf.arg(name="")]
+        init: runs.InitConfig = FRESH
         out: Path | None = None
-        """Folder of the run; runs/PRESET if left out."""
+        """Folder of the run; runs/PRESET if left out, or runs/fine-tuned without a preset."""
         device: str | None = None
         """cpu, cuda or cuda:1; the GPU if there is one."""
         dry_run: bool = False
@@ -53,19 +59,29 @@ def main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         console.print(USAGE, markup=False)
         return 0
-    if argv[0].startswith("-"):
+    networks, words = choose(expand(separate(argv), FILE_OF_INIT))
+    found = checkpoint_of(words)
+    if argv[0].startswith("-") and found is None:
         raise UserError(f"name a preset first, as in `orthogan train digits {' '.join(argv)}`; see `orthogan presets`")
-    name, *words = argv
-    preset = presets.get(name)
-    networks, words = choose(separate(words))
+    name, words = ("", words) if argv[0].startswith("-") else (words[0], words[1:])
+    preset = presets.get(name) if name else None
+    if found is not None:
+        preset = runs.configuration(found, preset)
+    assert preset is not None
     resolution = number(words, "--resolution") or number(words, "--network.resolution")
     config = with_networks(preset, networks, resolution)
     words = expand(words, flatten(config))
     config = with_augmentation(at_length(config, words), words)
     cls = options_of(config)
-    options = parse(cls, words, f"train {name}", f"{presets.describe(name)}\n{SHORTENED}", cls(run=config))
+    described = presets.describe(name) if name else "Begin from the networks of another run."
+    options = parse(cls, words, f"train {name}".strip(), f"{described}\n{SHORTENED}", cls(run=config))
     device = runtime.pick_device(options.device)
-    folder = options.out or Path("runs") / name
+    folder = options.out or Path("runs") / (name or "fine-tuned")
+    if found is not None:
+        runs.refuse_misfit(found, options.init, options.run)
+    else:
+        stray = next((word for word in words if word.startswith("--init.")), None)
+        require(stray is None, "init.file", "", f"{stray} is for runs that begin from a checkpoint: give --init too")
     if options.dry_run:
         return dry_run(options.run, preset, name, folder, device)
     runs.refuse_existing(folder)
@@ -75,8 +91,21 @@ def main(argv: list[str]) -> int:
         tell_before(options.run, preset)
     view = TrainingView(options.run.images, options.run.images_per_step)
     with counting("reading images") as progress:
-        trainer = runs.start(options.run, name, folder, view, device, progress)
+        if found is None:
+            trainer = runs.start(options.run, name, folder, view, device, progress)
+        else:
+            trainer = runs.fine_tune(found, options.init, options.run, name, folder, view, device, progress)
     return train(trainer, view)
+
+
+FILE_OF_INIT = ("init.file",)
+"""What `--init` is short for."""
+
+
+def checkpoint_of(words: list[str]) -> Loaded | None:
+    """The checkpoint that `--init` names: the settings of its networks decide which options there are."""
+    given = [value for word, value in itertools.pairwise(words) if word == "--init.file"]
+    return find_checkpoint(given[-1]) if given else None
 
 
 def at_length(preset: RunConfig[Any, Any], words: list[str]) -> RunConfig[Any, Any]:

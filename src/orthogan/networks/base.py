@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from orthogan.game.latents import check_truncation
-from orthogan.nn.noise import Noise, keys
+from orthogan.nn.noise import Noise
 from orthogan.nn.norm import norm_layers
 from orthogan.nn.spectral import advance
 from orthogan.settings import check_choices, require
@@ -117,6 +117,8 @@ class Generator(Network):
     y is class indices (N,), or weights (N, n_classes) that mix classes, or None in a generator without classes.
     """
 
+    class_columns: ClassVar[Literal["first", "last"]] = "first"
+    """Which columns of a layer that takes both are the class's; the others are those of z."""
     truncation: ClassVar[Literal["z", "w", "none"]] = "z"
     """What truncation is of: the latents; the intermediate latents w of a `StyleGenerator`; nothing, where it is
     refused."""
@@ -189,7 +191,7 @@ class StyleGenerator(Generator):
         return drawn if cutoff is None else torch.cat([drawn, w[:, cutoff:]], dim=1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.synthesize(self.styles(z, y), Noise(self.noise, keys(z)))
+        return self.synthesize(self.styles(z, y), Noise.of(self.noise, z))
 
     def collect(self, z: Tensor, y: Tensor | None) -> object:
         return self.styles(z, y)
@@ -204,3 +206,10 @@ class Discriminator(Network):
     def couples_images(self) -> bool:
         """Whether the images of a batch act on one another's logits; real and fake ones are then judged apart."""
         return bool(norm_layers(self))
+
+    def stages(self) -> list[list[nn.Module]]:
+        """The parts that an image passes one after another, from the image on and without the head: what may be frozen.
+
+        Empty where nothing of that kind is trained.
+        """
+        return []

@@ -209,7 +209,7 @@ class BigGANGenerator(Generator):
         check_inputs(self, z, (self.dim_z,), y)
         first, *conditions = self.conditions(z, y)
         # Channels first in the linear layer's output, as in BigGAN-PyTorch; the TensorFlow weights have them last.
-        h = self.linear(first).view(len(z), self.first_channels, self.base, self.base)
+        h = self.linear(first).unflatten(1, (self.first_channels, self.base, self.base))
         h = h.contiguous(memory_format=self.memory_format)
         for i, condition in enumerate(conditions):
             if self.checkpoint_blocks:
@@ -254,3 +254,9 @@ class BigGANDiscriminator(Discriminator):
             if self.attention is not None and i == self.attention_after:
                 h = self.attention(h)
         return self.head(h, y)
+
+    def stages(self) -> list[list[nn.Module]]:
+        stages: list[list[nn.Module]] = [[block] for block in self.blocks]
+        if self.attention is not None:
+            stages[self.attention_after].append(self.attention)
+        return stages

@@ -235,7 +235,7 @@ class BigGANDeepGenerator(Generator):
         check_inputs(self, z, (self.dim_z,), y)
         # Class first, then z, as in BigGAN-PyTorch; the TensorFlow weights have z first.
         condition = z if self.embedding is None else torch.cat([self.embedding(y), z], 1)
-        h = self.linear(condition).view(len(z), self.first_channels, self.base, self.base)
+        h = self.linear(condition).unflatten(1, (self.first_channels, self.base, self.base))
         h = h.contiguous(memory_format=self.memory_format)
         for i in range(len(self.blocks)):
             if self.checkpoint_blocks:
@@ -281,3 +281,10 @@ class BigGANDeepDiscriminator(Discriminator):
             if self.attention is not None and i == self.attention_after:
                 h = self.attention(h)
         return self.head(h, y)
+
+    def stages(self) -> list[list[nn.Module]]:
+        """The stem, then single blocks."""
+        stages: list[list[nn.Module]] = [[self.stem], *([block] for block in self.blocks)]
+        if self.attention is not None:
+            stages[1 + self.attention_after].append(self.attention)
+        return stages

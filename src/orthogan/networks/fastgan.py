@@ -20,7 +20,7 @@ from orthogan.networks.base import Generator, GeneratorConfig, NetworkConfig
 from orthogan.networks.common import check_inputs, halvings, prepare
 from orthogan.nn.classes import ClassTable
 from orthogan.nn.layers import Layers
-from orthogan.nn.noise import MODES, Noise, NoiseInjection, keys
+from orthogan.nn.noise import MODES, Noise, NoiseInjection
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.spectral import SNConv2d, spectral
 from orthogan.settings import require
@@ -200,7 +200,7 @@ class FastGANGenerator(Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
-        noise = Noise(self.noise, keys(z))
+        noise = Noise.of(self.noise, z)
         condition = None if self.embedding is None else self.embedding(y)
         if self.config.normalize_z:
             z = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)

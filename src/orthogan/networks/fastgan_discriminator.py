@@ -173,6 +173,13 @@ class FastGANDiscriminator(Discriminator):
         whole = self.head(self.joint(self.maps(x)[-1]), y)
         return torch.cat([whole, self.small_head(self.small(self.shrunk(x)), y)], 1)
 
+    def stages(self) -> list[list[nn.Module]]:
+        """Of the whole image, each with its gate; of the small image the stem goes with the first."""
+        stages: list[list[nn.Module]] = [[self.stem, self.small[0]], *([block] for block in self.blocks)]
+        for i, gate in enumerate(self.gates, start=GATE_SPAN):
+            stages[i].append(gate)
+        return stages
+
     def maps(self, x: Tensor) -> list[Tensor]:
         """The maps of the whole image, the last of 8 to 15 pixels a side."""
         maps: list[Tensor] = [self.stem(x.contiguous(memory_format=self.memory_format))]

@@ -234,6 +234,10 @@ class ProjectedDiscriminator(Discriminator):
         # Some of the deeper maps may have no discriminator.
         return torch.cat([judge(h, y) for judge, h in zip(self.discriminators, maps, strict=False)], 1)
 
+    def stages(self) -> list[list[nn.Module]]:
+        """None: what an image passes first, the pretrained network and the mixing, is frozen already."""
+        return []
+
 
 def projection(config: ProjectedDiscriminatorConfig, channels: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
     """The mixing of maps with these channels, and the channels that come out of it."""

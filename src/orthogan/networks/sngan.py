@@ -161,7 +161,7 @@ class SNGANGenerator(Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
-        h = self.linear(z).view(len(z), self.first_channels, self.base, self.base)
+        h = self.linear(z).unflatten(1, (self.first_channels, self.base, self.base))
         h = h.contiguous(memory_format=self.memory_format)
         for block in self.blocks:
             h = checkpoint(block, h, y, use_reentrant=False) if self.checkpoint_blocks else block(h, y)
@@ -203,6 +203,9 @@ class SNGANDiscriminator(Discriminator):
                 h = torch.cat([h, embedded.expand(-1, -1, *h.shape[2:])], 1)
             h = block(h)
         return self.head(h, None if self.joined is not None else y)
+
+    def stages(self) -> list[list[nn.Module]]:
+        return [[block] for block in self.blocks]
 
 
 CNN_CHANNELS = (8, 4, 2, 1)
@@ -266,7 +269,7 @@ class SNGANCNNGenerator(Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
-        h = self.linear(z).view(len(z), self.first_channels, self.base, self.base)
+        h = self.linear(z).unflatten(1, (self.first_channels, self.base, self.base))
         h = h.contiguous(memory_format=self.memory_format)
         for i in range(len(self.convs)):
             h = (
@@ -308,3 +311,7 @@ class SNGANCNNDiscriminator(Discriminator):
             flat = h.float().flatten(1)
             logits: Tensor = self.linear(flat)[:, 0]
             return logits if self.embedding is None else logits + (self.embedding(need_labels(y)) * flat).sum(1)
+
+    def stages(self) -> list[list[nn.Module]]:
+        """Single convolutions with their norms."""
+        return [list(pair) for pair in zip(self.convs, self.norms, strict=True)]

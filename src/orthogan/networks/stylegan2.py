@@ -156,6 +156,7 @@ class StyleGAN2Generator(StyleGenerator):
     """
 
     noise_modes = MODES
+    class_columns = "last"
     config: StyleGAN2GeneratorConfig
 
     def __init__(self, config: StyleGAN2GeneratorConfig, resolution: int, n_classes: int):
@@ -187,7 +188,7 @@ class StyleGAN2Generator(StyleGenerator):
         return self.mean.mean
 
     def synthesize(self, w: Tensor, noise: Noise) -> Tensor:
-        x = self.const.expand(len(w), -1, -1, -1).contiguous(memory_format=self.memory_format)
+        x = self.const.expand(w.shape[0], -1, -1, -1).contiguous(memory_format=self.memory_format)
         image = None
         for block in self.blocks:
             if self.checkpoint_blocks:

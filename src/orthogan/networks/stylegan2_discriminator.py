@@ -106,3 +106,9 @@ class StyleGAN2Discriminator(Discriminator):
                 return features[:, 0]
             logits: Tensor = (features * self.mapping(None, y)).sum(1) / math.sqrt(features.shape[1])
             return logits
+
+    def stages(self) -> list[list[nn.Module]]:
+        """Blocks, the first with the convolution of the image."""
+        stages: list[list[nn.Module]] = [[block] for block in self.blocks]
+        stages[0].insert(0, self.from_rgb)
+        return stages

@@ -1,6 +1,6 @@
 """Parts of a network that training leaves alone: pretrained features, random projections."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,6 +36,12 @@ class Frozen(nn.Module):
     def _keep_own(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
         for name, tensor in self.module.state_dict().items():
             state[f"{prefix}module.{name}"] = tensor
+
+
+def freeze(modules: Iterable[nn.Module]) -> None:
+    """Leave their parameters out of training from now on: see `trainable`. They do what they did before in all else."""
+    for module in modules:
+        module.requires_grad_(False)
 
 
 def trainable(network: nn.Module) -> list[nn.Parameter]:

@@ -66,6 +66,11 @@ class Noise:
     mode: str
     keys: Tensor
 
+    @classmethod
+    def of(cls, mode: str, z: Tensor) -> "Noise":
+        """The noise of images by their latents, which only `random` reads."""
+        return cls(mode, keys(z) if mode == "random" else z.new_zeros(z.shape[0], dtype=torch.long))
+
 
 class NoiseInjection(nn.Module):
     """x + gain * strength * noise, one map for all channels. (N, C, H, W) -> same. The strength, a number, starts at 0.
@@ -77,6 +82,8 @@ class NoiseInjection(nn.Module):
     """
 
     const: Tensor | None
+    kept: dict[tuple[int, int, int], Tensor] | None = None
+    """Constant maps by use, height and width, where they are to be kept: an exported graph cannot compute hashes."""
 
     def __init__(self, layer: int, side: int | None = None):
         super().__init__()
@@ -87,9 +94,19 @@ class NoiseInjection(nn.Module):
     def forward(self, x: Tensor, noise: Noise, *, use: int = 0, gain: float = 1.0) -> Tensor:
         if noise.mode == "none":
             return x
-        if noise.mode == "const" and self.const is not None:
-            added = self.const
+        if noise.mode == "const":
+            added = self._constant(x, use) if self.const is None else self.const
         else:
-            of = torch.zeros_like(noise.keys[:1]) if noise.mode == "const" else noise.keys
-            added = normals(of, self.layer + use, 1, *x.shape[2:])
+            added = normals(noise.keys, self.layer + use, 1, *x.shape[2:])
         return torch.addcmul(x, self.strength.to(x.dtype), added.to(x.dtype), value=gain)
+
+    def _constant(self, x: Tensor, use: int) -> Tensor:
+        """The maps of key 0, (1, 1, H, W)."""
+        height, width = x.shape[2:]
+        at = (use, height, width)
+        if self.kept is not None and at in self.kept:
+            return self.kept[at]
+        added = normals(torch.zeros(1, dtype=torch.long, device=x.device), self.layer + use, 1, height, width)
+        if self.kept is not None:
+            self.kept[at] = added
+        return added

@@ -1,8 +1,9 @@
-"""Beginning, continuing and branching a run."""
+"""Beginning, continuing, branching and fine-tuning a run."""
 
 from orthogan.runs.beginning import resume, start
 from orthogan.runs.branching import branch
 from orthogan.runs.checks import check_compile, check_names, load_data, resolve
+from orthogan.runs.fine_tuning import InitConfig, configuration, fine_tune, refuse_misfit
 from orthogan.runs.folders import (
     check_writable,
     is_run,
@@ -13,15 +14,19 @@ from orthogan.runs.folders import (
 )
 
 __all__ = [
+    "InitConfig",
     "branch",
     "check_compile",
     "check_names",
     "check_writable",
+    "configuration",
+    "fine_tune",
     "is_run",
     "load_data",
     "nearest_existing",
     "refuse_existing",
     "refuse_inside_data",
+    "refuse_misfit",
     "resolve",
     "resume",
     "start",

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from orthogan import runtime
+from orthogan import presets, runtime
 from orthogan.config import RunConfig
 from orthogan.runs.checks import (
     Progress,
@@ -14,6 +14,7 @@ from orthogan.runs.checks import (
     check_names,
     load_on_all,
     refuse_changes,
+    refuse_frozen_blocks,
     refuse_shorter,
     resolve,
 )
@@ -33,13 +34,14 @@ def start(
     """
     check_names(config)
     check_compile(config, device)
+    refuse_frozen_blocks(config)
     refuse_inside_data(folder, config.data.source)
     check_writable(folder)
     fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
     with locked(fabric, folder) as lock:
         of_first(fabric, lambda: refuse_existing(folder))
         cache = load_on_all(fabric, config, progress)
-        config = resolve(config, preset, cache.n_classes, device)
+        config = resolve(config, presets.get(preset).n_classes, cache.n_classes, device)
         check_world(config, fabric.world_size)
         trainer = Trainer(config, cache, folder, fabric, observer, preset, lock)
         of_first(fabric, lambda: write_config(folder, config, preset))

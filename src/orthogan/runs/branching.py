@@ -49,7 +49,7 @@ def branch(
     check_world(config, fabric.world_size)
     with locked(fabric, folder) as lock:
         of_first(fabric, lambda: refuse_existing(folder))
-        found = _found_by_first(fabric, lambda: _where_to_branch(parent, config, at, observer))
+        found = found_by_first(fabric, lambda: _where_to_branch(parent, config, at, observer))
         cache = load_on_all(fabric, config, progress)
         check_classes(config, cache)
         trainer = Trainer(config, cache, folder, fabric, observer, found.header.extra.get("preset", ""), lock)
@@ -64,7 +64,7 @@ def branch(
     return trainer
 
 
-def _found_by_first(fabric: Fabric, find: Callable[[], checkpoint.Loaded]) -> checkpoint.Loaded:
+def found_by_first(fabric: Fabric, find: Callable[[], checkpoint.Loaded]) -> checkpoint.Loaded:
     """The checkpoint that the first process finds and verifies, which the others then read."""
     first = together(fabric, find, here=fabric.is_global_zero)
     path: Any = fabric.broadcast(None if first is None else first.path)

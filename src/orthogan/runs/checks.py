@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from orthogan import presets, runtime
+from orthogan import runtime
 from orthogan.config import CadenceConfig, RunConfig, may_change_on_resume
 from orthogan.data import ImageCache, pack
 from orthogan.errors import UserError, unknown
@@ -16,6 +16,7 @@ from orthogan.game.latents import PRIORS
 from orthogan.game.losses import LOSSES
 from orthogan.game.regularizers import RULES
 from orthogan.metrics.scores import MIN_IMAGES
+from orthogan.pair import build_pair
 from orthogan.runs.folders import whole_path
 from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint
@@ -37,6 +38,15 @@ def check_names(config: RunConfig[Any, Any]) -> None:
         getattr(config.regularizers, rule).check_present()
     if config.cadence.score_images:
         check_scores(config.cadence)
+    if config.freeze_d_blocks:
+        with torch.device("meta"):
+            build_pair(config)  # which knows how many blocks there are
+
+
+def refuse_frozen_blocks(config: RunConfig[Any, Any]) -> None:
+    """Refuse to leave fresh layers untrained."""
+    rule = "of fresh networks these would stay random: begin from a checkpoint by --init, or leave it out"
+    require(not config.freeze_d_blocks, "freeze_d_blocks", config.freeze_d_blocks, rule)
 
 
 def check_compile(config: RunConfig[Any, Any], device: torch.device) -> None:
@@ -63,14 +73,15 @@ def check_scores(cadence: CadenceConfig) -> None:
         raise UserError(f"{error}; or train without scores: --cadence.score-images 0") from error
 
 
-def resolve(config: RunConfig[Any, Any], preset: str, n_classes: int, device: torch.device) -> RunConfig[Any, Any]:
+def resolve(config: RunConfig[Any, Any], unset: int, n_classes: int, device: torch.device) -> RunConfig[Any, Any]:
     """Fill in what depends on the data and the machine: number of classes, precision, the whole path of the source.
 
-    Raises `UserError` if the number of classes was set by hand to something that the data does not have.
+    `unset` is the number of classes that the settings began with. Raises `UserError` if it was set by hand to something
+    that the data does not have.
     """
     check_names(config)
     asked = config.n_classes
-    if asked not in (n_classes, presets.get(preset).n_classes):
+    if asked not in (n_classes, unset):
         raise UserError(
             f"n_classes={asked}, but the data has {n_classes} classes; leave the setting out to take the data's"
         )

@@ -60,6 +60,8 @@ class OptimizerPart:
         stored = found.part(name)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         never_stepped = not found.header.steps or (self.frozen and not stored)
+        if not never_stepped and len({key.partition(".")[0] for key in stored}) > len(parameters):
+            raise BadCheckpoint(f"{found.path} has {name}'s state of more parameters than are trained here")
         state: dict[int, dict[str, Tensor]] = {}
         for index, parameter in enumerate([] if never_stepped else parameters):
             shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
