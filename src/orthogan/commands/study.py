@@ -99,7 +99,7 @@ def prepare(study: Study, cells: list[Cell], options: StudyOptions, device: torc
     require(bool(cache.n_classes) or not study.needs_classes, "data.source", options.data.source, rule)
     scored = scored_images(cells[0].config, options.features, cache)
     scoring.train_features(options.features, scored, device, counting)
-    console.print(f"features of {len(scored.images)} real images", markup=False)
+    console.print(f"features of {len(scored)} real images", markup=False)
     Scorer(options.features, scored.checked, scored.fingerprint, device, labels=scored.labels)
     resolved = [replace(cell, config=runs.resolve(cell.config, cell.preset, cache.n_classes, device)) for cell in cells]
     return resolved, cache.fingerprint
