@@ -77,7 +77,7 @@ class Trainer:
         self.game = make_game(config, fabric, players, found)
         check_penalties(self.game, fabric.world_size)
         self.ema = Ema(g, config.ema, config.images_per_step)
-        self.feed = Feed(config, cache, fabric, self.game.augment.numbers if self.game.augment else 0)
+        self.feed = Feed(config, cache, fabric, self.game.augment.numbers if self.game.augment else 0, d.drops)
         self.duties = duties.usual()
 
     def _player(self, network: Network, adam: dict[str, Any]) -> Player:
