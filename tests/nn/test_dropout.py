@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from orthogan import runs
 from orthogan.errors import UserError
 from orthogan.networks import DISCRIMINATORS, build_discriminator
+from orthogan.networks.biggan import BigGANDiscriminator
 from orthogan.nn.dropout import drop
 from orthogan.randomness import OF_D, OF_G, Draws
 from orthogan.settings import override
@@ -124,6 +125,27 @@ def test_a_run_with_drop_out_is_another_run_and_micro_batches_change_nothing(arr
     assert dropped[0]["d_loss"] != plain[0]["d_loss"]
     for one, other in zip(whole, split, strict=True):
         assert other == pytest.approx(one, rel=1e-3, abs=1e-4)
+
+
+def test_every_forward_of_both_updates_and_of_the_rules_has_the_keys_of_its_images(
+    arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D's update asks about real and fake images at once, R1 about the real ones again, G's about its fakes."""
+    asked: list[tuple[int, Tensor]] = []
+    forward = BigGANDiscriminator.forward
+
+    def watched(self: Any, x: Tensor, y: Tensor, keys: Tensor | None = None) -> Tensor:
+        assert keys is not None
+        asked.append((len(x), keys))
+        return forward(self, x, y, keys)
+
+    monkeypatch.setattr(BigGANDiscriminator, "forward", watched)
+    on = {"discriminator__dropout": 0.5, "regularizers__d_r1__strength": 1.0, "regularizers__d_r1__interval": 1}
+    losses(arrays, tmp_path / "run", **on, d_steps=1, images=8)
+    (joint, both), (real, of_real), (fake, of_fake) = asked
+    assert (joint, real, fake) == (16, 8, 8)
+    assert torch.equal(both[:8], of_real)
+    assert len(torch.cat([both, of_fake]).unique()) == 24
 
 
 def test_a_resumed_run_repeats_its_drop_out(arrays: Path, tmp_path: Path) -> None:

@@ -118,11 +118,11 @@ def test_a_run_whose_learning_rate_falls_is_refused(run: Path, monkeypatch: pyte
 
 def test_what_became_of_a_branch() -> None:
     def result(score: float, diverged: str | None = None) -> dict[str, Any]:
-        return {"diverged": diverged, "scores": {summary.MAIN: score}}
+        return {"diverged": diverged, "scores": {summary.OUTCOME: score}}
 
-    assert summary.cell_end(result(0.5), 0.25) == "went on (score x 2)"
-    assert summary.cell_end(result(0.51), 0.25) == "collapsed (score x 2)"
-    assert summary.cell_end(result(0.75), 0.25) == "collapsed (score x 3)"
+    assert summary.cell_end(result(0.5), 0.25) == "went on (x 2)"
+    assert summary.cell_end(result(0.51), 0.25) == "collapsed (x 2)"
+    assert summary.cell_end(result(0.75), 0.25) == "collapsed (x 3)"
     assert summary.cell_end(result(0.1, "at 96 images: the weight"), 0.25) == "not finite at 96 images"
 
 

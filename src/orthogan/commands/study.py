@@ -13,6 +13,7 @@ from orthogan.commands.options import expand, parse, separate
 from orthogan.errors import UserError, unknown
 from orthogan.judging import results, scoring
 from orthogan.metrics.evaluate import Scorer
+from orthogan.metrics.titles import title as title_of
 from orthogan.reports import StudyView, console, counting, table
 from orthogan.settings import require
 from orthogan.studies import STUDIES, summary
@@ -184,8 +185,9 @@ def report(study: Study, options: StudyOptions, folder: Path, planned: list[Plan
     title, conditions = f"{study.title}", summary.conditions(options, planned, found)
     tables = summary.tables(found, options.features, study.reference)
     if study.branches:
-        start = json.loads((folder / START).read_text())["scores"][summary.MAIN]
-        heading = f"what became of them: collapsed is a last score over {summary.COLLAPSED_TIMES:g} times the first"
+        start = json.loads((folder / START).read_text())["scores"][summary.OUTCOME]
+        times = f"{summary.COLLAPSED_TIMES:g} times that of the checkpoint"
+        heading = f"what became of them; collapsed: a last {title_of(summary.OUTCOME, options.features)} over {times}"
         tables[heading] = summary.outcomes(found, start)
     for heading, (heads, rows) in tables.items():
         table(heading, heads, rows)

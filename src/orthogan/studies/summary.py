@@ -22,8 +22,10 @@ SCORES = (MAIN, "frechet_distance", "precision", "recall")
 
 ASKED = {"training": "training images real to D", "held_out": "held-out images real to D"}
 """Parts of the images that D was asked about, and what the share of those that it took for real is called."""
+OUTCOME = "frechet_distance"
 COLLAPSED_TIMES = 2.0
-"""A branch has collapsed whose last score is so many times as bad as that of the checkpoint which it began from."""
+"""A branch has collapsed whose last Fréchet distance, which is never negative, is over so many times that of the
+checkpoint which it began from."""
 
 Table = tuple[list[str], list[list[str]]]
 """Heads and rows."""
@@ -242,20 +244,20 @@ def tables(found: Sequence[Found], network: str, reference: str = "") -> dict[st
 
 
 def outcomes(found: Sequence[Found], start: float) -> Table:
-    """What became of every branch: not finite, or its last main score over the one that all began with."""
+    """What became of every branch: not finite, or its last Fréchet distance over that which all began with."""
     body = []
     for cell in found:
         ends = [cell_end(result, start) for result in cell.results]
         body.append([cell.row, ", ".join(ends)])
-    return ["", f"outcome; the checkpoint's score was {number(start, 3)}"], body
+    return ["", f"outcome; the checkpoint's was {number(start, 3)}"], body
 
 
 def cell_end(result: dict[str, Any], start: float) -> str:
     """One branch in a few words."""
     if result["diverged"] is not None:
         return f"not finite {result['diverged'].split(':')[0]}"
-    times = result["scores"][MAIN] / start
-    return f"{'collapsed' if times > COLLAPSED_TIMES else 'went on'} (score x {times:.2g})"
+    times = result["scores"][OUTCOME] / start
+    return f"{'collapsed' if times > COLLAPSED_TIMES else 'went on'} (x {times:.2g})"
 
 
 @dataclass(frozen=True)
