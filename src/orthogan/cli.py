@@ -21,6 +21,7 @@ COMMANDS = {
     "interpolate": "walk between latents or classes: a sheet, a GIF or an MP4",
     "evaluate": "score a run or a folder of images against real ones",
     "export": "the generator alone: a file, a graph of ONNX, a folder for the hub",
+    "memorization": "what D says of images it has not seen, and the nearest training images of samples",
     "spectra": "singular values of every layer over a run, or of a checkpoint",
     "study": "rerun a paper's comparison on your images: stabilizers, width, table1",
     "data": "look at a source of images before training; check or clear the cache",

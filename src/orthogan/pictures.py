@@ -68,6 +68,18 @@ def labelled(picture: Image.Image, labels: Sequence[str]) -> Image.Image:
     return whole
 
 
+def headed(picture: Image.Image, headings: Sequence[tuple[int, str]]) -> Image.Image:
+    """The picture with a line of texts above it, each beginning so many pixels from the left."""
+    size = 14
+    font, draws = font_of(size)
+    whole = Image.new("RGB", (picture.width, picture.height + 2 * size), "white")
+    whole.paste(picture, (0, 2 * size))
+    pen = ImageDraw.Draw(whole)
+    for left, text in headings:
+        pen.text((left, size), draws(text), "black", font, anchor="lm")
+    return whole
+
+
 def font_of(size: int) -> tuple[Any, Callable[[str], str]]:
     """A font, and what it makes of a text: DejaVu Sans, of the system or of matplotlib, draws most alphabets.
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,7 +11,7 @@ from orthogan import optional
 from orthogan.metrics.titles import TITLES
 from orthogan.stability.history import Layer
 from orthogan.studies import summary
-from orthogan.studies.summary import Found
+from orthogan.studies.summary import Found, Trace
 
 COLOURS = ("#4c4c4c", "#d62728", "#1f77b4", "#ff7f0e", "#2ca02c", "#17becf", "#9467bd", "#8c564b", "#e377c2")
 """One a row, the same in every figure of a study."""
@@ -108,6 +108,34 @@ def curves(found: Sequence[Found], title: str) -> Any:
     figure.suptitle(title)
     figure.subplots_adjust(wspace=0.06)
     return figure
+
+
+def traces(panels: Mapping[str, Sequence[Trace]], title: str) -> Any:
+    """A panel a number over images, a line a run, a colour a row."""
+    figure, grid = _matplotlib().subplots(2, 3, figsize=(15, 8))
+    rows = list(dict.fromkeys(trace.row for found in panels.values() for trace in found))
+    for panel, (name, found) in zip(grid.flat, panels.items(), strict=False):
+        for trace in found:
+            xs, ys = ([point[i] for point in trace.points] for i in range(2))
+            panel.plot(xs, ys, color=COLOURS[rows.index(trace.row) % len(COLOURS)], ls=_dash(rows, trace.row), lw=1.4)
+        panel.set_title(TITLES.get(name, name), fontsize=10)
+        panel.set_xlabel("real images shown")
+        panel.grid(alpha=0.3)
+        if not name.startswith("loss"):
+            _scale(panel, [y for trace in found for _, y in trace.points])
+    last = grid.flat[len(panels)]
+    last.axis("off")
+    for i, row in enumerate(rows):
+        last.plot([], [], color=COLOURS[i % len(COLOURS)], ls=_dash(rows, row), label=row)
+    last.legend(loc="center left", frameon=False)
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def _dash(rows: Sequence[str], row: str) -> str:
+    """Rows beyond the colours are dashed."""
+    return DASHES[rows.index(row) // len(COLOURS) % len(DASHES)]
 
 
 def best_columns(found: Sequence[Found]) -> dict[str, Found]:

@@ -8,6 +8,7 @@ processes share one global batch, and nothing about randomness has to be stored.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -29,10 +30,14 @@ class Purposes(NamedTuple):
     """Augmentation of the real images."""
     fake: str
     """Augmentation of the fakes."""
+    drop_real: str
+    """Drop-out in D on the real images."""
+    drop_fake: str
+    """Drop-out in D on the fakes."""
 
 
-OF_D = Purposes("mix", "augment real of D", "augment fake of D")
-OF_G = Purposes("rules of G", "augment real of G", "augment fake of G")
+OF_D = Purposes("mix", "augment real of D", "augment fake of D", "drop real of D", "drop fake of D")
+OF_G = Purposes("rules of G", "augment real of G", "augment fake of G", "drop real of G", "drop fake of G")
 
 
 def draw(seed: int, purpose: str, position: int, attempt: int = 0) -> torch.Generator:
@@ -73,6 +78,10 @@ class Draws:
     def normal(self, purpose: str, *shape: int) -> list[Tensor]:
         """N(0, 1), (n, *shape) for each micro-batch of n rows, on the CPU."""
         return self._sliced(torch.randn, purpose, shape)
+
+    def keys(self, purpose: str) -> list[Tensor]:
+        """Whole numbers (n,), int64, for each micro-batch of n rows, that others are hashed from, on the CPU."""
+        return self._sliced(partial(torch.randint, 2**62), purpose, ())
 
     def _sliced(self, sample: Callable[..., Tensor], purpose: str, shape: tuple[int, ...]) -> list[Tensor]:
         whole = sample((self.batch, *shape), generator=self.generator(purpose))

@@ -37,7 +37,7 @@ from orthogan.reports import command, console, quoted
         (["sample", "x", "--lay", "grid"], "did you mean --layout?"),
         (["sheet"], "classes, truncation"),
         (["sheet", "clases", "x"], "did you mean 'classes'?"),
-        (["evaluate", "x"], "`orthogan evaluate` needs --against DATA"),
+        (["evaluate", "x"], "x is no run; give real images by --against DATA"),
         (["evaluate", "x", "--against", "y", "--sampels", "3"], "did you mean --samples?"),
         (["data"], "inspect, check, clear"),
         (["data", "inspct", "x"], "did you mean 'inspect'?"),

@@ -16,18 +16,21 @@ from orthogan.studies.cells import StudyOptions
 DATA = DataConfig(source="somewhere")
 
 
+OF_PRESETS = [name for name, study in STUDIES.items() if not study.branches]
+
+
 def options(name: str, **changes: object) -> StudyOptions:
     return STUDIES[name].options(**({"data": DATA, "images": 1} | changes))
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", OF_PRESETS)
 def test_cells_have_names_of_their_own_and_differ_from_each_other(name: str) -> None:
     cells = STUDIES[name].cells(options(name))
     assert len({cell.name for cell in cells}) == len({cell.config for cell in cells}) == len(cells)
     assert all(" " not in cell.name and "/" not in cell.name for cell in cells)
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", OF_PRESETS)
 def test_options_of_every_study_reach_its_runs(name: str) -> None:
     data = DataConfig(source="there", mirror=True)
     cells = STUDIES[name].cells(options(name, data=data, ema=0.5, precision="bf16", width=32, batch=24))
@@ -36,7 +39,7 @@ def test_options_of_every_study_reach_its_runs(name: str) -> None:
     assert first.batch == 24
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", OF_PRESETS)
 def test_seeds_differ_in_nothing_else(name: str) -> None:
     one, two = STUDIES[name].cells(options(name, seeds=1)), STUDIES[name].cells(options(name, seeds=2))
     assert len(two) == 2 * len(one)

@@ -24,7 +24,7 @@ class Options(Request):
 
     # The request's own settings, what they mean included, as words of a command line.
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_IMAGES")]
-    against: Annotated[str, tyro.conf.arg(metavar="DATA")]
+    against: Annotated[str, tyro.conf.arg(metavar="DATA")] = Request.against
     features: Annotated[str, tyro.conf.arg(metavar="NAME")] = Request.features
     samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"], metavar="N")] = Request.samples
     real: Annotated[int, tyro.conf.arg(metavar="N")] = Request.real

@@ -1,5 +1,6 @@
 """`orthogan study NAME --data SOURCE --budget MINUTES`."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from orthogan import plots, presets, runs
+from orthogan import judging, plots, presets, runs
 from orthogan.commands.options import expand, parse, separate
 from orthogan.config import RunConfig
 from orthogan.errors import UserError, unknown
-from orthogan.judging import scoring
+from orthogan.judging import results, scoring
 from orthogan.metrics.evaluate import Scorer
+from orthogan.metrics.titles import title as title_of
 from orthogan.reports import StudyView, console, counting, table
 from orthogan.settings import require
 from orthogan.studies import STUDIES, summary
@@ -24,16 +26,19 @@ from orthogan.studies.work import ERROR, Place
 from orthogan.training.duties import scored_images
 from orthogan.training.launch import processes
 
+START = "start.json"
+"""Score of the checkpoint that the branches of a study begin from."""
 FIGURES = {
     "scores.png": "scores, a dot a seed",
     "spectra.png": "singular values of the layers that all rows' D have",
     "times.png": "training time",
     "curves.png": "scores on the way",
+    "traces.png": "losses, singular values and scores over images",
 }
 
 
 def usage() -> str:
-    lines = [f"  {name:<12} {study.title}" for name, study in STUDIES.items()]
+    lines = [f"  {name:<14} {study.title}" for name, study in STUDIES.items()]
     return "\n".join(
         [
             "usage: orthogan study NAME --data SOURCE --budget MINUTES [options]",
@@ -79,6 +84,8 @@ def run(name: str, study: Study, options: StudyOptions, folder: Path) -> int:
     cells, fingerprint = prepare(study, cells, options, torch.device(where[0].device))
     asked = planning.what_decides(name, options, torch.device(where[0].device), fingerprint)
     planned = make_plan(asked, cells, options, folder, where)
+    if study.branches:
+        score_start(cells[0], options, folder)
     stopped_by, failed = train(planned, folder, where)
     left = sum(not summary.is_done(folder, run) for run in planned)
     report(study, options, folder, planned)
@@ -100,10 +107,25 @@ def prepare(study: Study, cells: list[Cell], options: StudyOptions, device: torc
     require(bool(cache.n_classes) or not study.needs_classes, "data.source", options.data.source, rule)
     scored = scored_images(cells[0].config, options.features, cache)
     scoring.train_features(options.features, scored, device, counting)
-    console.print(f"features of {len(scored.images)} real images", markup=False)
+    console.print(f"features of {len(scored)} real images", markup=False)
     Scorer(options.features, scored.checked, scored.fingerprint, device, labels=scored.labels)
-    resolved = [replace(cell, config=_resolved(cell, cache.n_classes, device)) for cell in cells]
-    return resolved, cache.fingerprint
+    # A branch has been resolved when its parent was begun.
+    found = [cell if cell.begin else replace(cell, config=_resolved(cell, cache.n_classes, device)) for cell in cells]
+    return found, cache.fingerprint
+
+
+def score_start(cell: Cell, options: StudyOptions, folder: Path) -> None:
+    """Score the checkpoint that all branches begin from, as they will be scored."""
+    assert cell.begin is not None
+    if not (folder / START).exists():
+        request = judging.Request(
+            source=str(cell.begin.path),
+            features=options.features,
+            samples=options.samples,
+            seed=cell.config.seed,
+            device=options.device,
+        )
+        results.write(folder / START, judging.score(request, counting))
 
 
 def _resolved(cell: Cell, n_classes: int, device: torch.device) -> RunConfig[Any, Any]:
@@ -164,6 +186,11 @@ def report(study: Study, options: StudyOptions, folder: Path, planned: list[Plan
         return
     title, conditions = f"{study.title}", summary.conditions(options, planned, found)
     tables = summary.tables(found, options.features, study.reference)
+    if study.branches:
+        start = json.loads((folder / START).read_text())["scores"][summary.OUTCOME]
+        times = f"{summary.COLLAPSED_TIMES:g} times that of the checkpoint"
+        heading = f"what became of them; collapsed: a last {title_of(summary.OUTCOME, options.features)} over {times}"
+        tables[heading] = summary.outcomes(found, start)
     for heading, (heads, rows) in tables.items():
         table(heading, heads, rows)
         console.print()
@@ -174,6 +201,8 @@ def report(study: Study, options: StudyOptions, folder: Path, planned: list[Plan
         "spectra.png": plots.spectra(found, "squared singular values of D's layers, largest = 1"),
         "times.png": plots.times(found, title),
     }
+    if study.traces:
+        figures["traces.png"] = plots.traces(summary.traces(folder, planned), title)
     if options.scores > 1:
         figures["curves.png"] = plots.curves(found, title)
     drawn = {file: figure for file, figure in figures.items() if figure is not None}

@@ -11,7 +11,10 @@ Everything but the pixels is compared with its digest whenever a pack is opened.
 large one, which would take minutes to read, each image is compared with its sum when it is first read for use.
 """
 
+from __future__ import annotations
+
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -38,7 +41,7 @@ class ImageCache:
     """A packed data set."""
 
     images: np.ndarray
-    """uint8 (N, resolution, resolution, 3), RGB, mapped read-only from disk."""
+    """uint8 (N, resolution, resolution, 3), RGB, mapped read-only from disk; of a part, those of the whole pack."""
     labels: np.ndarray | None
     """int64 (N,) in 0..n_classes-1, or None without classes."""
     class_names: list[str]
@@ -51,9 +54,11 @@ class ImageCache:
     path: Path
     sums: np.ndarray | None = None
     """uint64 (N,): `row_sum` of each image; None for images that are not from disk."""
+    rows: np.ndarray | None = None
+    """Of a part of a pack: int64, which of `images` and `sums` are in it; None: all."""
 
     @functools.cached_property
-    def checked(self) -> "CheckedImages":
+    def checked(self) -> CheckedImages:
         """The images for use: each is compared with its sum when it is first read."""
         return CheckedImages(self)
 
@@ -66,7 +71,16 @@ class ImageCache:
         return int(self.images.shape[1])
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.images if self.rows is None else self.rows)
+
+    def part(self, rows: np.ndarray) -> ImageCache:
+        """These of the images, in this order, under a fingerprint of their own. No pixel is copied."""
+        return dataclasses.replace(
+            self,
+            labels=None if self.labels is None else self.labels[rows],
+            fingerprint=digest_of(self.fingerprint, sum_of(rows)),
+            rows=rows if self.rows is None else self.rows[rows],
+        )
 
 
 class CheckedImages:
@@ -75,14 +89,15 @@ class CheckedImages:
     def __init__(self, cache: ImageCache) -> None:
         self._cache = cache
         self._images = np.asarray(cache.images)  # the mapping without the subclass, whose slices cost more
-        self._known = np.full(len(cache), cache.sums is None)
-        self.shape, self.dtype = cache.images.shape, cache.images.dtype
+        self._known = np.full(len(cache.images), cache.sums is None)
+        self.shape, self.dtype = (len(cache), *cache.images.shape[1:]), cache.images.dtype
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._cache)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         """uint8 (len(indices), side, side, 3), fresh memory."""
+        indices = indices if self._cache.rows is None else self._cache.rows[indices]
         images = np.take(self._images, indices, axis=0)
         for at in np.flatnonzero(~self._known[indices]):
             if row_sum(images[at]) != self._cache.sums[indices[at]]:  # type: ignore[index]

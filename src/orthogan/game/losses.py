@@ -18,6 +18,8 @@ class Loss:
     generator: Callable[[Tensor, Tensor | None], Tensor]
     paired: bool = False
     """Each fake image is judged against a real one, so G's step needs as many real images as fakes."""
+    boundary: float | None = 0.0
+    """The logit above which D takes an image for real; None where only differences of logits mean anything."""
 
 
 def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
@@ -75,7 +77,7 @@ LOSSES = {
     "hinge": Loss(hinge_d, hinge_g),
     "non-saturating": Loss(non_saturating_d, non_saturating_g),
     "minimax": Loss(non_saturating_d, minimax_g),
-    "wasserstein": Loss(wasserstein_d, hinge_g),
-    "least-squares": Loss(least_squares_d, least_squares_g),
-    "relativistic": Loss(relativistic_d, relativistic_g, paired=True),
+    "wasserstein": Loss(wasserstein_d, hinge_g, boundary=None),
+    "least-squares": Loss(least_squares_d, least_squares_g, boundary=0.5),
+    "relativistic": Loss(relativistic_d, relativistic_g, paired=True, boundary=None),
 }

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
-from orthogan.data.config import Crop, Resize
+from orthogan.data.config import Crop, Part, Resize
 from orthogan.errors import UserError
 from orthogan.metrics import MIN_IMAGES
 from orthogan.settings import require
@@ -17,8 +17,9 @@ class Request:
 
     source: str
     """A run folder, a checkpoint file, or generated images: a folder, a zip, an .npz or .npy file."""
-    against: str
-    """The real images: anything that --data of `orthogan train` takes."""
+    against: str = ""
+    """The real images: anything that --data of `orthogan train` takes; of a run also the words training, the images
+    that it learnt from (if nothing is said), and held-out, those that --data.hold-out kept back."""
     features: str = "efficientnet-lite0"
     """Feature network: inception (the usual FID), efficientnet-lite0, efficientnet-lite0-96 (a fifth of the work),
     efficientnet-lite1 or efficientnet-lite2; or data, a small one that is trained on the real images' own labels."""
@@ -55,10 +56,20 @@ class Request:
             foreign.refuse_foreign(self.path)
         if is_model(self.path) and self.resolution is not None:
             raise UserError(f"resolution={self.resolution}: a generator is scored at its own; leave it out")
+        if self.own is None and not self.against:
+            raise UserError(f"against='': {self.source} is no run; give real images by --against DATA")
+        if self.own is not None and (self.unconditional or self.crop or self.resize or self.skip_bad):
+            raise UserError(f"against={self.own!r}: the run's images are read as it read them; leave --data.* out")
         if not is_model(self.path) and (self.truncation is not None or self.form != "redraw"):
             raise UserError(
                 f"truncation={self.truncation}, form={self.form}: no effect on images; {self.source} is not a generator"
             )
+
+    @property
+    def own(self) -> Part | None:
+        """The part of a run's own images that it is scored against; None for other images."""
+        found = {"": "training", "training": "training", "held-out": "held-out"}.get(self.against)
+        return cast(Part, found) if found and is_model(self.path) else None
 
     @property
     def path(self) -> Path:

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from orthogan import model, runtime
-from orthogan.data import ImageCache, open_source, pack
-from orthogan.data.config import DataConfig
+from orthogan.data import ImageCache, holding, open_source, pack
+from orthogan.data.config import DataConfig, Part
 from orthogan.errors import UserError
+from orthogan.features.pretrained import FeatureNet
 from orthogan.features.weights import OF_DATA
 from orthogan.judging.request import Request, is_model
 from orthogan.metrics import evaluate, of_data
+from orthogan.training import checkpoint
 
 Count = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -39,6 +41,8 @@ class Generated:
     data: DataConfig
     """How the real images that they should resemble were read."""
     stamp: Callable[[], dict[str, Any]]
+    part: Callable[[Part, str], ImageCache] | None = None
+    """A part of the images that a generator learnt from, or did not, whole, for a feature network; None of images."""
     seen: str | None = None
     """The pretrained network that the discriminator of the generator looked through."""
 
@@ -46,12 +50,8 @@ class Generated:
 def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
     """The dictionary of `metrics.evaluate.evaluate`. Raises `UserError` for what cannot be read or compared."""
     device = runtime.pick_device(request.device)
-    generated = _from_model(request) if is_model(request.path) else _from_images(request, counting)
-    config = real_config(request, generated.data)
-    if not request.unconditional:
-        config = of_data.data_for(request.features, config)
-    cache = _pack(config, generated.resolution, "decoding real images", counting)
-    train_features(request.features, cache, device, counting)
+    generated = _from_model(request, counting) if is_model(request.path) else _from_images(request, counting)
+    config, cache, net = _real(request, generated, device, counting)
     with counting("features of real images") as progress:
         scorer = evaluate.Scorer(
             request.features,
@@ -61,7 +61,8 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
             weights=request.weights,
             max_real=request.real,
             labels=cache.labels,
-            source={"source": config.source, "crop": config.crop, "resize": config.resize},
+            source={"source": config.source, "crop": config.crop, "resize": config.resize} | _part(request),
+            net=net,
             progress=lambda done: progress(done, min(request.real, len(cache))),
         )
     with counting("features of generated images") as progress:
@@ -74,14 +75,54 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
     return result
 
 
-def train_features(name: str, cache: ImageCache, device: torch.device, counting: Counting) -> None:
-    """Have the feature network `data` of these real images trained, and kept; others need nothing."""
-    if name == OF_DATA:
-        with counting("training a classifier of the real images") as progress:
-            of_data.load(cache.checked, cache.labels, cache.fingerprint, device, progress)
+def _real(
+    request: Request, generated: Generated, device: torch.device, counting: Counting
+) -> tuple[DataConfig, ImageCache, FeatureNet | None]:
+    """The real images, how they were read, and the feature network if it is one that was trained on some."""
+    if request.own is None or generated.part is None:
+        config = real_config(request, generated.data)
+        if not request.unconditional:
+            config = of_data.data_for(request.features, config)
+        cache = _pack(config, generated.resolution, "decoding real images", counting)
+        return config, cache, train_features(request.features, cache, device, counting)
+    learnt = generated.part("training", request.features)
+    net = train_features(request.features, learnt, device, counting)
+    cache = learnt if request.own == "training" else generated.part(request.own, request.features)
+    return generated.data, cache, net
 
 
-def _from_model(request: Request) -> Generated:
+def _part(request: Request) -> dict[str, Any]:
+    return {"part": request.own} if request.own else {}
+
+
+def train_features(
+    name: str, cache: ImageCache, device: torch.device, counting: Counting = silently
+) -> FeatureNet | None:
+    """The feature network `data` of these real images, trained, and kept; others need nothing."""
+    if name != OF_DATA:
+        return None
+    with counting("training a classifier of the real images") as progress:
+        return of_data.load(cache.checked, cache.labels, cache.fingerprint, device, progress)
+
+
+def part_of(header: checkpoint.Header, part: Part, features: str = "", counting: Counting = silently) -> ImageCache:
+    """A part of the images of a run, whole, and with their labels where the feature network learns from them.
+
+    Raises `UserError` if nothing is kept back, and if the data is not that which the checkpoint was trained on.
+    """
+    data, side = header.config.data, header.config.resolution
+    with counting("decoding real images") as progress:
+        seen = holding.load(data, side, progress)
+        if seen.fingerprint != header.extra.get("data", seen.fingerprint):
+            raise UserError(
+                f"the data at {data.source!r} is not what the run was trained on: it has changed since; restore it, or "
+                "give images by their place"
+            )
+        whole = of_data.data_for(features, dataclasses.replace(data, random_crop=1.0))
+        return seen if part == "training" and whole == data else holding.load(data, side, part=part, read_as=whole)
+
+
+def _from_model(request: Request, counting: Counting) -> Generated:
     loaded = model.load(request.path, request.device)
     count, config = request.samples or 5000, loaded.header.config
     facts: dict[str, Any] = {"source": request.source}
@@ -100,7 +141,10 @@ def _from_model(request: Request) -> Generated:
         # Asked for after sampling: standing statistics may have been computed on the way.
         return {"generated": facts, "generator": loaded.describe() | {"seed": request.seed}}
 
-    return Generated(images, count, loaded.resolution, config.data, stamp, config.discriminator.features_seen)
+    def part(which: Part, features: str) -> ImageCache:
+        return part_of(loaded.header, which, features, counting)
+
+    return Generated(images, count, loaded.resolution, config.data, stamp, part, config.discriminator.features_seen)
 
 
 def _from_images(request: Request, counting: Counting) -> Generated:
@@ -122,7 +166,7 @@ def _from_images(request: Request, counting: Counting) -> Generated:
 def real_config(request: Request, learnt_from: DataConfig) -> DataConfig:
     """How the real images are read: as those that the generator learnt from, unless told otherwise."""
     given: dict[str, Any] = {"source": request.against, "crop": request.crop, "resize": request.resize}
-    given["random_crop"] = 1.0  # they are scored whole
+    given |= {"random_crop": 1.0, "hold_out": 0.0, "hold_out_seed": 0}  # they are scored whole, and all of them
     given |= {"unconditional": request.unconditional or None, "skip_bad": request.skip_bad or None}
     return dataclasses.replace(learnt_from, **{name: value for name, value in given.items() if value is not None})
 

@@ -119,15 +119,18 @@ class Scorer:
         source: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         labels: np.ndarray | None = None,
+        net: FeatureNet | None = None,
     ) -> None:
         """Compute, or take from the cache, the features of real images uint8 (N, H, W, 3), perhaps memory-mapped.
 
         `fingerprint` must change whenever the pixels or the `labels` (N,) do; only the feature network `data` reads
-        the latter. `source` adds plain values to the protocol's `real`.
+        the latter. `source` adds plain values to the protocol's `real`. `net` is the feature network, if it is loaded.
         Raises UserError for unknown networks, missing packages and missing weights, and for too few images.
         """
         scores.check_count("real", len(real_images))
-        if features_name == OF_DATA:
+        if net is not None:
+            self.net = net
+        elif features_name == OF_DATA:
             self.net = of_data.load(real_images, labels, fingerprint, device)
         else:
             self.net = pretrained.load(features_name, weights, device)

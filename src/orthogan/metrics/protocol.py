@@ -15,7 +15,7 @@ _PACKAGES = ("orthogan", "torch", "timm", "torch-fidelity", "numpy")
 _DECIDES = ("features.", "real.", "settings.", "generated.images", "generated.classes")
 """Paths, or beginnings of paths, that make two scores incomparable. The rest says what was scored, and with what."""
 
-_EXCEPT = ("features.device", "settings.seed", "real.source", "real.crop", "real.resize")
+_EXCEPT = ("features.device", "settings.seed", "real.source", "real.part", "real.crop", "real.resize")
 """Rounding, chance, and what the fingerprint of the real images says better."""
 
 

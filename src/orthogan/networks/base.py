@@ -198,9 +198,17 @@ class StyleGenerator(Generator):
 
 
 class Discriminator(Network):
-    """Images (N, 3, R, R) in [-1, 1] and y (N,), or None without classes -> logits (N,) or, K an image, (N, K)."""
+    """Images (N, 3, R, R) in [-1, 1] and y (N,), or None without classes -> logits (N,) or, K an image, (N, K).
+
+    One that `drops` takes keys (N,), int64, too: in training; without them it drops nothing.
+    """
 
     config: DiscriminatorConfig
+
+    @property
+    def drops(self) -> bool:
+        """Whether drop-out is on, whose masks follow from the keys of the images."""
+        return getattr(self.config, "dropout", 0.0) > 0
 
     @property
     def couples_images(self) -> bool:

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from orthogan.networks.common import (
     check_attention,
+    check_dropout,
     check_inputs,
     check_resolution,
     first_side,
@@ -108,6 +109,8 @@ class BigGANDiscriminatorConfig(DiscriminatorConfig):
     """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
     stabilizer: Stabilizer = "spectral-norm"
     """What keeps the discriminator in bounds."""
+    dropout: float = 0.0
+    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
     bn_eps: float = 1e-4
     sn_eps: float = 1e-4
     init: Init = "orthogonal"
@@ -120,6 +123,7 @@ class BigGANDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_dropout(self, self.dropout)
         self.require_positive("width", "channels", "bn_eps", "sn_eps")
         rule = f"must be at most the {len(self.channels)} blocks of discriminator.channels"
         self.require(0 <= self.downs <= len(self.channels), "downs", rule)
@@ -237,7 +241,7 @@ class BigGANDiscriminator(Discriminator):
         at = config.attention
         self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
         self.attention_after = resolution.bit_length() - at.bit_length() - 1 if at else -1
-        self.head = ProjectionHead(c[-1], n_classes, layers)
+        self.head = ProjectionHead(c[-1], n_classes, layers, dropout=config.dropout)
         prepare(self, config.init)
 
     def _block(self, k: int, inputs: int, outputs: int, built_from: Parts) -> DBlock:
@@ -246,14 +250,14 @@ class BigGANDiscriminator(Discriminator):
         down = k < config.downs
         return DBlock(inputs, hidden, outputs, down=down, first=k == 0, parts=built_from, skip_relu=config.skip_relu)
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None, keys: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)
         h = x.contiguous(memory_format=self.memory_format)
         for i, block in enumerate(self.blocks):
             h = block(h)
             if self.attention is not None and i == self.attention_after:
                 h = self.attention(h)
-        return self.head(h, y)
+        return self.head(h, y, keys)
 
     def stages(self) -> list[list[nn.Module]]:
         stages: list[list[nn.Module]] = [[block] for block in self.blocks]

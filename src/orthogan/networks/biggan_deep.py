@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from orthogan.networks.common import (
     check_attention,
+    check_dropout,
     check_inputs,
     check_resolution,
     first_side,
@@ -91,6 +92,8 @@ class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
     """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
     stabilizer: Stabilizer = "spectral-norm"
     """What keeps the discriminator in bounds."""
+    dropout: float = 0.0
+    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
     bn_eps: float = 1e-4
     sn_eps: float = 1e-4
     init: Init = "orthogonal"
@@ -104,6 +107,7 @@ class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_dropout(self, self.dropout)
         self.require_positive("width", "channels", "bn_eps", "sn_eps")
         grows = all(i <= o for i, o in itertools.pairwise(self.channels))
         self.require(grows, "channels", "must not fall: skips add channels")
@@ -270,17 +274,17 @@ class BigGANDeepDiscriminator(Discriminator):
         self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
         # At the end of the first stage on its map: 2 blocks a stage, counted from 0.
         self.attention_after = 2 * (resolution // at).bit_length() - 3 if at else -1
-        self.head = ProjectionHead(c[-1], n_classes, layers)
+        self.head = ProjectionHead(c[-1], n_classes, layers, dropout=config.dropout)
         prepare(self, config.init)
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None, keys: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)
         h = self.stem(x.contiguous(memory_format=self.memory_format))
         for i, block in enumerate(self.blocks):
             h = block(h)
             if self.attention is not None and i == self.attention_after:
                 h = self.attention(h)
-        return self.head(h, y)
+        return self.head(h, y, keys)
 
     def stages(self) -> list[list[nn.Module]]:
         """The stem, then single blocks."""

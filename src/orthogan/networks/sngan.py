@@ -16,9 +16,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from orthogan.networks.common import check_inputs, check_resolution, first_side, from_four, halvings, nearest, prepare
+from orthogan.networks.common import (
+    check_dropout,
+    check_inputs,
+    check_resolution,
+    first_side,
+    from_four,
+    halvings,
+    nearest,
+    prepare,
+)
 from orthogan.nn.blocks import DBlock, GBlock
 from orthogan.nn.classes import ClassTable, ProjectionHead, need_labels
+from orthogan.nn.dropout import drop
 from orthogan.nn.layers import PLAIN
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.resample import Upsampling
@@ -73,6 +83,8 @@ class SNGANDiscriminatorConfig(DiscriminatorConfig):
     """Bias of the last linear layer; the released 32 px network has none."""
     stabilizer: Stabilizer = "spectral-norm"
     """What keeps the discriminator in bounds: one of the methods that the paper compares."""
+    dropout: float = 0.0
+    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
     bn_eps: float = 2e-5
     sn_eps: float = 1e-12
 
@@ -83,6 +95,7 @@ class SNGANDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_dropout(self, self.dropout)
         self.require_positive("width", "channels", "bn_eps", "sn_eps")
         check_sn_eps(self)
         blocks = len(self.channels)
@@ -184,7 +197,7 @@ class SNGANDiscriminator(Discriminator):
         )
         self.joined = built_from.layers.embedding(n_classes, JOINED_DIM) if concat else None
         projected = 0 if concat else n_classes
-        self.head = ProjectionHead(c[-1], projected, built_from.layers, bias=config.head_bias)
+        self.head = ProjectionHead(c[-1], projected, built_from.layers, config.head_bias, config.dropout)
         prepare(self, "xavier", lambda: widen_block_weights(self.blocks))
 
     def _block(self, k: int, inputs: int, outputs: int, built_from: Parts) -> DBlock:
@@ -194,7 +207,7 @@ class SNGANDiscriminator(Discriminator):
         skip_relu = self.config.skip_relu
         return DBlock(inputs, hidden, outputs, down=down, first=k == 0, parts=built_from, skip_relu=skip_relu)
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None, keys: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)
         h = x.contiguous(memory_format=self.memory_format)
         for k, block in enumerate(self.blocks):
@@ -202,7 +215,7 @@ class SNGANDiscriminator(Discriminator):
                 embedded = self.joined(need_labels(y)).to(h.dtype)[:, :, None, None]
                 h = torch.cat([h, embedded.expand(-1, -1, *h.shape[2:])], 1)
             h = block(h)
-        return self.head(h, None if self.joined is not None else y)
+        return self.head(h, None if self.joined is not None else y, keys)
 
     def stages(self) -> list[list[nn.Module]]:
         return [[block] for block in self.blocks]
@@ -234,6 +247,8 @@ class SNGANCNNDiscriminatorConfig(DiscriminatorConfig):
     """Multiples of width: of the first map, then after each halving."""
     stabilizer: Stabilizer = "spectral-norm"
     """What keeps the discriminator in bounds: one of the methods that the paper compares."""
+    dropout: float = 0.0
+    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
     bn_eps: float = 2e-5
     sn_eps: float = 1e-12
 
@@ -243,6 +258,7 @@ class SNGANCNNDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_dropout(self, self.dropout)
         self.require_positive("width", "channels", "bn_eps", "sn_eps")
         check_sn_eps(self)
 
@@ -302,13 +318,13 @@ class SNGANCNNDiscriminator(Discriminator):
         self.embedding = layers.embedding(n_classes, features) if n_classes else None
         prepare(self, "normal")
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None, keys: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)
         h = x.contiguous(memory_format=self.memory_format)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             h = F.leaky_relu(norm(conv(h)), LEAK, inplace=True)
         with torch.autocast(h.device.type, enabled=False):
-            flat = h.float().flatten(1)
+            flat = drop(h.float().flatten(1), self.config.dropout, keys)
             logits: Tensor = self.linear(flat)[:, 0]
             return logits if self.embedding is None else logits + (self.embedding(need_labels(y)) * flat).sum(1)
 

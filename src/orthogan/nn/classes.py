@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orthogan.nn.dropout import drop
 from orthogan.nn.layers import Layers
 
 
@@ -30,17 +31,18 @@ class ProjectionHead(nn.Module):
     """Features (N, C, H, W) and y -> logits (N,): Linear(h) + <embedding(y), h>, h = sum over pixels of ReLU(features).
 
     The projection discriminator of Miyato and Koyama (2018). The sum (not mean) and the logits are float32 whatever
-    the autocast: bf16 would round logits to 3 digits.
+    the autocast: bf16 would round logits to 3 digits. With keys (N,) there is drop-out of h.
     """
 
-    def __init__(self, channels: int, n_classes: int, layers: Layers, bias: bool = True):
+    def __init__(self, channels: int, n_classes: int, layers: Layers, bias: bool = True, dropout: float = 0.0):
         super().__init__()
+        self.dropout = dropout
         self.linear = layers.linear(channels, 1, bias=bias)
         self.embedding = layers.embedding(n_classes, channels) if n_classes else None
 
-    def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
+    def forward(self, features: Tensor, y: Tensor | None, keys: Tensor | None = None) -> Tensor:
         # Cast first: the gradient of a cast after the ReLU would come in another layout, which is ten times slower.
-        h = F.relu(features.float()).sum((2, 3))
+        h = drop(F.relu(features.float()).sum((2, 3)), self.dropout, keys)
         with torch.autocast(h.device.type, enabled=False):
             logits: Tensor = self.linear(h)[:, 0]
             return logits if self.embedding is None else logits + (self.embedding(need_labels(y)) * h).sum(1)

@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 
 from orthogan import runtime
 from orthogan.config import CadenceConfig, RunConfig, may_change_on_resume
-from orthogan.data import ImageCache, pack
+from orthogan.data import ImageCache, holding
 from orthogan.errors import UserError, unknown
 from orthogan.features import weights
 from orthogan.formats import to_json
@@ -119,10 +119,10 @@ def refuse_shorter(stands: checkpoint.Header, config: RunConfig[Any, Any]) -> No
 
 
 def load_data(config: RunConfig[Any, Any], progress: Progress | None = None) -> ImageCache:
-    """The packed images of a run's source. Raises `UserError`, naming every unreadable file, before any training."""
+    """The packed images that a run is trained on. Raises `UserError`, naming every unreadable file."""
     if not config.data.source:
         raise UserError("data.source is not set: give --data a folder, a zip, an array file, or the word digits")
-    return pack(config.data, config.resolution, progress)
+    return holding.load(config.data, config.resolution, progress)
 
 
 def load_on_all(fabric: Fabric, config: RunConfig[Any, Any], progress: Progress) -> ImageCache:

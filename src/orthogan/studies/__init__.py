@@ -1,6 +1,6 @@
 """Comparisons of the papers as one command each: many small runs on equal budgets, scored alike."""
 
-from orthogan.studies import biggan, projected, sngan
+from orthogan.studies import biggan, projected, sngan, stability
 from orthogan.studies.cells import Study
 
 STUDIES = {
@@ -31,6 +31,21 @@ STUDIES = {
         projected.AblationOptions,
         projected.projection,
         "",
+    ),
+    "r1": Study(
+        "what R1 costs and holds back, over BigGAN's sweep of its strength (section 4.2)",
+        stability.R1Options,
+        stability.r1,
+        "",
+        traces=True,
+    ),
+    "interventions": Study(
+        "what holds a collapse back, from a checkpoint before it (BigGAN, appendix G)",
+        stability.InterventionsOptions,
+        stability.interventions,
+        "",
+        branches=True,
+        traces=True,
     ),
 }
 """Every study by name."""

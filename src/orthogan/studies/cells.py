@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from orthogan.config import CadenceConfig, RunConfig
 from orthogan.data.config import DataConfig
@@ -15,6 +15,9 @@ from orthogan.settings import check_choices, require
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions:
     """What every study is asked for. Studies derive from it."""
+
+    spectra: ClassVar[int] = 0
+    """Lines of singular values in each run; 0: as often as any run has them."""
 
     data: DataConfig = field(default_factory=DataConfig)
     out: Path | None = None
@@ -56,6 +59,14 @@ class StudyOptions:
 
 
 @dataclass(frozen=True)
+class Begin:
+    """The checkpoint that a run begins from, and where it stands."""
+
+    path: Path
+    images: int
+
+
+@dataclass(frozen=True)
 class Cell:
     """One run: where it stands in the table, and its configuration but for its length."""
 
@@ -63,6 +74,13 @@ class Cell:
     column: str
     config: RunConfig[Any, Any]
     preset: str
+    begin: Begin | None = None
+    """Of a cell that is a branch."""
+
+    @property
+    def start(self) -> int:
+        """Images that have been shown before its first step."""
+        return self.begin.images if self.begin else 0
 
     @property
     def name(self) -> str:
@@ -82,6 +100,10 @@ class Study:
     """What the columns of its table are; empty if there is one."""
     needs_classes: bool = False
     """Whether some of its rows mean nothing on images without labels."""
+    branches: bool = False
+    """Whether its cells begin from one checkpoint, whose score says which of them have collapsed."""
+    traces: bool = False
+    """Whether losses and singular values over images are drawn."""
     reference: str = ""
     """The row whose best score the others are timed to, where the study is of convergence."""
 
@@ -95,7 +117,9 @@ def common(options: StudyOptions, seed: int) -> dict[str, Any]:
 
 def cadence(options: StudyOptions, images: int) -> CadenceConfig:
     """A run of a study is logged twenty times, drawn and saved at its end, and scored as often as is asked for."""
+    own = {"spectra_images": max(1, images // options.spectra)} if options.spectra else {}
     return CadenceConfig(
+        **own,
         log_images=max(1, images // 20),
         sheet_images=images,
         checkpoint_images=images,

@@ -20,7 +20,7 @@ from orthogan.files import write_whole
 from orthogan.metrics.evaluate import Scorer
 from orthogan.randomness import draw
 from orthogan.studies.cells import Cell, StudyOptions, cadence
-from orthogan.studies.work import Here
+from orthogan.studies.work import Here, write_begin
 from orthogan.training.duties import scored_images
 from orthogan.training.launch import make_fabric
 from orthogan.training.logs import write_config
@@ -41,7 +41,7 @@ Speeds = dict[RunConfig[Any, Any], float]
 
 @dataclass(frozen=True)
 class Planned:
-    """A run of a study: where it stands in the table, its length, and what it is expected to cost."""
+    """A run of a study: where it stands in the table, its images to train on, and what that is expected to cost."""
 
     row: str
     column: str
@@ -147,19 +147,29 @@ def given_units(cells: list[Cell], options: StudyOptions) -> int:
 def lengthen(cell: Cell, options: StudyOptions, units: int) -> Cell:
     """The cell with its length, and what is due at its end."""
     images = units * unit(cell, options)
-    return replace(cell, config=replace(cell.config, images=images, cadence=cadence(options, images)))
+    timed = cadence(options, images)
+    if cell.begin is not None:
+        # Scores fall on multiples of their distance, and so does the end, wherever the branch begins.
+        step = cell.config.images_per_step
+        every = max(1, round(timed.score_images / step)) * step
+        end = -(-(cell.start + images) // every) * every
+        timed, images = replace(timed, score_images=every, sheet_images=end, checkpoint_images=end), end
+    return replace(cell, config=replace(cell.config, images=images, cadence=timed))
 
 
 def write_plan(folder: Path, asked: Asked, cells: list[Cell], speeds: Speeds) -> list[Planned]:
     """The folders of all runs, and last `study.json`, whose presence says that the plan is whole."""
     planned = [
-        Planned(cell.row, cell.column, cell.name, cell.config.images, speeds.get(speed_kind(cell.config)))
+        Planned(cell.row, cell.column, cell.name, cell.config.images - cell.start, speeds.get(speed_kind(cell.config)))
         for cell in cells
     ]
     for cell in cells:
         place = run_folder(folder, cell.name)
         place.mkdir(parents=True, exist_ok=True)
-        write_config(place, cell.config, cell.preset)
+        if cell.begin is None:
+            write_config(place, cell.config, cell.preset)
+        else:
+            write_begin(place, cell.config, cell.begin)
     stamp = {"versions": runtime.versions(), "git_commit": runtime.git_commit()}
     written = {**asked, "runs": [asdict(p) for p in planned], **stamp}
     write_whole(folder / PLAN, json.dumps(written, indent=2) + "\n")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from orthogan.metrics.titles import title
+from orthogan.stability.history import PLAYERS, SPECTRA
 from orthogan.studies.cells import StudyOptions
 from orthogan.studies.plan import Planned, run_folder
 from orthogan.studies.work import RESULT
@@ -18,6 +19,13 @@ from orthogan.studies.work import RESULT
 MAIN = "kernel_distance"
 """The score that tables are made of: the only one whose mean does not depend on the number of images."""
 SCORES = (MAIN, "frechet_distance", "precision", "recall")
+
+ASKED = {"training": "training images real to D", "held_out": "held-out images real to D"}
+"""Parts of the images that D was asked about, and what the share of those that it took for real is called."""
+OUTCOME = "frechet_distance"
+COLLAPSED_TIMES = 2.0
+"""A branch has collapsed whose last Fréchet distance, which is never negative, is over so many times that of the
+checkpoint which it began from."""
 
 Table = tuple[list[str], list[list[str]]]
 """Heads and rows."""
@@ -46,6 +54,11 @@ class Found:
     def curves(self, name: str = MAIN) -> list[list[tuple[int, float]]]:
         """Of each seed, images seen and score."""
         return [[(point["images"], point[name]) for point in result.get("curve", [])] for result in self.whole()]
+
+    def accuracy(self, part: str) -> list[float]:
+        """Shares of the `training` or `held_out` images that D took for real, of all seeds."""
+        shares = [result.get("accuracy", {}).get(part) for result in self.results]
+        return [share for share in shares if share is not None]
 
     def seconds_per_image(self) -> float | None:
         times = [result["seconds_per_image"] for result in self.whole() if result["seconds_per_image"]]
@@ -213,11 +226,72 @@ def tables(found: Sequence[Found], network: str, reference: str = "") -> dict[st
             f"{title(MAIN, network)}, lower is better": by_place(found, entry),
             "stable rank of D's weights / full rank, mean over layers": by_place(found, stable_rank),
         } | training
+    asked = [part for part in ASKED if any(cell.accuracy(part) for cell in found)]
     heads = ["", *(title(score, network) for score in SCORES), "stable rank of D / full rank"]
-    body = [[cell.row, *(entry(cell, score) for score in SCORES), stable_rank(cell)] for cell in found]
+    heads += [ASKED[part] for part in asked]
+    body = [
+        [
+            cell.row,
+            *(entry(cell, score) for score in SCORES),
+            stable_rank(cell),
+            *(spread(cell.accuracy(part)) for part in asked),
+        ]
+        for cell in found
+    ]
     reached = reaching(found, reference) if reference else None
     soon = {f"to the best {title(MAIN, network)} of {reference}": reached} if reached else {}
     return {"scores": (heads, body)} | soon | training
+
+
+def outcomes(found: Sequence[Found], start: float) -> Table:
+    """What became of every branch: not finite, or its last Fréchet distance over that which all began with."""
+    body = []
+    for cell in found:
+        ends = [cell_end(result, start) for result in cell.results]
+        body.append([cell.row, ", ".join(ends)])
+    return ["", f"outcome; the checkpoint's was {number(start, 3)}"], body
+
+
+def cell_end(result: dict[str, Any], start: float) -> str:
+    """One branch in a few words."""
+    if result["diverged"] is not None:
+        return f"not finite {result['diverged'].split(':')[0]}"
+    times = result["scores"][OUTCOME] / start
+    return f"{'collapsed' if times > COLLAPSED_TIMES else 'went on'} (x {times:.2g})"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A number over images, of one run."""
+
+    row: str
+    points: list[tuple[int, float]]
+
+
+def traces(folder: Path, planned: Sequence[Planned]) -> dict[str, list[Trace]]:
+    """Losses, the largest sigma_0 of both networks, and the main score, of every run that has begun."""
+    panels: dict[str, list[Trace]] = {}
+    for run in planned:
+        place = run_folder(folder, run.name)
+        log, spectra, scores = (_lines(place / name) for name in ("log.jsonl", SPECTRA, "scores.jsonl"))
+        found = {
+            "loss of D": [(line["images"], line.get("d_loss")) for line in log],
+            "loss of G": [(line["images"], line.get("g_loss")) for line in log],
+            **{f"largest sigma_0 of {player}": [(line["images"], _largest(line[player])) for line in spectra]
+               for player in PLAYERS},
+            MAIN: [(line["images"], line["scores"][MAIN]) for line in scores],
+        }  # fmt: skip
+        for name, points in found.items():
+            panels.setdefault(name, []).append(Trace(run.row, [(x, y) for x, y in points if y is not None]))
+    return panels
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _largest(layers: dict[str, list[float]]) -> float | None:
+    return max((values[0] for values in layers.values() if values), default=None)
 
 
 def markdown(heads: list[str], body: list[list[str]]) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from orthogan.config import RunConfig
-from orthogan.data import ImageCache, pack
+from orthogan.data import ImageCache, holding
 from orthogan.features.weights import OF_DATA
 from orthogan.files import aside
 from orthogan.metrics import of_data
@@ -126,12 +126,14 @@ class Sheet(Duty):
 
 
 def scored_images(config: RunConfig[Any, Any], features: str, cache: ImageCache | None = None) -> ImageCache:
-    """The real images of a run's scores: whole, and with their labels where the feature network learns from them.
+    """The real images of a run's scores: those that it trains on, whole.
 
-    `cache` are those that the run trains on, which may be the same.
+    With their labels where the feature network learns from them. `cache` are those of the run, which may be the same.
     """
     whole = of_data.data_for(features, dataclasses.replace(config.data, random_crop=1.0))
-    return cache if cache is not None and whole == config.data else pack(whole, config.resolution)
+    if cache is not None and whole == config.data:
+        return cache
+    return holding.load(config.data, config.resolution, read_as=whole)
 
 
 class Score(Duty):
@@ -155,7 +157,12 @@ class Score(Duty):
             )
             cache = scored_images(run.config, cadence.score_features, run.cache)
             self._scorer = Scorer(
-                cadence.score_features, cache.checked, cache.fingerprint, run.fabric.device, labels=cache.labels
+                cadence.score_features,
+                cache.checked,
+                cache.fingerprint,
+                run.fabric.device,
+                labels=cache.labels,
+                source={"part": "training"} if run.config.data.hold_out else None,
             )
 
     def is_due(self, run: Trainer, before: int) -> bool:

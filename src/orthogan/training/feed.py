@@ -18,9 +18,17 @@ from orthogan.training.steps import Batch, Numbers
 class Feed:
     """This process's micro-batches of every batch of a run."""
 
-    def __init__(self, config: RunConfig[Any, Any], cache: ImageCache, fabric: Fabric, augment_numbers: int = 0):
-        """`augment_numbers` is how many numbers the augmentation needs for an image."""
+    def __init__(
+        self,
+        config: RunConfig[Any, Any],
+        cache: ImageCache,
+        fabric: Fabric,
+        augment_numbers: int = 0,
+        drops: bool = False,
+    ):
+        """`augment_numbers` is how many the augmentation needs for an image; `drops`, whether D has drop-out."""
         self.config, self.fabric, self.augment_numbers = config, fabric, augment_numbers
+        self.drops = drops
         self.attempt = 0
         self._of_data = None if cache.labels is None else torch.from_numpy(np.array(cache.labels))
         self.stream = BatchStream(cache, config.seed, config.data.mirror, config.resolution)
@@ -71,12 +79,14 @@ class Feed:
 
     def numbers(self, of: Purposes, images: int, fake_batches: int = 1) -> list[Numbers]:
         """What chance decides of an update whose fakes are so many batches, a `Numbers` for each micro-batch."""
-        draws, count = self.draws(images), self.augment_numbers
+        draws, fake_draws, count = self.draws(images), self.draws(images, fake_batches), self.augment_numbers
         found = [
             draws.uniform(of.rules),
             draws.uniform(of.real, count),
-            self.draws(images, fake_batches).uniform(of.fake, count),
+            fake_draws.uniform(of.fake, count),
         ]
+        if self.drops:
+            found += [draws.keys(of.drop_real), fake_draws.keys(of.drop_fake)]
         return [Numbers(*map(self._to_device, micro)) for micro in zip(*found, strict=True)]
 
     def _read(self, images: int) -> list[tuple[Tensor, Tensor]]:

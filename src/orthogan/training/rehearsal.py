@@ -53,7 +53,8 @@ def average(game: Game, cost: Callable[[int], float]) -> float:
 def _numbers(config: RunConfig[Any, Any], game: Game, micro: int, fake_batches: int) -> list[Numbers]:
     count = game.augment.numbers if game.augment else 0
     rules, real, fake = (torch.rand(micro), torch.rand(micro, count), torch.rand(fake_batches * micro, count))
-    return [Numbers(rules, real, fake)] * config.accumulate
+    keys = [torch.zeros(len(images), dtype=torch.long) for images in (real, fake)] if game.d.network.drops else []
+    return [Numbers(rules, real, fake, *keys)] * config.accumulate
 
 
 def batches(config: RunConfig[Any, Any], micro: int, *, real: bool) -> list[Batch]:

@@ -34,6 +34,10 @@ class Numbers:
     """(n, K), for the augmentation of the real images, which needs K of them an image."""
     fake: Tensor
     """(m, K), for that of the fakes."""
+    drop_real: Tensor | None = None
+    """Keys (n,) of drop-out in D on the real images; None without it."""
+    drop_fake: Tensor | None = None
+    """Keys (m,), on the fakes."""
 
 
 @dataclass
@@ -66,7 +70,10 @@ class Game:
                 moment = self._moment((x, y), (fake, fake_y), latents[i], numbers[i], (on_real, on_fake))
                 self.fabric.backward((term + _penalties(self.d, moment, update)) / len(real))
             found.append(torch.stack([term, on_real.mean(), on_fake.mean(), on_real.sign().mean()]).detach())
-        self.d.rerun = lambda: (self._judge(x, y), self._judge(fake, fake_y))
+        self.d.rerun = lambda: (
+            self._judge(x, y, numbers[-1].drop_real),
+            self._judge(fake, fake_y, numbers[-1].drop_fake),
+        )
         loss, d_real, d_fake, signs = self._mean(found)
         norm = self.d.finish_update(loss)
         stats = {"d_loss": loss, "d_real": d_real, "d_fake": d_fake, "d_grad_norm": norm}
@@ -94,14 +101,15 @@ class Game:
                 size = len(group[0][0])
                 for k, (x, attached, micro) in enumerate(zip(leaf.split(size), fake.split(size), group, strict=True)):
                     on_real = self._paired(real[i + k], numbers[i + k], len(x)) if self.loss.paired else None
-                    on_fake = self._judge(self._augmented(x, numbers[i + k].fake), micro[1])
+                    seen = self._augmented(x, numbers[i + k].fake)
+                    on_fake = self._judge(seen, micro[1], numbers[i + k].drop_fake)
                     term = self.loss.generator(on_fake, on_real).mean()
                     self.fabric.backward(term / len(latents))
                     found.append(term.detach()[None])
                     moment = self._moment(real[i + k], (attached, micro[1]), micro, numbers[i + k])
                     penalty = penalty + _penalties(self.g, moment, update) / len(latents)
                 self._enter(fake, leaf.grad, penalty)
-        self.g.rerun = lambda: self._judge(self.g.network(z, y), y)
+        self.g.rerun = lambda: self._judge(self.g.network(z, y), y, None)
         (loss,) = self._mean(found)
         return {"g_loss": loss, "g_grad_norm": self.g.finish_update(loss)}
 
@@ -118,15 +126,17 @@ class Game:
         real = self._augmented(real[0], numbers.real), real[1]
         fake = self._augmented(fake[0], numbers.fake), fake[1]
         if self.d.network.couples_images:
-            return self.d.wrapped(*real), self.d.wrapped(*fake)
-        logits: Tensor = self.d.wrapped(*_join([real, fake]))
+            return self.d.wrapped(*real, *_given(numbers.drop_real)), self.d.wrapped(*fake, *_given(numbers.drop_fake))
+        logits: Tensor = self.d.wrapped(*_join([real, fake]), *_given(numbers.drop_real, numbers.drop_fake))
         return logits.chunk(2)
 
     def _moment(
         self, real: Batch, fake: Batch, latents: Batch, numbers: Numbers, logits: Sequence[Tensor] | None = None
     ) -> Moment:
         augment = partial(self._augmented, uniform=numbers.real)
-        return Moment(self.g.network, self.d.network, *real, *fake, latents[0], numbers.rules, augment, logits)
+        # Rules ask D about as many images as there are real ones, under the drop-out of these.
+        judge = self.d.network if numbers.drop_real is None else partial(self.d.network, keys=numbers.drop_real)
+        return Moment(self.g.network, judge, *real, *fake, latents[0], numbers.rules, augment, logits)
 
     def _augmented(self, images: Tensor, uniform: Tensor) -> Tensor:
         return images if self.augment is None else self.augment(images, uniform)
@@ -147,7 +157,8 @@ class Game:
     def _paired(self, real: Batch, numbers: Numbers, fakes: int) -> Tensor:
         """Logits of the real images that a pairing loss sets against so many fakes."""
         x, y = real
-        return self._judge(self._augmented(x, numbers.real), y).repeat_interleave(fakes // len(x), dim=0)
+        logits = self._judge(self._augmented(x, numbers.real), y, numbers.drop_real)
+        return logits.repeat_interleave(fakes // len(x), dim=0)
 
     def _groups(self, latents: Sequence[Batch]) -> list[Sequence[Batch]]:
         """Micro-batches that G runs over together."""
@@ -160,10 +171,10 @@ class Game:
             fake = self.g.network(z, y).float()
         return [(x, micro[1]) for x, micro in zip(fake.split(len(group[0][0])), group, strict=True)]
 
-    def _judge(self, x: Tensor, y: Tensor | None) -> Tensor:
+    def _judge(self, x: Tensor, y: Tensor | None, keys: Tensor | None) -> Tensor:
         """D outside its wrapper, which would wait for gradients that G's update does not make."""
         with self.fabric.autocast():
-            return self.d.network(x, y)
+            return self.d.network(x, y, *_given(keys))
 
 
 def _penalties(player: Player, moment: Moment, update: int) -> Tensor | float:
@@ -174,6 +185,12 @@ def _penalties(player: Player, moment: Moment, update: int) -> Tensor | float:
         terms = [rule.on_loss(moment) for rule in due]
     means = [term.mean() for term in terms if isinstance(term, Tensor)]
     return torch.stack(means).sum() if means else 0.0
+
+
+def _given(*keys: Tensor | None) -> tuple[Tensor, ...]:
+    """The keys of drop-out as one further argument of D, and none for one that has no drop-out."""
+    there = [key for key in keys if key is not None]
+    return (torch.cat(there),) if there else ()
 
 
 def _join(group: Sequence[Batch]) -> Batch:

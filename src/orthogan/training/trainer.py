@@ -80,7 +80,7 @@ class Trainer:
             if config.compile in (name, "both"):
                 player.network.compile(dynamic=False)
         self.ema = Ema(g, config.ema, config.images_per_step)
-        self.feed = Feed(config, cache, fabric, self.game.augment.numbers if self.game.augment else 0)
+        self.feed = Feed(config, cache, fabric, self.game.augment.numbers if self.game.augment else 0, d.drops)
         self.duties = duties.usual()
 
     def _player(self, network: Network, adam: dict[str, Any]) -> Player:

@@ -1,0 +1,65 @@
+"""Nearest training images, against slow loops and numbers worked by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from orthogan.metrics import neighbours
+
+
+def noise(n: int, d: int, seed: int) -> torch.Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def test_neighbours_are_those_of_a_loop_over_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "CHUNK", 7)
+    queries, references = noise(5, 6, 0), noise(23, 6, 1)
+    distances, indices = neighbours.nearest(queries, references, 3)
+    for q, query in enumerate(queries.numpy()):
+        slow = [float(np.sqrt(((query - reference) ** 2).sum())) for reference in references.numpy()]
+        order = np.argsort(slow)[:3]
+        assert indices[q].tolist() == order.tolist()
+        assert distances[q].numpy() == pytest.approx(np.array(slow)[order], rel=1e-5)
+
+
+def test_an_image_is_not_its_own_neighbour_but_its_copy_is() -> None:
+    references = torch.cat([noise(6, 4, 0), noise(6, 4, 0)[:1]])  # the last is a copy of the first
+    every = torch.arange(7)
+    distances, indices = neighbours.nearest(references, references, 1, itself=every)
+    assert indices[0, 0] == 6
+    assert indices[6, 0] == 0
+    assert distances[0, 0] == distances[6, 0] == 0
+    assert (indices[:, 0] != every).all()
+
+
+def test_closeness_by_hand() -> None:
+    """On a line: training images at 0, 1 and 10; their gaps to the nearest other are 1, 1 and 9."""
+    training = torch.tensor([[0.0], [1.0], [10.0]])
+    found = neighbours.compare(torch.tensor([[0.25], [-3.0], [14.0], [10.0]]), training, 2)
+    assert found.indices[:, 0].tolist() == [0, 0, 2, 2]
+    assert found.gaps.tolist() == [1, 1, 9, 9]
+    assert found.closer.tolist() == [True, False, True, True]
+    assert found.ratios.tolist() == pytest.approx([0.25, 3, 4 / 9, 0])
+
+
+def test_beside_duplicates_no_image_is_closer() -> None:
+    found = neighbours.compare(torch.tensor([[2.0]]), torch.tensor([[2.0], [2.0], [5.0]]), 1)
+    assert found.closer.tolist() == [False]
+    assert found.ratios.tolist() == [float("inf")]
+
+
+def test_copies_are_at_0_and_near_copies_are_not_in_large_features() -> None:
+    """In float32 the squares of such features would swallow the distance."""
+    training = 1000 + noise(10, 2000, 0)
+    queries = torch.cat([training[:1], training[1:2] + 1e-3])
+    distances, indices = neighbours.nearest(queries, training, 1)
+    assert indices[:, 0].tolist() == [0, 1]
+    assert distances[0, 0] == pytest.approx(0, abs=1e-3)
+    assert float(distances[1, 0]) == pytest.approx(float((queries[1] - training[1]).double().norm()), rel=0.05)
+
+
+def test_pixels_of_large_images_are_means_of_squares() -> None:
+    images = torch.randint(256, (2, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    by_hand = images.view(2, 32, 2, 32, 2, 3).float().mean((2, 4)).permute(0, 3, 1, 2) / 255
+    assert torch.allclose(neighbours.pixels(images), by_hand.flatten(1))
+    assert neighbours.pixels(images[:, :16, :16]).shape == (2, 3 * 16 * 16)
