@@ -28,6 +28,7 @@ SHORT = {
     "stabilizer": ("discriminator.stabilizer",),
     "latent": ("generator.latent",),
     "augment": ("augment.kind",),
+    "on_collapse": ("watch.on_collapse",),
 }
 """Short forms of settings, and the paths that they stand for."""
 

@@ -13,6 +13,10 @@ from orthogan.errors import UserError
 
 SPECTRA = "spectra.jsonl"
 """In the folder of a run: a line an object with the images seen and, of each player, values by layer."""
+WATCH = "watch.jsonl"
+"""In the folder of a run: a line an object with the images seen and the signals of a look."""
+ALARMS = "alarms.jsonl"
+"""A line an object: an alarm of the watch."""
 PLAYERS = ("generator", "discriminator")
 
 
