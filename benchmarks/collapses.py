@@ -80,6 +80,8 @@ def faster(g: float = 1.0, d: float = 1.0) -> Callable[[Trainer], None]:
 
 
 def without_spectral_norm(trainer: Trainer) -> None:
+    """And D ten times as fast: in so few steps its weights would else stay as they were, and nothing happen."""
+    faster(d=10)(trainer)
     for layer in trainer.game.d.network.modules():
         if isinstance(layer, SpectralNorm):
             layer.weight_in_use = lambda layer=layer: layer.weight  # type: ignore[method-assign]
@@ -138,7 +140,7 @@ FAULTS: dict[str, Callable[[Trainer], None]] = {
     "lost-class": lost_class,
 }
 FROM_THE_START: dict[str, dict[str, Any]] = {
-    "few-images": {"data.source": "FEW", "optimizer.d_lr": 1e-2, "d_steps": 4},
+    "few-images": {"data.source": "FEW", "optimizer.d_lr": 1e-2, "optimizer.g_lr": 2e-4, "d_steps": 2},
 }
 
 
@@ -252,13 +254,13 @@ def do(task: Task, out: Path) -> str:
     folder = out / "runs" / task.name
     end: dict[str, Any] = {"stopped": None}
     if not task.onset or not task.fault:
-        start(task, out, folder, task.steps)
+        start(task, out, folder, task.steps * dict(task.changes).get("d_steps", 1))
     else:
         half = out / "runs" / f"half-{task.pair}-{task.seed}"
         with FileLock(out / f"{half.name}.lock"):
-            if not (half / "done.json").exists():
+            if not half.with_suffix(".done").exists():
                 start(task, out, half, task.steps // 2)
-                (half / "done.json").write_text("{}")
+                half.with_suffix(".done").touch()
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(half, folder)
         config = override(read_config(folder), {"images": task.steps * BATCH})
@@ -272,6 +274,61 @@ def do(task: Task, out: Path) -> str:
     shutil.rmtree(folder / "curves", ignore_errors=True)
     (folder / "done.json").write_text(json.dumps(end))
     return task.name
+
+
+# -- what the watch makes of them ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rules, as they are now, say of a run that was kept."""
+
+    task: Task
+    early: str = ""
+    """Of a false alarm, before the fault or without any: what it named."""
+    steps: int | None = None
+    """From the fault to the alarm; None where there was none."""
+    named: str = ""
+
+
+def judge(task: Task, out: Path) -> Verdict | None:
+    """None for a run that has not been done."""
+    folder = out / "runs" / task.name
+    if not (folder / "done.json").exists():
+        return None
+    end = json.loads((folder / "done.json").read_text())
+    seen, found = watch.Judge(), []
+    for line in (folder / "watch.jsonl").read_text().splitlines():
+        values = json.loads(line)
+        images, _ = values.pop("images"), values.pop("steps")
+        seen, alarm = seen.after(images, values)
+        if alarm is not None:
+            found.append((images, f"{alarm.signs[0].what} ({len(alarm.signs)} signs)"))
+    if end["stopped"]:
+        found.append((end["images"], end["stopped"]))
+    early = next((named for images, named in found if not task.fault or images <= task.onset), "")
+    late = [(images, named) for images, named in found if task.fault and images > task.onset]
+    if not late:
+        return Verdict(task, early)
+    per_step = BATCH * dict(task.changes).get("d_steps", 1)
+    return Verdict(task, early, -(-(late[0][0] - task.onset) // per_step), late[0][1])
+
+
+def report(verdicts: list[Verdict], console: Console) -> None:
+    """A table for each half: thresholds were chosen on the first, the second was only looked at afterwards."""
+    for remainder, half in ((0, "even seeds, on which thresholds were chosen"), (1, "odd seeds")):
+        own = [v for v in verdicts if v.task.seed % 2 == remainder]
+        table = Table("fault", "seen", "steps to the alarm", "named first", title=half, title_justify="left")
+        for fault in [*FAULTS, *FROM_THE_START]:
+            broken = [v for v in own if v.task.fault == fault]
+            caught = [v for v in broken if v.steps is not None]
+            steps = ", ".join(f"{v.task.pair} {v.steps}" for v in caught)
+            named = "; ".join(sorted({v.named for v in caught}))
+            table.add_row(fault, f"{len(caught)} of {len(broken)}", steps, named)
+        console.print(table)
+        whole = [v for v in own if not v.task.fault]
+        false = [f"{v.task.name}: {v.early}" for v in own if v.early]
+        console.print(f"{len(whole)} healthy runs; false alarms, before faults too: {len(false)}", *false, sep="\n  ")
 
 
 def main() -> None:
@@ -292,6 +349,7 @@ def main() -> None:
             futures = [pool.submit(do, task, options.out) for task in left]
             for number, future in enumerate(as_completed(futures), 1):
                 console.print(f"{number}/{len(left)} {future.result()}")
+    report([found for task in todo if (found := judge(task, options.out)) is not None], console)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ whose features tell textures and shapes apart without training (Jarrett et al. 2
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,6 +86,25 @@ class RealImages:
             away, radius = own[c].mean(0) - real.mean(0), (real - real.mean(0)).square().sum(1).mean().sqrt()
             found[f"class_distance/{c}"] = _ratio(away.norm(), radius)
         return found
+
+    def label_fit(self, images: Tensor, labels: Tensor) -> float:
+        """1 where labelled images lie as near to the mean of their class as the real ones do, 0 at any labels.
+
+        That is 1 - r, r their mean distance to the own class's mean over that to the others', against the real
+        images' 1 - r. Images of classes that are not watched do not count; NaN without any, or without classes.
+        """
+        watched = torch.isin(labels, torch.tensor(list(self.classes), device=labels.device))
+        if len(self.classes) < 2 or not watched.any():
+            return math.nan
+        real_labels = torch.cat([torch.full((len(x),), c) for c, x in self.classes.items()]).to(labels.device)
+        own = self._nearness(torch.cat(list(self.classes.values())), real_labels)
+        return _ratio(self._nearness(self.place(images[watched]), labels[watched]), own)
+
+    def _nearness(self, x: Tensor, labels: Tensor) -> Tensor:
+        classes = torch.tensor(list(self.classes), device=labels.device)
+        away = torch.cdist(x, torch.stack([real.mean(0) for real in self.classes.values()]))
+        mine = labels[:, None] == classes
+        return 1 - away[mine].mean() / away[~mine].mean()
 
 
 def _ratio(a: Tensor, b: Tensor) -> float:

@@ -77,9 +77,85 @@ def _log(value: float) -> float:
     return math.log(max(value, 1e-6))
 
 
-RULES: tuple[Rule, ...] = (
-    Rule(signal="diversity", side="below", bound=0.1, what="the images of G are all alike", advice=("rates", "r1")),
-)
+RULES = (
+    Rule(
+        signal="diversity", side="below", bound=0.1,
+        what="the images of G are all alike", advice=("rates", "r1", "data"),
+    ),
+    Rule(
+        signal="sigma", side="above", factor=2.0,
+        what="sigma_0 of {of} has exploded", advice=("rates", "r1", "ortho"),
+    ),
+    Rule(
+        signal="ratio", side="above", factor=4.0,
+        what="sigma_0 / sigma_1 of {of} has exploded", advice=("rates", "r1", "ortho"),
+    ),
+    Rule(
+        signal="sigma", side="below", factor=2.0,
+        what="sigma_0 of {of} has fallen", advice=("rates", "r1"),
+    ),
+    Rule(
+        signal="diversity", side="below", factor=2.0,
+        what="the images of G have lost diversity", advice=("g-rate", "r1", "augment"),
+    ),
+    Rule(
+        signal="label_fit", side="below", by=0.4,
+        what="the labels of the real images no longer fit them", advice=("data",),
+    ),
+    Rule(
+        signal="d_loss_share", side="above", by=0.4,
+        what="D's loss has leapt", advice=("rates", "r1", "data"),
+    ),
+    Rule(
+        signal="d_loss_share", side="below", bound=0.03, looks=6,
+        what="D is right about every image: its loss is almost 0", advice=("r1", "augment", "data"),
+    ),
+    Rule(
+        signal="gap", side="below", factor=4.0,
+        what="D no longer tells real from generated images", advice=("rates", "data"),
+    ),
+    Rule(
+        signal="gap", side="above", factor=4.0,
+        what="D's logits of real and generated images have moved far apart", advice=("r1", "augment", "rates"),
+    ),
+    Rule(
+        signal="d_grad_norm", side="above", factor=10.0,
+        what="the gradient of D has exploded", advice=("rates", "r1"),
+    ),
+    Rule(
+        signal="g_grad_norm", side="above", factor=10.0,
+        what="the gradient of G has exploded", advice=("g-rate", "r1"),
+    ),
+    Rule(
+        signal="d_grad_norm", side="below", factor=50.0,
+        what="the gradient of D has vanished", advice=("rates", "r1", "augment"),
+    ),
+    Rule(
+        signal="g_grad_norm", side="below", factor=50.0,
+        what="the gradient of G has vanished", advice=("rates", "r1", "augment"),
+    ),
+    Rule(
+        signal="class_diversity", side="below", bound=0.1,
+        what="the images of class {of} are all alike", advice=("data", "g-rate", "r1"),
+    ),
+    Rule(
+        signal="class_diversity", side="below", factor=4.0,
+        what="the images of class {of} have lost diversity", advice=("data", "g-rate", "r1"),
+    ),
+    Rule(
+        signal="separation", side="below", factor=4.0,
+        what="the classes of G no longer differ", advice=("data", "rates"),
+    ),
+    Rule(
+        signal="distance", side="above", factor=1.5,
+        what="the images of G move away from the real ones", advice=("g-rate", "r1"),
+    ),
+    Rule(
+        signal="score", side="above", factor=1.5, looks=2, past=3,
+        what="the score has become worse", advice=("g-rate", "r1", "augment"),
+    ),
+)  # fmt: skip
+"""Sorted by how plainly they say what happens: the first of those that begin together names the alarm."""
 
 
 @dataclass(frozen=True)
@@ -182,9 +258,8 @@ class Judge:
     ) -> Alarm | None:
         if not full:
             return None
-        order = sorted(
-            full, key=lambda key: (full[key][1].since, RULES.index(full[key][0]), -self._excess(key, values))
-        )
+        rank = {key: (streak.since, int(key.partition(" ")[2])) for key, (_, streak) in full.items()}
+        order = sorted(full, key=lambda key: (*rank[key], -self._excess(key, values)))
         named: dict[str, Sign] = {}
         for key in order:
             name, (rule, streak) = key.partition(" ")[0], full[key]

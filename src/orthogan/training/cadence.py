@@ -4,10 +4,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from orthogan.config import CadenceConfig, RunConfig
+from orthogan.config import CadenceConfig, RunConfig, WatchConfig
 
 MOST = {"log_images": 200, "sheet_images": 50, "checkpoint_images": 20, "spectra_images": 200}
 """So many of each at most in a run that is shorter than its preset's, besides the early ones."""
+LOOKS_AT_LEAST = 48
+"""Of the watch in a short run, if that has steps enough."""
 
 
 def due(before: int, now: int, every: int, first: int = 0) -> bool:
@@ -45,7 +47,13 @@ def follow_length(preset: RunConfig[Any, Any], images: int, batch: int, d_steps:
     more of them than `MOST`.
     """
     share = images / preset.images
-    changed = replace(preset, images=images, optimizer=_falling(preset, share), cadence=_cadence(preset, images))
+    changed = replace(
+        preset,
+        images=images,
+        optimizer=_falling(preset, share),
+        cadence=_cadence(preset, images),
+        watch=_watch(preset, images),
+    )
     part = min(1.0, images / (batch * d_steps) / total_steps(preset))
     return replace(changed, ema=replace(preset.ema, start_steps=int(preset.ema.start_steps * part)))
 
@@ -63,6 +71,12 @@ def _cadence(preset: RunConfig[Any, Any], images: int) -> CadenceConfig:
         least = 1 if name == "log_images" else min(images, preset.cadence.first_images)
         changes[name] = min(every, max(least, math.ceil(max(every * images / preset.images, images / most))))
     return replace(preset.cadence, **changes)
+
+
+def _watch(preset: RunConfig[Any, Any], images: int) -> WatchConfig:
+    """So many looks at least: trends need a past."""
+    every = preset.watch.every_images
+    return replace(preset.watch, every_images=min(every, max(1, images // LOOKS_AT_LEAST)) if every else 0)
 
 
 def never(config: RunConfig[Any, Any]) -> list[str]:

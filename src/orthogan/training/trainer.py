@@ -198,8 +198,11 @@ class Trainer:
         assert isinstance(log, duties.Log)
         strange = [name for name, value in log.window.sums().items() if not math.isfinite(value)]
         if strange:
-            player = self.game.d if strange[0].startswith("d_") else self.game.g
-            raise NonFiniteError(player.culprit() or f"{strange[0]} was not finite")
+            g, d = self.game.g, self.game.d
+            player = d if strange[0].startswith("d_") else g
+            # A bad weight of G shows first in the loss of D.
+            why = g.strange_parameter() or player.culprit() or f"{strange[0]} was not finite"
+            raise NonFiniteError(why)
 
     def _should_stop(self) -> bool:
         """Whether any process was told to stop: they must leave the loop after the same step."""

@@ -30,6 +30,9 @@ COLUMNS = 6
 REAL, REAL_OF_CLASS = 256, 32
 """Real images that they are compared with, of all and of each class."""
 
+FED = 64
+"""Real images whose labels a look checks, or a batch where that is more."""
+
 
 def real_images(cache: ImageCache, classes: list[int] | None, device: torch.device) -> RealImages:
     """Images spread over the whole data set, and over each class that is watched."""
@@ -68,7 +71,17 @@ class Eye:
         labels = [None] * count if self.labels is None else self.labels.split(self.size)
         with run.fabric.autocast():
             made = [run.game.g.network(z, y).float() for z, y in zip(self.z.split(self.size), labels, strict=False)]
-        return self.real.signals(torch.cat(made), self.labels)
+        found = self.real.signals(torch.cat(made), self.labels)
+        if self.labels is not None:
+            found["label_fit"] = self._label_fit(run)
+        return found
+
+    def _label_fit(self, run: Trainer) -> float:
+        """Of the next real images of this process: labels that have come apart from images spoil any training."""
+        batch, feed = run.config.batch, run.feed
+        fed = [micro for k in range(-(-FED // batch)) for micro in feed.real(run.images + k * batch)]
+        labels = [y for _, y in fed if y is not None]
+        return self.real.label_fit(torch.cat([x for x, _ in fed]), torch.cat(labels))
 
 
 def of_weights(run: Trainer) -> Signals:
