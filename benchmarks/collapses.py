@@ -22,6 +22,7 @@ import torch
 from filelock import FileLock
 from PIL import Image, ImageDraw
 from rich.console import Console
+from rich.table import Table
 from torch import Tensor, nn
 
 from orthogan import runs
@@ -31,6 +32,7 @@ from orthogan.data.config import DataConfig
 from orthogan.networks import DISCRIMINATORS, GENERATORS
 from orthogan.nn.spectral import SpectralNorm
 from orthogan.settings import override
+from orthogan.stability import watch
 from orthogan.training.logs import read_config
 from orthogan.training.observer import Observer
 from orthogan.training.player import NonFiniteError

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,11 @@ import torch
 from tiny import tiny_run
 
 from orthogan import runs
+from orthogan.cli import main
+from orthogan.commands import stopped
+from orthogan.errors import UserError
 from orthogan.settings import override
+from orthogan.stability import history
 from orthogan.stability import watch as rules
 from orthogan.training import checkpoint
 from orthogan.training import watch as duty
@@ -150,8 +156,9 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("change", ["lower-rates", "r1"])
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("moment", "change"), [*((moment, "lower-rates") for moment in MOMENTS), ("in the second attempt", "r1")]
+)
 def test_a_run_that_is_killed_ends_with_the_bits_of_one_that_is_not(
     moment: str, change: str, whole: dict[str, Any], tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,3 +189,95 @@ def test_a_run_that_is_killed_ends_with_the_bits_of_one_that_is_not(
 
 def die(*args: object) -> Any:
     raise Killed
+
+
+def test_stop_saves_and_offers_a_command_that_works(tmp_path: Path, arrays: Path) -> None:
+    folder = tmp_path / "run"
+    trainer = begin(folder, arrays, DiesAt(), **{"watch.on_collapse": "stop", "cadence.keep_last": 1})
+    with pytest.raises(Collapsed) as caught:
+        trainer.run()
+    assert status(folder)["state"] == "collapsed"
+    # The last one is where it stopped; that from before the first sign at 96 stays beside it.
+    assert [checkpoint.images_of(path) for path in checkpoint.numbered(folder / "checkpoints")] == [128, 64]
+    told = stopped.why(trainer, caught.value)
+    assert told is not None
+    assert "images-000000000064.safetensors" in told
+    command = re.findall("`(.*?)`", told)[-1]
+    assert command.startswith("orthogan branch")
+    assert "--at 64" in command
+    words = shlex.split(command)[1:]
+    assert main([*words, "--images", "96", "--device", "cpu"]) == 0
+    branched = Path(words[words.index("--out") + 1])
+    assert checkpoint.newest(branched / "checkpoints")[0].header.extra["parent"]["images"] == 64
+    assert read_config(branched).optimizer.g_lr == trainer.config.optimizer.g_lr / 2
+
+
+def test_after_the_last_rollback_the_run_stops(tmp_path: Path, arrays: Path) -> None:
+    trainer = begin(tmp_path / "run", arrays, DiesAt(), **ROLLBACK, **{"watch.rollbacks": 2})
+    network = trainer.game.g.network
+    network.register_forward_hook(lambda module, inputs, out: 0 * out if trainer.images >= ONSET else out)
+    with pytest.raises(Collapsed) as caught:
+        trainer.run()
+    found = status(tmp_path / "run")
+    assert [record["rate_factor"] for record in found["rollbacks"]] == [0.5, 0.25]
+    assert [alarm.get("attempt", 0) for alarm in found["alarms"]] == [0, 1, 2]
+    assert "again after 2 rollbacks" in str(stopped.why(trainer, caught.value))
+
+
+class Poisons(DiesAt):
+    """A weight of G is no number from so many images of the first attempt on."""
+
+    def stepped(self, images: int, stats: dict[str, float]) -> None:
+        if self.trainer is not None and (self.trainer.feed.attempt, images) == self.moment:
+            with torch.no_grad():
+                self.trainer.game.g.trained[0].view(-1)[0] = float("nan")
+
+
+def test_a_divergence_is_rolled_back_too(tmp_path: Path, arrays: Path) -> None:
+    observer = Poisons((0, 48))
+    trainer = begin(tmp_path / "run", arrays, observer, **ROLLBACK, images=80)
+    assert trainer.run()
+    found = status(tmp_path / "run")
+    assert [(record["from"], record["to"]) for record in found["rollbacks"]] == [(64, 32)]
+    assert "the parameter" in found["alarms"][0]["signs"][0]["what"]
+    assert "is not finite" in observer.alarms[0]
+
+
+def test_a_divergence_without_rollback_is_told_as_before(tmp_path: Path, arrays: Path) -> None:
+    trainer = begin(tmp_path / "run", arrays, Poisons((0, 48)))
+    with pytest.raises(NonFiniteError):
+        trainer.run()
+    assert status(tmp_path / "run")["state"] == "collapsed"
+
+
+def test_without_looks_there_is_no_watch(tmp_path: Path, arrays: Path) -> None:
+    trainer = begin(tmp_path / "run", arrays, DiesAt(), **{"watch.every_images": 0, "images": 32})
+    assert trainer.run()
+    assert not (tmp_path / "run" / "watch.jsonl").exists()
+    assert "watch" not in checkpoint.newest(tmp_path / "run" / "checkpoints")[0].header.extra
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"watch.change": "r1"}, "watch.change='r1': only watch.on_collapse rollback reads it"),
+        ({"watch.rollbacks": 5}, "watch.rollbacks=5"),
+        ({**ROLLBACK, "watch.r1_gamma": 2.0}, "only watch.change r1 reads it"),
+        ({**ROLLBACK, "watch.rate_factor": 1.0}, "watch.rate_factor=1.0"),
+        ({**ROLLBACK, "watch.every_images": 0}, "watch.on_collapse='rollback'"),
+        (
+            {"watch.on_collapse": "rollback", "watch.change": "r1", "regularizers.d_r1.strength": 3.0},
+            "watch.r1_gamma=1.0: must be more than regularizers.d_r1.strength=3.0",
+        ),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, object], named: str) -> None:
+    with pytest.raises(UserError) as error:
+        override(tiny_run(), changes)
+    assert named in str(error.value)
+
+
+def test_lines_of_attempts_that_were_given_up_are_left_out() -> None:
+    lines = [(0, 1), (0, 2), (0, 3), (0, 4), (1, 3), (1, 4), (1, 5), (2, 4), (2, 5)]
+    found = history.not_given_up([{"attempt": attempt, "images": images} for attempt, images in lines])
+    assert [(line["attempt"], line["images"]) for line in found] == [(0, 1), (0, 2), (1, 3), (2, 4), (2, 5)]
