@@ -22,7 +22,9 @@ from orthogan.training import checkpoint
 from orthogan.training import watch as duty
 from orthogan.training.logs import read_config
 from orthogan.training.observer import Observer
+from orthogan.training.player import NonFiniteError
 from orthogan.training.trainer import Trainer
+from orthogan.training.watch import Collapsed
 
 CPU = torch.device("cpu")
 ONSET = 96

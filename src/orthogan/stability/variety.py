@@ -25,12 +25,16 @@ CHANNELS = (3, 16, 32)
 Signals = dict[str, float]
 
 
+def shrunk(images: Tensor) -> Tensor:
+    """Images of at most `SIDE` pixels a side, which is all that is looked at of large ones."""
+    return F.adaptive_avg_pool2d(images.float(), SIDE) if images.shape[2] > SIDE else images.float()
+
+
 @torch.no_grad()
 def features(images: Tensor) -> list[Tensor]:
     """Images (N, 3, R, R) in [-1, 1] -> pixels (N, 192) and convolutions (N, 512)."""
-    x = images.float()
+    x = shrunk(images)
     small = F.adaptive_avg_pool2d(x, 8)
-    x = F.adaptive_avg_pool2d(x, SIDE) if x.shape[2] > SIDE else x
     source = draw(0, FEATURES, 0)
     for inputs, outputs in itertools.pairwise(CHANNELS):
         weight = torch.randn(outputs, inputs, 3, 3, generator=source) * (2 / (9 * inputs)) ** 0.5

@@ -8,8 +8,8 @@ from orthogan.config import CadenceConfig, RunConfig, WatchConfig
 
 MOST = {"log_images": 200, "sheet_images": 50, "checkpoint_images": 20, "spectra_images": 200}
 """So many of each at most in a run that is shorter than its preset's, besides the early ones."""
-LOOKS_AT_LEAST = 48
-"""Of the watch in a short run, if that has steps enough."""
+MOST_LOOKS = 200
+"""Of the watch in such a run."""
 
 
 def due(before: int, now: int, every: int, first: int = 0) -> bool:
@@ -69,14 +69,18 @@ def _cadence(preset: RunConfig[Any, Any], images: int) -> CadenceConfig:
         every = getattr(preset.cadence, name)
         # Lines of losses cost nothing, but a short run is not to spend its time on the others.
         least = 1 if name == "log_images" else min(images, preset.cadence.first_images)
-        changes[name] = min(every, max(least, math.ceil(max(every * images / preset.images, images / most))))
+        changes[name] = _as_often(every, preset.images, images, most, least)
     return replace(preset.cadence, **changes)
 
 
 def _watch(preset: RunConfig[Any, Any], images: int) -> WatchConfig:
-    """So many looks at least: trends need a past."""
     every = preset.watch.every_images
-    return replace(preset.watch, every_images=min(every, max(1, images // LOOKS_AT_LEAST)) if every else 0)
+    return replace(preset.watch, every_images=_as_often(every, preset.images, images, MOST_LOOKS, 1) if every else 0)
+
+
+def _as_often(every: int, whole: int, images: int, most: int, least: int) -> int:
+    """A cadence of a run of `whole` images in a shorter one: as many times, but no more than `most`."""
+    return min(every, max(least, math.ceil(max(every * images / whole, images / most))))
 
 
 def never(config: RunConfig[Any, Any]) -> list[str]:

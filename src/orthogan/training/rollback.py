@@ -52,10 +52,12 @@ def _of_non_finite(run: Trainer, error: NonFiniteError) -> Alarm:
 def roll_back(run: Trainer, found: Loaded, alarm: Alarm) -> None:
     """Go on from a checkpoint with other draws and the change that is wished for; it is written anew with both."""
     attempt, rollbacks, changes = run.feed.attempt + 1, run.rollbacks, run.changes.after(run.config.watch)
-    score, own, left = run.duties["score"], watch_of(run), run.images
+    own, score, left = watch_of(run), run.duties["score"], run.images
     best, alarms = score.facts(), own.alarms
     run.restore(found)
-    score.take(best)
+    if best["best"] is not None and run.images < (best["best_images"] or run.images + 1) < left:
+        # Its file stays; the checkpoint that this attempt will have at those images is another one.
+        score.take({**best, "best_images": None})
     own.alarms = alarms
     run.feed.attempt = attempt
     run.change(changes)

@@ -15,7 +15,7 @@ from orthogan.game.losses import LOSSES
 from orthogan.sampling import chunk_size, sheet_layout
 from orthogan.stability import spectra
 from orthogan.stability.history import ALARMS, WATCH
-from orthogan.stability.variety import RealImages, Signals, spread_out
+from orthogan.stability.variety import RealImages, Signals, shrunk, spread_out
 from orthogan.stability.watch import Alarm, Judge, Sign
 from orthogan.training import advice
 from orthogan.training.cadence import due
@@ -38,7 +38,9 @@ def real_images(cache: ImageCache, classes: list[int] | None, device: torch.devi
     """Images spread over the whole data set, and over each class that is watched."""
 
     def read(indices: np.ndarray) -> Tensor:
-        return torch.from_numpy(cache.checked[indices]).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        parts = np.array_split(indices, -(-len(indices) // 16))
+        read = (torch.from_numpy(cache.checked[part]).to(device).permute(0, 3, 1, 2) for part in parts)
+        return torch.cat([shrunk(part / 127.5 - 1) for part in read])
 
     of_class: dict[int, Tensor] = {}
     for c in sorted(set(classes or ())):
@@ -70,7 +72,7 @@ class Eye:
         count = len(self.z)
         labels = [None] * count if self.labels is None else self.labels.split(self.size)
         with run.fabric.autocast():
-            made = [run.game.g.network(z, y).float() for z, y in zip(self.z.split(self.size), labels, strict=False)]
+            made = [shrunk(run.game.g.network(z, y)) for z, y in zip(self.z.split(self.size), labels, strict=False)]
         found = self.real.signals(torch.cat(made), self.labels)
         if self.labels is not None:
             found["label_fit"] = self._label_fit(run)
@@ -81,7 +83,7 @@ class Eye:
         batch, feed = run.config.batch, run.feed
         fed = [micro for k in range(-(-FED // batch)) for micro in feed.real(run.images + k * batch)]
         labels = [y for _, y in fed if y is not None]
-        return self.real.label_fit(torch.cat([x for x, _ in fed]), torch.cat(labels))
+        return self.real.label_fit(torch.cat([shrunk(x) for x, _ in fed]), torch.cat(labels))
 
 
 def of_weights(run: Trainer) -> Signals:
