@@ -1,6 +1,7 @@
 """Singular values against LAPACK's and by hand: of the weights in use, exactly by Arnoldi, and by block iteration."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
