@@ -199,8 +199,9 @@ def test_stop_saves_and_offers_a_command_that_works(tmp_path: Path, arrays: Path
     with pytest.raises(Collapsed) as caught:
         trainer.run()
     assert status(folder)["state"] == "collapsed"
-    # The last one is where it stopped; that from before the first sign at 96 stays beside it.
-    assert [checkpoint.images_of(path) for path in checkpoint.numbered(folder / "checkpoints")] == [128, 64]
+    # The last one is where it stopped; that from before the first sign at 96 stays beside it, and 96 as younger signs
+    # began after it.
+    assert [checkpoint.images_of(path) for path in checkpoint.numbered(folder / "checkpoints")] == [128, 96, 64]
     told = stopped.why(trainer, caught.value)
     assert told is not None
     assert "images-000000000064.safetensors" in told

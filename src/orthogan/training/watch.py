@@ -29,7 +29,6 @@ COLUMNS = 6
 """Latents of each class that a look draws, of the ten in a row of the sheet."""
 REAL, REAL_OF_CLASS = 256, 32
 """Real images that they are compared with, of all and of each class."""
-
 FED = 64
 """Real images whose labels a look checks, or a batch where that is more."""
 
@@ -54,17 +53,15 @@ class Eye:
     """Draws the fixed latents of the sheet with G as it is now, and compares them with real images."""
 
     def __init__(self, run: Trainer):
-        config = run.config
+        config, device, g = run.config, run.fabric.device, run.config.generator
         classes, n = sheet_layout(config.n_classes)
         # Columns of the sheet first: parts of the batch then have all classes in them, as G's batch norms expect.
         order = torch.arange(n).view(-1, 10)[:, :COLUMNS].T.flatten()
-        self.labels = None if classes is None else torch.tensor(classes)[order].to(run.fabric.device)
-        self.z = latents_at(config.seed, 0, n, config.generator.dim_z, None, "redraw", config.generator.latent)[
-            order
-        ].to(run.fabric.device)
+        self.labels = None if classes is None else torch.tensor(classes)[order].to(device)
+        self.z = latents_at(config.seed, 0, n, g.dim_z, None, "redraw", g.latent)[order].to(device)
         micro = config.batch // (config.accumulate * run.fabric.world_size)
-        self.size = max(micro, chunk_size(config.resolution, run.fabric.device))
-        self.real = real_images(run.cache, classes, run.fabric.device)
+        self.size = max(micro, chunk_size(config.resolution, device))
+        self.real = real_images(run.cache, classes, device)
 
     @torch.no_grad()
     def look(self, run: Trainer) -> Signals:
