@@ -99,7 +99,7 @@ RULES = (
         what="the images of G have lost diversity", advice=("g-rate", "r1", "augment"),
     ),
     Rule(
-        signal="label_fit", side="below", by=0.4,
+        signal="label_fit", side="below", by=0.5,
         what="the labels of the real images no longer fit them", advice=("data",),
     ),
     Rule(
