@@ -6,7 +6,7 @@ the command line's help texts.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from orthogan.data.config import DataConfig
@@ -103,6 +103,45 @@ class CadenceConfig:
             require(getattr(self, name) >= 0, f"cadence.{name}", getattr(self, name), "must not be negative")
 
 
+Change = Literal["none", "lower-rates", "r1"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchConfig:
+    """How often a run is looked at for signs of a collapse, and what happens then. May change on resume."""
+
+    every_images: int = 1_000
+    """Look for signs of a collapse every so many images, but not more often than every 8 steps; 0 never."""
+    on_collapse: Literal["warn", "stop", "rollback"] = "warn"
+    """What an alarm does: a warning, an end of the run, or a return to the checkpoint before the first sign."""
+    rollbacks: int = 3
+    """So many returns at most; after them the run stops."""
+    change: Change = "none"
+    """What a return changes: nothing but the draws, both learning rates, or the strength of R1."""
+    rate_factor: float = 0.5
+    """Each return multiplies both learning rates by it, with change lower-rates."""
+    r1_gamma: float = 1.0
+    """R1's gamma after the first return, doubled by each further one, with change r1."""
+
+    def __post_init__(self) -> None:
+        require(self.every_images >= 0, "watch.every_images", self.every_images, "must not be negative")
+        require(self.rollbacks > 0, "watch.rollbacks", self.rollbacks, "must be positive")
+        require(0 < self.rate_factor < 1, "watch.rate_factor", self.rate_factor, "must be between 0 and 1")
+        require(self.r1_gamma > 0, "watch.r1_gamma", self.r1_gamma, "must be positive")
+        rule = "watch.every_images=0 never looks, so nothing would be answered; set both or neither"
+        require(self.every_images > 0 or self.on_collapse == "warn", "watch.on_collapse", self.on_collapse, rule)
+        plain, rolls = WatchConfig, self.on_collapse == "rollback"
+        for name, read, reader in (
+            ("rollbacks", rolls, "watch.on_collapse rollback"),
+            ("change", rolls, "watch.on_collapse rollback"),
+            ("rate_factor", self.change == "lower-rates", "watch.change lower-rates"),
+            ("r1_gamma", self.change == "r1", "watch.change r1"),
+        ):
+            value = getattr(self, name)
+            rule = f"only {reader} reads it; set that, or leave this out"
+            require(read or value == getattr(plain, name), f"watch.{name}", value, rule)
+
+
 class OfNetwork(Protocol):
     """The configuration of a network, as far as a run knows it; see `orthogan.networks.base`."""
 
@@ -132,6 +171,7 @@ class RunConfig(Generic[G, D]):
     regularizers: RegularizerConfig = field(default_factory=RegularizerConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
     cadence: CadenceConfig = field(default_factory=CadenceConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
     loss: str = "hinge"
     """Name of the loss, from orthogan.game.losses."""
     images: int = 1_000_000
@@ -192,6 +232,16 @@ class RunConfig(Generic[G, D]):
         require(start is None or 0 <= start < self.images, "optimizer.decay_from_images", start, rule)
         check_needs(self.regularizers, self.generator.offers, self.discriminator.offers)
         check_stabilizer(getattr(self.discriminator, "stabilizer", None), self.regularizers, self.loss)
+        if self.watch.change == "r1":
+            self._check_r1_after_rollbacks()
+
+    def _check_r1_after_rollbacks(self) -> None:
+        """What a rollback will change must fit the run that it changes."""
+        gamma, own = self.watch.r1_gamma, self.regularizers.d_r1
+        rule = f"must be more than regularizers.d_r1.strength={own.strength}, which it takes the place of"
+        require(gamma > own.strength, "watch.r1_gamma", gamma, rule)
+        changed = replace(self.regularizers, d_r1=replace(own, strength=gamma))
+        check_stabilizer(getattr(self.discriminator, "stabilizer", None), changed, self.loss)
 
     @property
     def images_per_step(self) -> int:
@@ -200,11 +250,11 @@ class RunConfig(Generic[G, D]):
 
 
 def may_change_on_resume(config: "RunConfig[Any, Any]") -> tuple[str, ...]:
-    """Beginnings of the paths that `orthogan resume` accepts a new value for: cadences, place of the data, length.
+    """Beginnings of the paths that `orthogan resume` accepts a new value for: cadences, watch, data, length.
 
     Not the length of a run whose steps depend on it: by a falling learning rate, or by an annealed latent. That the
     data is the same is decided by its fingerprint.
     """
     depends = config.optimizer.decay_from_images is not None or config.generator.latent == "annealed-normal"
-    may = ("cadence.", "data.source", "data.skip_bad")
+    may = ("cadence.", "watch.", "data.source", "data.skip_bad")
     return may if depends else ("images", *may)

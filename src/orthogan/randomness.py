@@ -19,6 +19,7 @@ ORDER, MIRROR, CROP = "order", "mirror", "crop"
 DEQUANTIZE = "dequantize"
 LATENTS_OF_D, LATENTS_OF_G = "latents of D", "latents of G"
 SAMPLE, CLASS, STANDING = "sample", "class", "standing"
+FEATURES = "features"
 """What draws are for. A purpose is part of the address: renaming one changes every run."""
 
 

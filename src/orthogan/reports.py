@@ -78,6 +78,9 @@ class TrainingView(Observer):
     def told(self, text: str) -> None:
         console.print(text, markup=False)
 
+    def alarmed(self, text: str) -> None:
+        warn(text)
+
     def stopping(self) -> None:
         # Past the console and its locks: the signal may have come in the middle of its printing.
         os.write(sys.stderr.fileno(), b"\nfinishing this step, then saving; Ctrl-C again leaves at once\n")

@@ -1,6 +1,7 @@
 """Singular values against LAPACK's and by hand: of the weights in use, exactly by Arnoldi, and by block iteration."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -172,3 +173,11 @@ def test_block_iteration_runs_without_numbers_and_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         cast = Subspaces(rows).update(rows)
     assert torch.equal(cast, Subspaces(rows).update(rows))
+
+
+def test_a_layer_that_is_not_finite_leaves_the_others_their_values() -> None:
+    network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 5))
+    whole = live(network)
+    with torch.no_grad():
+        network[0].weight[0, 0] = math.nan
+    assert live(network) == {"0": [], "1": whole["1"]}

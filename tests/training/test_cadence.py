@@ -80,3 +80,11 @@ def test_what_can_never_happen_is_told(changes: dict[str, object], told: str) ->
 
 def test_no_preset_warns_of_itself() -> None:
     assert {name: never(presets.get(name)) for name in presets.PRESETS if never(presets.get(name))} == {}
+
+
+def test_the_watch_looks_as_often_in_a_short_run_but_not_more_than_200_times() -> None:
+    run = override(presets.get("digits"), {"images": 1_000_000})
+    looks = {images: follow_length(run, images, run.batch, 1).watch.every_images for images in (10**6, 10**5, 10**4)}
+    assert looks == {10**6: 1_000, 10**5: 500, 10**4: 50}
+    never_looks = override(run, {"watch.every_images": 0})
+    assert follow_length(never_looks, 10_000, run.batch, 1).watch.every_images == 0

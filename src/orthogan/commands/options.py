@@ -29,6 +29,7 @@ SHORT = {
     "latent": ("generator.latent",),
     "augment": ("augment.kind",),
     "init": ("init.file",),
+    "on_collapse": ("watch.on_collapse",),
 }
 """Short forms of settings, and the paths that they stand for."""
 

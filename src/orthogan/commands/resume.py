@@ -9,7 +9,7 @@ import tyro
 from orthogan import runs, runtime
 from orthogan.commands.options import choose, expand, parse, run_type, separate
 from orthogan.commands.train import train
-from orthogan.config import CadenceConfig, RunConfig
+from orthogan.config import CadenceConfig, RunConfig, WatchConfig
 from orthogan.data.sources import NAMED
 from orthogan.errors import UserError
 from orthogan.pair import with_networks
@@ -26,7 +26,7 @@ Length and cadences may change: orthogan resume RUN --images 500000 --cadence.ch
 Data that has moved:            orthogan resume RUN --data NEW/PLACE
 All that may change:            orthogan resume RUN --help"""
 
-MAY_CHANGE = ("--images", "--cadence.", "--data.source", "--device", "-h", "--help")
+MAY_CHANGE = ("--images", "--cadence.", "--watch.", "--data.source", "--device", "-h", "--help")
 """Beginnings of the options that `--help` tells."""
 
 
@@ -44,6 +44,7 @@ def options_of(config: RunConfig[Any, Any]) -> type:
         """Length of the run in real images; fixed where the learning rate or the latent depends on it."""
         data: Data = Data()
         cadence: CadenceConfig = config.cadence
+        watch: WatchConfig = config.watch
         device: str | None = None
         """cpu, cuda or cuda:1; the GPU if there is one."""
 
@@ -69,7 +70,7 @@ def read_options(folder: Path, config: RunConfig[Any, Any], words: list[str]) ->
         few = options_of(config)
         given = parse(few, words, f"resume {folder}", "Go on with a run.", few())
         data = replace(config.data, source=runs.whole_path(given.data.source))
-        return replace(config, images=given.images, data=data, cadence=given.cadence), given.device
+        return replace(config, images=given.images, data=data, cadence=given.cadence, watch=given.watch), given.device
     every = every_option_of(config)
     options = parse(every, words, f"resume {folder}", "Go on with a run.", every(run=config))
     return options.run, options.device

@@ -17,13 +17,14 @@ from orthogan.files import CannotWrite
 from orthogan.game.augment import AugmentConfig, Kind
 from orthogan.model import find_checkpoint
 from orthogan.pair import with_networks
-from orthogan.reports import TrainingView, command, console, counting, quoted
+from orthogan.reports import TrainingView, command, console, counting, quoted, warn
 from orthogan.settings import flatten, require
 from orthogan.training.cadence import follow_length
 from orthogan.training.checkpoint import Loaded
 from orthogan.training.launch import leave_together
 from orthogan.training.player import NonFiniteError
 from orthogan.training.trainer import Trainer
+from orthogan.training.watch import Collapsed, watch_of
 
 USAGE = """usage: orthogan train PRESET --data SOURCE [options]
 
@@ -135,7 +136,7 @@ def train(trainer: Trainer, view: TrainingView) -> int:
     try:
         with view:
             finished = trainer.run()
-    except (NonFiniteError, CannotWrite, MemoryError, RuntimeError) as error:
+    except (NonFiniteError, Collapsed, CannotWrite, MemoryError, RuntimeError) as error:
         told = stopped.why(trainer, error)
         if told is None:
             raise
@@ -146,6 +147,11 @@ def train(trainer: Trainer, view: TrainingView) -> int:
     if not finished:
         console.print(f"stopped at {trainer.images} images; go on with\n  {command('resume', folder)}", markup=False)
         return 128 + trainer.stopped_by if trainer.stopped_by else 0
+    if alarms := watch_of(trainer).alarms:
+        told = (
+            f"{len(alarms)} alarm{'s' * (len(alarms) > 1)} of a collapse, the last at {alarms[-1]['images']:,} images"
+        )
+        warn(f"{told}. {stopped.after_alarm(trainer)}")
     console.print(
         f"trained {trainer.images - begun} images; the run is in {folder}\n"
         f"  {command('sample', folder, '-n', 64, '--out', folder / f'samples-{trainer.images}')}\n"

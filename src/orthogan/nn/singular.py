@@ -92,12 +92,14 @@ class Subspaces:
         return torch.stack(padded)
 
     def values(self, found: Mapping[str, Tensor], k: int = 3) -> Tensor:
-        """The k largest singular values (layers, k), falling; NaN where a matrix has fewer.
+        """The k largest singular values (layers, k), falling; NaN where a matrix has fewer or is not finite.
 
         On the CPU: this waits for the device, as PyTorch's decompositions there do too.
         """
-        every = torch.linalg.svdvals(self.triangles(found).cpu())[:, :k]
-        every = F.pad(every, (0, k - every.shape[1]))
+        triangles = self.triangles(found).cpu()
+        strange = ~torch.isfinite(triangles).all(2).all(1)  # LAPACK refuses them
+        every = torch.linalg.svdvals(triangles.masked_fill(strange[:, None, None], 0.0))[:, :k]
+        every = F.pad(every, (0, k - every.shape[1])).masked_fill(strange[:, None], torch.nan)
         ranks = torch.tensor([block.shape[1] for block in self.blocks.values()])
         return every.masked_fill(torch.arange(k) >= ranks[:, None], torch.nan)
 

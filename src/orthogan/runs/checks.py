@@ -56,6 +56,7 @@ def check_compile(config: RunConfig[Any, Any], device: torch.device) -> None:
     runtime.check_compiler(device)
     for name, own in zip(("generator", "discriminator"), rules(config), strict=True):
         twice = [rule for rule, made in own.items() if made.differentiates_twice]
+        twice += ["d_r1"] if name == "discriminator" and config.watch.change == "r1" else []
         rule = f"regularizers.{twice[0] if twice else ''} differentiates the {name} twice, which compiled code cannot"
         require(not twice or config.compile not in (name, "both"), "compile", config.compile, rule)
 

@@ -13,6 +13,10 @@ from orthogan.errors import UserError
 
 SPECTRA = "spectra.jsonl"
 """In the folder of a run: a line an object with the images seen and, of each player, values by layer."""
+WATCH = "watch.jsonl"
+"""In the folder of a run: a line an object with the images seen and the signals of a look."""
+ALARMS = "alarms.jsonl"
+"""A line an object: an alarm of the watch."""
 PLAYERS = ("generator", "discriminator")
 
 
@@ -51,7 +55,7 @@ def read(folder: Path) -> list[Layer]:
     """The layers of both players, in the order in which networks name them. Raises `UserError` where there are none."""
     path = folder / SPECTRA
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = not_given_up([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
         found = [layer for player in PLAYERS for layer in _layers(player, lines)]
     except FileNotFoundError:
         found = []
@@ -63,6 +67,15 @@ def read(folder: Path) -> list[Layer]:
             "give one of its checkpoint files for the values that it has"
         )
     return found
+
+
+def not_given_up(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of a log that lead to where the run stands: none of attempts beyond where they were rolled back."""
+    found: list[dict[str, Any]] = []
+    for line in reversed(lines):
+        if not found or line.get("attempt", 0) == found[-1].get("attempt", 0) or line["images"] < found[-1]["images"]:
+            found.append(line)
+    return found[::-1]
 
 
 def _layers(player: str, lines: list[dict[str, Any]]) -> list[Layer]:

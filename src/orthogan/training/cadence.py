@@ -4,10 +4,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from orthogan.config import CadenceConfig, RunConfig
+from orthogan.config import CadenceConfig, RunConfig, WatchConfig
 
 MOST = {"log_images": 200, "sheet_images": 50, "checkpoint_images": 20, "spectra_images": 200}
 """So many of each at most in a run that is shorter than its preset's, besides the early ones."""
+MOST_LOOKS = 200
+"""Of the watch in such a run."""
 
 
 def due(before: int, now: int, every: int, first: int = 0) -> bool:
@@ -45,7 +47,13 @@ def follow_length(preset: RunConfig[Any, Any], images: int, batch: int, d_steps:
     more of them than `MOST`.
     """
     share = images / preset.images
-    changed = replace(preset, images=images, optimizer=_falling(preset, share), cadence=_cadence(preset, images))
+    changed = replace(
+        preset,
+        images=images,
+        optimizer=_falling(preset, share),
+        cadence=_cadence(preset, images),
+        watch=_watch(preset, images),
+    )
     part = min(1.0, images / (batch * d_steps) / total_steps(preset))
     return replace(changed, ema=replace(preset.ema, start_steps=int(preset.ema.start_steps * part)))
 
@@ -61,8 +69,18 @@ def _cadence(preset: RunConfig[Any, Any], images: int) -> CadenceConfig:
         every = getattr(preset.cadence, name)
         # Lines of losses cost nothing, but a short run is not to spend its time on the others.
         least = 1 if name == "log_images" else min(images, preset.cadence.first_images)
-        changes[name] = min(every, max(least, math.ceil(max(every * images / preset.images, images / most))))
+        changes[name] = _as_often(every, preset.images, images, most, least)
     return replace(preset.cadence, **changes)
+
+
+def _watch(preset: RunConfig[Any, Any], images: int) -> WatchConfig:
+    every = preset.watch.every_images
+    return replace(preset.watch, every_images=_as_often(every, preset.images, images, MOST_LOOKS, 1) if every else 0)
+
+
+def _as_often(every: int, whole: int, images: int, most: int, least: int) -> int:
+    """A cadence of a run of `whole` images in a shorter one: as many times, but no more than `most`."""
+    return min(every, max(least, math.ceil(max(every * images / whole, images / most))))
 
 
 def never(config: RunConfig[Any, Any]) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,10 +207,14 @@ def _up_to(folder: Path, at: int) -> list[Path]:
     return found
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest checkpoints, and the standing statistics of those that are gone. The best stays."""
+def prune(folder: Path, keep: int, also: Collection[int] = ()) -> None:
+    """Remove all but the newest checkpoints, and the standing statistics of those that are gone.
+
+    The best stays, and so do those at the images in `also`.
+    """
     for path in numbered(folder)[keep:]:
-        path.unlink(missing_ok=True)
+        if images_of(path) not in also:
+            path.unlink(missing_ok=True)
     there = {path.stem for path in folder.glob("*.safetensors")}
     for statistics in (folder / "standing").glob("*.safetensors"):
         # Whoever sampled a checkpoint may have written them after it was pruned.

@@ -55,40 +55,60 @@ class Duty:
         """Take up the facts of a checkpoint."""
 
 
-class Log(Duty):
-    """A line of the means since the line before, and curves with the speed."""
+class Window:
+    """Means of the scalars of the steps since it was last emptied; only reading them waits for the device."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
         self._sums: Tensor | None = None
         self._steps = 0
 
-    def after_step(self, run: Trainer, stats: Stats) -> None:
+    def add(self, stats: Stats) -> None:
         values = torch.stack(list(stats.values())).double()
         self._names, self._steps = list(stats), self._steps + 1
         self._sums = values if self._sums is None else self._sums.to(values.device) + values
+
+    def sums(self) -> dict[str, float]:
+        return {} if self._sums is None else dict(zip(self._names, self._sums.tolist(), strict=True))
+
+    def empty(self) -> dict[str, float]:
+        """The means, once."""
+        means = {name: total / self._steps for name, total in self.sums().items()}
+        self._sums, self._steps = None, 0
+        return means
+
+    def facts(self) -> Facts:
+        return {"window": self.sums(), "window_steps": self._steps}
+
+    def take(self, facts: Facts) -> None:
+        self._names, self._steps = list(facts["window"]), facts["window_steps"]
+        self._sums = torch.tensor(list(facts["window"].values()), dtype=torch.float64) if self._names else None
+
+
+class Log(Duty):
+    """A line of the means since the line before, and curves with the speed."""
+
+    def __init__(self) -> None:
+        self.window = Window()
+
+    def after_step(self, run: Trainer, stats: Stats) -> None:
+        self.window.add(stats)
 
     def is_due(self, run: Trainer, before: int) -> bool:
         cadence = run.config.cadence
         return due(before, run.images, cadence.log_images, cadence.first_images)
 
     def do(self, run: Trainer) -> None:
-        means = {name: total / self._steps for name, total in self.window().items()}
-        self._sums, self._steps = None, 0
+        means = self.window.empty()
         if run.log is not None:
             run.log.line({"images": run.images, "steps": run.steps, **means})
             run.log.curves(means | {"images_per_second": run.log.speed(run.images)}, run.images)
 
-    def window(self) -> dict[str, float]:
-        """Sums since the last line; reading them waits for the device."""
-        return {} if self._sums is None else dict(zip(self._names, self._sums.tolist(), strict=True))
-
     def facts(self) -> Facts:
-        return {"window": self.window(), "window_steps": self._steps}
+        return self.window.facts()
 
     def take(self, facts: Facts) -> None:
-        self._names, self._steps = list(facts["window"]), facts["window_steps"]
-        self._sums = torch.tensor(list(facts["window"].values()), dtype=torch.float64) if self._names else None
+        self.window.take(facts)
 
 
 class Spectra(Duty):
@@ -142,6 +162,8 @@ class Score(Duty):
     def __init__(self) -> None:
         self.best: float | None = None
         self.best_images: int | None = None
+        self.last: tuple[int, float] | None = None
+        """Images of the newest score of this process, and its distance."""
         self._scorer: Scorer | None = None
 
     def prepare(self, run: Trainer) -> None:
@@ -185,6 +207,7 @@ class Score(Duty):
         run.log.curves({f"scores/{name}": value for name, value in result["scores"].items()}, run.images)
         distance = float(result["scores"]["frechet_distance"])
         run.observer.told(f"frechet distance ({cadence.score_features}) {distance:.2f}")
+        self.last = run.images, distance
         if self.best is None or distance < self.best:
             self.best, self.best_images = distance, run.images
 
@@ -193,6 +216,12 @@ class Score(Duty):
 
     def take(self, facts: Facts) -> None:
         self.best, self.best_images = facts["best"], facts.get("best_images")  # files of format 1 have no place
+
+
+def saves_at(config: RunConfig[Any, Any], before: int, now: int) -> bool:
+    """Whether a checkpoint falls due in (before, now] images."""
+    cadence = config.cadence
+    return due(before, now, cadence.score_images) or due(before, now, cadence.checkpoint_images, cadence.first_images)
 
 
 class Save(Duty):
@@ -206,18 +235,9 @@ class Save(Duty):
         checkpoint.repair_best(run.checkpoints, self._score.best_images)
 
     def is_due(self, run: Trainer, before: int) -> bool:
-        cadence = run.config.cadence
-        return self._score.is_due(run, before) or due(
-            before, run.images, cadence.checkpoint_images, cadence.first_images
-        )
+        return saves_at(run.config, before, run.images)
 
     def do(self, run: Trainer) -> None:
         path = run.save()
         if self._score.best_images == run.images and run.log is not None:
             checkpoint.keep_as_best(path)
-
-
-def usual() -> dict[str, Duty]:
-    """The duties of a run by name, in the order in which they are done after a step."""
-    score = Score()
-    return {"log": Log(), "spectra": Spectra(), "sheet": Sheet(), "score": score, "save": Save(score)}

@@ -17,7 +17,7 @@ from orthogan import runtime
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.files import write_whole, writing
-from orthogan.stability.history import SPECTRA
+from orthogan.stability.history import ALARMS, SPECTRA, WATCH
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import config_from_json, config_to_json
 
@@ -83,10 +83,10 @@ class RunLog:
     Every method raises `CannotWrite` where the disk refuses.
     """
 
-    def __init__(self, folder: Path, images: int):
-        self.folder = folder
-        for name in ("log.jsonl", "scores.jsonl", SPECTRA):
-            _cut(folder / name, images)
+    def __init__(self, folder: Path, images: int, attempt: int = 0):
+        self.folder, self.attempt = folder, attempt
+        for name in ("log.jsonl", "scores.jsonl", SPECTRA, WATCH, ALARMS):
+            _cut(folder / name, images, attempt)
         self._curves_folder = folder / "curves"
         with writing(self._curves_folder):
             # TensorBoard then drops what a killed run showed beyond the checkpoint, so that no step comes twice.
@@ -94,6 +94,9 @@ class RunLog:
         self._timed = images, time.monotonic()
 
     def line(self, values: dict[str, Any], name: str = "log.jsonl") -> None:
+        """After a rollback with its attempt: the lines of those that were given up stay."""
+        if self.attempt:
+            values = {"attempt": self.attempt, **values}
         path = self.folder / name
         with writing(path), path.open("a") as file:
             file.write(json.dumps(values) + "\n")
@@ -119,15 +122,16 @@ class RunLog:
             self._curves.close()
 
 
-def _cut(path: Path, images: int) -> None:
-    """Keep the whole lines up to `images`; a line that a kill tore or a disk damaged is left out."""
+def _cut(path: Path, images: int, attempt: int) -> None:
+    """Keep the whole lines up to `images`, and those of earlier attempts; what a kill tore or a disk damaged goes."""
     if path.exists():
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        write_whole(path, "".join(f"{line}\n" for line in lines if _is_of_run(line, images)))
+        write_whole(path, "".join(f"{line}\n" for line in lines if _is_of_run(line, images, attempt)))
 
 
-def _is_of_run(line: str, images: int) -> bool:
+def _is_of_run(line: str, images: int, attempt: int) -> bool:
     try:
-        return bool(json.loads(line)["images"] <= images)
-    except (ValueError, KeyError, TypeError, RecursionError):
+        values = json.loads(line)
+        return bool((values.get("attempt", 0), values["images"]) <= (attempt, images))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False

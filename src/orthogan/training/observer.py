@@ -10,5 +10,8 @@ class Observer:
     def told(self, text: str) -> None:
         """Something worth a line: a checkpoint, a sheet, a score, a warning."""
 
+    def alarmed(self, text: str) -> None:
+        """The watch has seen signs of a collapse."""
+
     def stopping(self) -> None:
         """Told to stop by a signal: the step that goes on will be the last. Called from the signal's handler."""

@@ -68,15 +68,21 @@ class Player:
     def culprit(self) -> str | None:
         """Which layer first produced a value that is not finite: its weight, its output, or its gradient."""
         name = type(self.network).__name__
-        for path, parameter in self.network.named_parameters():
-            if not torch.isfinite(parameter).all():
-                return f"the parameter {path} of {name} is not finite"
+        if strange := self.strange_parameter():
+            return strange
         if outputs := self._strange_outputs():
             return f"the output of layer {outputs[0]} of {name} is not finite"
         named = [(path, p.grad) for path, p in self.network.named_parameters() if p.grad is not None]
         grads = [path for path, grad in named if not torch.isfinite(grad).all()]
         # The backward pass comes from the end: the last such parameter is the first that it reached.
         return f"the gradient of {grads[-1]} of {name} is not finite" if grads else None
+
+    def strange_parameter(self) -> str | None:
+        """The first parameter that is not finite."""
+        for path, parameter in self.network.named_parameters():
+            if not torch.isfinite(parameter).all():
+                return f"the parameter {path} of {type(self.network).__name__} is not finite"
+        return None
 
     def _strange_outputs(self) -> list[str]:
         """Layers whose output is not finite, in the order in which they run."""

@@ -9,8 +9,10 @@ from orthogan.config import RunConfig
 from orthogan.game import augment
 from orthogan.game.losses import LOSSES
 from orthogan.game.regularizers import Rules, of_players
+from orthogan.training.duties import Duty, Log, Save, Score, Sheet, Spectra
 from orthogan.training.player import Player
 from orthogan.training.steps import Game
+from orthogan.training.watch import Watch
 
 
 def rules(config: RunConfig[Any, Any]) -> tuple[Rules, Rules]:
@@ -49,3 +51,16 @@ def make_game(
     if augmentation is not None:
         augmentation.to(next(d.network.parameters()).device)
     return Game(fabric, g, d, LOSSES[config.loss], joint_fakes=joint, augment=augmentation)
+
+
+def usual_duties() -> dict[str, Duty]:
+    """The duties of a run by name, in the order in which they are done after a step."""
+    score = Score()
+    return {
+        "log": Log(),
+        "spectra": Spectra(),
+        "sheet": Sheet(),
+        "score": score,
+        "watch": Watch(score),
+        "save": Save(score),
+    }

@@ -69,14 +69,15 @@ class Game:
                 term = self.loss.discriminator(on_real, on_fake).mean()
                 moment = self._moment((x, y), (fake, fake_y), latents[i], numbers[i], (on_real, on_fake))
                 self.fabric.backward((term + _penalties(self.d, moment, update)) / len(real))
-            found.append(torch.stack([term, on_real.mean(), on_fake.mean(), on_real.sign().mean()]).detach())
+            saturated = ((on_real > 1).float().mean() + (on_fake < -1).float().mean()) / 2
+            found.append(torch.stack([term, on_real.mean(), on_fake.mean(), saturated, on_real.sign().mean()]).detach())
         self.d.rerun = lambda: (
             self._judge(x, y, numbers[-1].drop_real),
             self._judge(fake, fake_y, numbers[-1].drop_fake),
         )
-        loss, d_real, d_fake, signs = self._mean(found)
+        loss, d_real, d_fake, saturated, signs = self._mean(found)
         norm = self.d.finish_update(loss)
-        stats = {"d_loss": loss, "d_real": d_real, "d_fake": d_fake, "d_grad_norm": norm}
+        stats = {"d_loss": loss, "d_real": d_real, "d_fake": d_fake, "d_saturated": saturated, "d_grad_norm": norm}
         return stats | self._adapt(signs, real)
 
     def update_generator(

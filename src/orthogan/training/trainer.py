@@ -4,7 +4,8 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,26 @@ from lightning_fabric import Fabric
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
 from orthogan.errors import UserError
+from orthogan.files import CannotWrite
+from orthogan.game.regularizers.r1 import R1
 from orthogan.networks.base import Discriminator, Generator, Network
 from orthogan.nn.frozen import identities, trainable
 from orthogan.nn.norm import norm_layers
 from orthogan.pair import build_pair
 from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, OF_D, OF_G, WEIGHTS, draw
-from orthogan.training import checkpoint, duties
+from orthogan.training import checkpoint, duties, rollback
+from orthogan.training.changes import Changes
 from orthogan.training.duties import Facts
 from orthogan.training.ema import Ema
 from orthogan.training.feed import Feed
 from orthogan.training.logs import RunLog
 from orthogan.training.observer import Observer
 from orthogan.training.player import NonFiniteError, Player
-from orthogan.training.setup import adams, make_game, rules
+from orthogan.training.setup import adams, make_game, rules, usual_duties
 from orthogan.training.state import NetworkPart, OptimizerPart, Part, RulePart, gather, scatter, scatter_fitting
+from orthogan.training.status import write_status
 from orthogan.training.steps import Game, Stats
+from orthogan.training.watch import Collapsed
 
 SHOWN_SECONDS = 0.5
 """Pause between looks at the losses on a device that is not waited for."""
@@ -61,9 +67,13 @@ class Trainer:
         self.preset, self._lock = preset, lock
         self.parent: Facts | None = None
         """Of a branch: the checkpoint that it began from, what changed, what was taken and what began afresh."""
-        self.images = self.steps = 0
+        self.images = self.steps = self.begun = 0
         self.saved_images: int | None = None
         """Where the newest checkpoint of this run stands; None before the first."""
+        self.rollbacks: list[Facts] = []
+        """What each return to an earlier checkpoint left, went to, and changed."""
+        self.changes = Changes()
+        """What these returns have changed in all."""
         self.stopped_by: signal.Signals | None = None
         self.log: RunLog | None = None
         """Of the first process, while the run goes on."""
@@ -75,13 +85,14 @@ class Trainer:
         self._adams = adams(config, found)
         players = self._player(g, self._adams[0]), self._player(d, self._adams[1])
         self.game = make_game(config, fabric, players, found)
-        check_penalties(self.game, fabric.world_size)
+        self._own_rules = self.game.d.rules
+        check_penalties(self.game, fabric.world_size, config.watch.change)
         for name, player in (("generator", self.game.g), ("discriminator", self.game.d)):
             if config.compile in (name, "both"):
                 player.network.compile(dynamic=False)
         self.ema = Ema(g, config.ema, config.images_per_step)
         self.feed = Feed(config, cache, fabric, self.game.augment.numbers if self.game.augment else 0, d.drops)
-        self.duties = duties.usual()
+        self.duties = usual_duties()
 
     def _player(self, network: Network, adam: dict[str, Any]) -> Player:
         trained = trainable(network.to(self.fabric.device))
@@ -92,20 +103,44 @@ class Trainer:
 
     def run(self) -> bool:
         """Train to the configured number of images. False if a signal stopped it early; all is saved either way."""
-        if self.fabric.is_global_zero:
-            self.log = RunLog(self.folder, self.images)
+        end = "failed"
+        self.open_log()
         try:
             for duty in self.duties.values():
                 duty.prepare(self)
+            self.tell_status("training")
+            if self.config.watch.on_collapse == "rollback" and self.saved_images is None:
+                self.save()  # so that there is something to return to before the first one
             with self._signals():
                 while self.images < self.config.images and not self._should_stop():
                     before = self.images
-                    self._follow_up(before, self.step())
+                    try:
+                        self._follow_up(before, self.step())
+                    except (NonFiniteError, Collapsed) as error:
+                        rollback.answer(self, error)
                 if self.saved_images != self.images:
                     self.save()
+            end = "finished" if self.images >= self.config.images else "stopped"
+        except (NonFiniteError, Collapsed):
+            end = "collapsed"
+            raise
         finally:
+            with suppress(CannotWrite):  # what ended the run is told in its place
+                self.tell_status(end)
             self.close()
         return self.images >= self.config.images
+
+    def open_log(self) -> None:
+        """The log from here on, without the lines beyond; after a rollback again."""
+        if self.log is not None:
+            self.log.close()
+        if self.fabric.is_global_zero:
+            self.log = RunLog(self.folder, self.images, self.feed.attempt)
+
+    def tell_status(self, state: str) -> None:
+        """`status.json`, for whoever looks at the folder."""
+        if self.log is not None:
+            write_status(self, state)
 
     def step(self) -> Stats:
         """d_steps updates of D, each on new images, then one of G, then the average; a frozen player's are left out."""
@@ -127,13 +162,22 @@ class Trainer:
         return stats
 
     def _set_learning_rates(self) -> None:
-        """Constant, or falling linearly to 0 from `decay_from_images` to the end of the run."""
-        start = self.config.optimizer.decay_from_images
-        if start is None:
+        """Constant, or falling linearly to 0 from `decay_from_images` to the end of the run; rollbacks lower them."""
+        start, factor = self.config.optimizer.decay_from_images, self.changes.rate_factor
+        if start is None and factor == 1:
             return
-        left = (self.config.images - self.images) / max(1, self.config.images - start)
+        left = 1.0 if start is None else (self.config.images - self.images) / max(1, self.config.images - start)
         for player, adam in zip((self.game.g, self.game.d), self._adams, strict=True):
-            player.optimizer.param_groups[0]["lr"] = adam["lr"] * min(1.0, max(0.0, left))
+            player.optimizer.param_groups[0]["lr"] = adam["lr"] * min(1.0, max(0.0, left)) * factor
+
+    def change(self, changes: Changes) -> None:
+        """Train on with what rollbacks have changed."""
+        self.changes = changes
+        self.game.d.rules = self._own_rules
+        if changes.r1_gamma is not None:
+            rule = R1(changes.r1_gamma, self.config.regularizers.d_r1.interval)
+            rule.begin(self.game.d.network, self.game.d.trained)
+            self.game.d.rules = {**self._own_rules, "d_r1": rule}
 
     def _follow_up(self, before: int, stats: Stats) -> None:
         """Do what is due, after a look at the losses: at every step on a processor, else when something is due."""
@@ -155,10 +199,13 @@ class Trainer:
         """Raises `NonFiniteError` if a loss or gradient since the last line of the log was not finite."""
         log = self.duties["log"]
         assert isinstance(log, duties.Log)
-        strange = [name for name, value in log.window().items() if not math.isfinite(value)]
+        strange = [name for name, value in log.window.sums().items() if not math.isfinite(value)]
         if strange:
-            player = self.game.d if strange[0].startswith("d_") else self.game.g
-            raise NonFiniteError(player.culprit() or f"{strange[0]} was not finite")
+            g, d = self.game.g, self.game.d
+            player = d if strange[0].startswith("d_") else g
+            # A bad weight of G shows first in the loss of D.
+            why = g.strange_parameter() or player.culprit() or f"{strange[0]} was not finite"
+            raise NonFiniteError(why)
 
     def _should_stop(self) -> bool:
         """Whether any process was told to stop: they must leave the loop after the same step."""
@@ -225,7 +272,7 @@ class Trainer:
                 if not torch.isfinite(tensor).all():
                     raise NonFiniteError(f"{name} is not finite")
             checkpoint.save(path, tensors, checkpoint.Header(self.config, self.images, self.steps, self._extra()))
-            checkpoint.prune(self.checkpoints, self.config.cadence.keep_last)
+            checkpoint.prune(self.checkpoints, self.config.cadence.keep_last, also=rollback.kept(self))
             self.observer.told(f"checkpoint {path}")
         self.saved_images = self.images
         self.fabric.barrier()
@@ -238,6 +285,10 @@ class Trainer:
             "data": self.cache.fingerprint,
             "attempt": self.feed.attempt,
         }
+        if self.rollbacks:
+            extra["rollbacks"] = self.rollbacks
+        if self.changes != Changes():
+            extra["changes"] = self.changes.facts()
         if self.parent is not None:
             extra["parent"] = self.parent
         networks = {"generator": self.game.g.network, "discriminator": self.game.d.network}
@@ -255,8 +306,11 @@ class Trainer:
                 f"the data at {self.config.data.source!r} has changed since {found.path.name} was written; "
                 "restore it, or start a new run with `orthogan train`"
             )
+        self.rollbacks = list(header.extra.get("rollbacks", []))
+        self.change(Changes.of_facts(header.extra.get("changes", {})))
         scatter(self.parts(), found)
         self._stand_at(header)
+        self.begun = (self.parent or {}).get("images", 0)
         self.saved_images = header.images
         for duty in self.duties.values():
             duty.take(header.extra)
@@ -266,19 +320,31 @@ class Trainer:
 
         Log, scores and the best checkpoint are this run's own. Raises `BadCheckpoint` where the networks do not fit.
         """
+        self.change(self._inherited(found.header))
         parts = self.parts()
         afresh = scatter_fitting(parts, found, strict=("generator", "discriminator", "ema"))
         self._stand_at(found.header)
+        self.begun = self.images
         return [name for name in parts if name not in afresh and found.part(name)], afresh
+
+    def _inherited(self, header: checkpoint.Header) -> Changes:
+        """What rollbacks had changed in the parent, but for what the branch sets itself."""
+        changes, own, theirs = Changes.of_facts(header.extra.get("changes", {})), self.config, header.config
+        if (own.optimizer.g_lr, own.optimizer.d_lr) != (theirs.optimizer.g_lr, theirs.optimizer.d_lr):
+            changes = replace(changes, rate_factor=1.0)
+        if own.regularizers.d_r1 != theirs.regularizers.d_r1:
+            changes = replace(changes, r1_gamma=None)
+        return changes
 
     def _stand_at(self, header: checkpoint.Header) -> None:
         self.images, self.steps = header.images, header.steps
         self.feed.attempt = header.extra.get("attempt", 0)  # files of format 1 have none
 
 
-def check_penalties(game: Game, world_size: int) -> None:
+def check_penalties(game: Game, world_size: int, change: str = "none") -> None:
     """Refuse penalties on D's gradient where batch norms of D are over processes: they have no second derivative."""
     penalties = [name for name, rule in game.d.rules.items() if rule.differentiates_twice]
+    penalties += ["d_r1"] if change == "r1" else []
     if world_size > 1 and penalties and norm_layers(game.d.network):
         raise UserError(
             f"regularizers.{penalties[0]}: over {world_size} processes the batch norms of this discriminator cannot be "

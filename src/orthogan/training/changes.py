@@ -1,0 +1,34 @@
+"""What rollbacks have changed in a run: facts of its checkpoints, beside its configuration."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from orthogan.config import WatchConfig
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Nothing, at first."""
+
+    rate_factor: float = 1.0
+    """Of both learning rates."""
+    r1_gamma: float | None = None
+    """R1 in place of the configuration's own."""
+
+    def after(self, watch: WatchConfig) -> "Changes":
+        """Those of one more rollback."""
+        if watch.change == "lower-rates":
+            return replace(self, rate_factor=self.rate_factor * watch.rate_factor)
+        if watch.change == "r1":
+            return replace(self, r1_gamma=watch.r1_gamma if self.r1_gamma is None else 2 * self.r1_gamma)
+        return self
+
+    def facts(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> "Changes":
+        """What `facts` wrote."""
+        return cls(**facts)
