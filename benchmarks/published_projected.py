@@ -18,7 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orthogan.features import weights
+from orthogan.features.pretrained import by_position, read_state
+
 OWN_MODULES = ("pg_modules", "torch_utils", "dnnlib")
+LITE0 = "efficientnet-lite0"
 LEAST_SIDE = 128
 """Pixels of the smallest images that its generator makes."""
 DIM_Z = 256
@@ -41,11 +45,14 @@ class Published:
             self.projector = importlib.import_module("pg_modules.projector")
             self.augment = importlib.import_module("pg_modules.diffaug").DiffAugment
 
-    def make_discriminator(self) -> Any:
-        """With four discriminators, as its command line has them; the weights of the features do not matter here."""
+    def make_discriminator(self, pretrained: bool = False) -> Any:
+        """With four discriminators, as its command line has them; features with timm's initial or pretrained weights.
+
+        Building it runs the features once in training mode, on zeros: their batch norms are not quite the pretrained.
+        """
         options = {"cout": 64, "expand": True, "proj_type": 2, "num_discs": 4, "separable": False, "cond": 0}
         create = timm.create_model
-        self.projector.timm.create_model = lambda name, **_: _with_act1(create(name))
+        self.projector.timm.create_model = lambda name, **_: _features(create(name), pretrained)
         try:
             d = self.discriminator.ProjectedDiscriminator(diffaug=True, interp224=True, backbone_kwargs=options)
         finally:
@@ -53,9 +60,10 @@ class Published:
         d.feature_network.requires_grad_(False)
         return d.to(self.device).train()
 
-    def make_generator(self, side: int, width: int) -> Callable[[Tensor], Tensor]:
-        """G as a module from latents to images."""
-        g = self.generators.Generator(z_dim=DIM_Z, img_resolution=max(side, LEAST_SIDE), ngf=width)
+    def make_generator(self, side: int, width: int, lite: bool = False) -> nn.Module:
+        """From latents to images."""
+        options = {"synthesis_kwargs": {"lite": lite}}
+        g = self.generators.Generator(z_dim=DIM_Z, img_resolution=max(side, LEAST_SIDE), ngf=width, **options)
         if side < LEAST_SIDE:
             return _Short(self, g.synthesis, width, side).to(self.device).train()
         return _WithoutClass(g).to(self.device).train()
@@ -63,7 +71,6 @@ class Published:
     def train_step(self, side: int, batch: int, width: int) -> Callable[[], object]:
         """An update of G and one of D on random images, in float32, and the average."""
         d, g = self.make_discriminator(), self.make_generator(side, width)
-        assert isinstance(g, nn.Module)
         average = [p.detach().clone() for p in g.parameters()]
         trained = [*d.discriminator.parameters()]
         adam_g = torch.optim.Adam(g.parameters(), LEARNING_RATE, BETAS)
@@ -124,10 +131,12 @@ class _Short(nn.Module):
         return images
 
 
-def _with_act1(body: Any) -> Any:
-    """timm's batch norms have taken the activation in."""
-    if not hasattr(body, "act1"):
-        body.act1 = nn.Identity()
+def _features(body: Any, pretrained: bool) -> Any:
+    """lite0 as its projector expects it: timm's batch norms have taken the activation in."""
+    if pretrained:
+        state = read_state(weights.locate(LITE0, purpose=weights.JUDGING))
+        body.load_state_dict(by_position(state, body.state_dict(), LITE0))
+    body.act1 = nn.Identity()
     return body
 
 

@@ -36,8 +36,8 @@ class HalvingDepthwise(nn.Module):
         """`layer` is one for which `is_halving_depthwise`."""
         super().__init__()
         self.layer: Any = layer
-        size = layer.kernel_size[0]  # type: ignore[index,union-attr]
-        before = layer.padding[0] or (size - STRIDE) // 2  # type: ignore[index,union-attr]
+        size = layer.kernel_size[0]  # type: ignore[index]
+        before = layer.padding[0] or (size - STRIDE) // 2  # type: ignore[index]
         self.shift = size // 2 - before
         """1 where the layer pads one pixel less before the map than behind it, else 0."""
 
