@@ -1,11 +1,12 @@
 """What the machine could do at best, and the arithmetic that a step needs."""
 
+import time
 from collections.abc import Callable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import seconds
+from benchmarks.measure import Clock, seconds
 
 PUBLISHED_FLOPS = {16: 1.49e9, 32: 5.91e9, 64: 23.5e9}
 """FLOPs a real image (32x32, 2 D steps, no gradients for D's weights in the G step) of the published step, by width.
@@ -15,15 +16,17 @@ Counted anew when a rival is given.
 BATCH, CHANNELS, SIDES = 64, 256, (16, 32)
 
 
-def best_seconds(run: Callable[[], object], device: str, tries: int, min_seconds: float = 0.1) -> float:
+def best_seconds(
+    run: Callable[[], object], device: str, tries: int, min_seconds: float = 0.1, clock: Clock = time.perf_counter
+) -> float:
     """Shortest time of one call over several tries, each long enough to be timed."""
     run()
-    calls = max(1, round(min_seconds / max(seconds(run, 1, device), 1e-6)))
-    return min(seconds(run, calls, device) / calls for _ in range(tries))
+    calls = max(1, round(min_seconds / max(seconds(run, 1, device, clock), 1e-6)))
+    return min(seconds(run, calls, device, clock) / calls for _ in range(tries))
 
 
 @torch.no_grad()
-def conv_ceiling(dtype: torch.dtype, device: str = "cpu", tries: int = 5) -> float:
+def conv_ceiling(dtype: torch.dtype, device: str = "cpu", tries: int = 5, clock: Clock = time.perf_counter) -> float:
     """FLOP/s of the best forward 3x3 convolution, 256 to 256 channels, batch 64, 16x16 or 32x32, channels_last."""
     best = 0.0
     for side in SIDES:
@@ -32,7 +35,7 @@ def conv_ceiling(dtype: torch.dtype, device: str = "cpu", tries: int = 5) -> flo
         x = torch.randn(BATCH, CHANNELS, side, side, device=device, dtype=dtype)
         x = x.contiguous(memory_format=torch.channels_last)
         flops = 2 * BATCH * CHANNELS * CHANNELS * 9 * side * side
-        best = max(best, flops / best_seconds(lambda conv=conv, x=x: conv(x), device, tries))
+        best = max(best, flops / best_seconds(lambda conv=conv, x=x: conv(x), device, tries, clock=clock))
     return best
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+Clock = Callable[[], float]
+"""Seconds: of the wall, or `time.process_time` where other programs take the processor now and then."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -71,18 +74,24 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def seconds(run: Callable[[], object], calls: int, device: str) -> float:
-    """Wall time of a number of calls."""
+def seconds(run: Callable[[], object], calls: int, device: str, clock: Clock = time.perf_counter) -> float:
+    """Time of a number of calls."""
     synchronize(device)
-    start = time.perf_counter()
+    start = clock()
     for _ in range(calls):
         run()
     synchronize(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def interleave(
-    cases: Sequence[Case], *, device: str = "cpu", rounds: int = 5, warmup: int = 2, min_seconds: float = 1.0
+    cases: Sequence[Case],
+    *,
+    device: str = "cpu",
+    rounds: int = 5,
+    warmup: int = 2,
+    min_seconds: float = 1.0,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, Timing]:
     """Time all cases side by side: A, B, C, A, B, C, ...
 
@@ -92,6 +101,7 @@ def interleave(
         rounds: measurements of each case.
         warmup: calls before the first measurement; the last one's time sets the calls in a round.
         min_seconds: a round repeats a quick case until about this long.
+        clock: what is timed.
 
     Returns:
         The timing of each case by name, in the order given.
@@ -103,7 +113,7 @@ def interleave(
     for _ in range(rounds):
         for case in cases:
             n = calls[case.name]
-            rates[case.name].append(case.images * n / seconds(case.run, n, device))
+            rates[case.name].append(case.images * n / seconds(case.run, n, device, clock))
     return {name: Timing(name, tuple(values)) for name, values in rates.items()}
 
 

@@ -28,7 +28,7 @@ class MemoryCase:
     """Which step to measure, as it travels to the child process."""
 
     side: str
-    """"ours" or "rival"."""
+    """"ours" or "rival", both of BigGAN, or "pair" or "published pair" of `benchmarks.pairs`."""
     width: int
     batch: int
     precision: str
@@ -36,6 +36,9 @@ class MemoryCase:
     device: str
     rival: str = ""
     preset: str = "biggan-32"
+    """Of pairs the name."""
+    pixels: int = 32
+    """Of pairs the side of the images."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,13 @@ def _factory(case: MemoryCase) -> Callable[[], Callable[[], object]]:
         return lambda: ours.make_train_step(
             case.width, case.batch, case.precision, case.channels_last, case.device, case.preset
         )
+    if case.side.endswith("pair"):
+        from benchmarks import pairs
+
+        device = torch.device(case.device)
+        if case.side == "published pair":
+            return lambda: pairs.make_published_step(case.rival, case.preset, case.pixels, case.batch, device)
+        return lambda: pairs.make_step(case.preset, case.pixels, case.batch, device)
     from benchmarks.rival import Rival
 
     model = Rival(case.rival, case.device).networks(case.preset, case.width)

@@ -19,6 +19,7 @@ from orthogan import optional
 from orthogan.errors import UserError
 from orthogan.features import weights
 from orthogan.features.pretrained import State, by_position, read_state
+from orthogan.nn.depthwise import HalvingDepthwise, is_halving_depthwise
 from orthogan.nn.folding import fold_batch_norms
 
 STRIDES = (4, 8, 16, 32)
@@ -75,20 +76,6 @@ class Standardize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.shift, x, self.scale)
-
-
-class InFloat32(nn.Module):
-    """A layer that leaves autocast on processors."""
-
-    def __init__(self, layer: nn.Module):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
-            return self.layer(x)
-        with torch.autocast("cpu", enabled=False):
-            return self.layer(x.float()).to(x.dtype)
 
 
 def _standardize(mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
@@ -264,14 +251,6 @@ def _fit(maps: FeatureMaps) -> None:
     if shapes != said and not _has_one_stride(maps.body):
         raise _unfit(maps.name)
     fold_batch_norms(maps.body, run, kinds=(nn.Conv2d, _timm().layers.Conv2dSame))
-    _spare_slow_gradients(maps.body)
-
-
-def _spare_slow_gradients(body: nn.Module) -> None:
-    """The gradient of a strided depthwise convolution in bf16 takes a processor 60 to 130 times as long as in float32.
-
-    Four of these were half the time of G's gradient through efficientnet-lite1 (PyTorch 2.15, AVX-512 with bf16).
-    """
-    for name, conv in [*body.named_modules()]:
-        if isinstance(conv, nn.Conv2d) and conv.groups == conv.in_channels > 1 and max(conv.stride) > 1:
-            body.set_submodule(name, InFloat32(conv))
+    for name, conv in [*maps.body.named_modules()]:
+        if is_halving_depthwise(conv):
+            maps.body.set_submodule(name, HalvingDepthwise(conv))
