@@ -20,6 +20,7 @@ COMMANDS = {
     "interpolate": "walk between latents or classes: a sheet, a GIF or an MP4",
     "evaluate": "score a run or a folder of images against real ones",
     "truncation": "scores and samples over truncation thresholds, and whether the generator stands them",
+    "report": "a run, or several side by side, as one HTML page that opens anywhere",
     "spectra": "singular values of every layer over a run, or of a checkpoint",
     "study": "rerun a paper's comparison on your images: stabilizers, width, table1",
     "data": "look at a source of images before training; check or clear the cache",
