@@ -45,7 +45,7 @@ def train_words(config: RunConfig[Any, Any], preset: str) -> list[str]:
         if (named := family_of(getattr(config, role))) != family_of(getattr(plain, role)):
             words += [f"--{role}", named]
     changed = [*differences(begun, config)]
-    for path in ("augment.kind", "images", "batch", "d_steps"):  # they decide what the rest begins with
+    for path in ("resolution", "augment.kind", "images", "batch", "d_steps"):  # they decide what the rest begins with
         if path not in {changed_path for changed_path, _, _ in changed}:
             changed += [one for one in differences(plain, config) if one[0] == path]
     for path, _, value in changed:
