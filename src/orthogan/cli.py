@@ -22,7 +22,7 @@ COMMANDS = {
     "truncation": "scores and samples over truncation thresholds, and whether the generator stands them",
     "report": "a run, or several side by side, as one HTML page that opens anywhere",
     "spectra": "singular values of every layer over a run, or of a checkpoint",
-    "study": "rerun a paper's comparison on your images: stabilizers, width, table1",
+    "study": "rerun a paper's comparison on your images: stabilizers, width, table1, truncation",
     "data": "look at a source of images before training; check or clear the cache",
     "presets": "list, show and compare the named configurations",
     "doctor": "versions, processor, GPU, feature weights, and what is missing",

@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
     results.write(out, found)
     figure, sheet = out.with_suffix(".png"), out.with_name(f"{out.stem}-sheet.png")
     with aside(figure) as partial:
-        plots.save(plots.truncation({"": found["points"]}, options.features, options.source), partial)
+        plots.save(plots.truncation({"": [found["points"]]}, options.features, options.source), partial)
     with aside(sheet) as partial:
         truncation.sheet(options, found).save(partial)
     show(found)

@@ -272,8 +272,14 @@ def _incomparable(scored: Mapping[str, Score]) -> list[str]:
     ]
 
 
-def of_study(title_: str, conditions: str, tables: Mapping[str, Any], figures: Mapping[str, Path],
-             sheets: Mapping[str, Path], command: str) -> str:  # fmt: skip
+def of_study(
+    heading: str,
+    conditions: str,
+    tables: Mapping[str, Any],
+    figures: Mapping[str, Path],
+    sheets: Mapping[str, Path],
+    command: str,
+) -> str:
     """The page of a study: its tables, its figures, and the last sheet of one run of each cell."""
     pictures = [(told, embed.of_file(path, told)) for told, path in figures.items()]
     drawn = [(name, embed.of_file(path, f"samples of {name}", widest=640)) for name, path in sheets.items()]
@@ -281,7 +287,7 @@ def of_study(title_: str, conditions: str, tables: Mapping[str, Any], figures: M
         "study.html.j2",
         {},
         live=False,
-        title=title_,
+        heading=heading,
         conditions=conditions,
         tables=tables,
         figures=pictures,

@@ -2,12 +2,13 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
 from orthogan import presets
 from orthogan.config import RunConfig
+from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
 from orthogan.game.augment import AugmentConfig
 from orthogan.networks import family_of
@@ -125,3 +126,18 @@ def commands(facts: Facts) -> list[tuple[str, str]]:
         found.append((f"Draw its truncation curve again ({file})", truncation_words(facts, values)))
     found.append(("Write this page again", ["report", str(facts.folder)]))
     return [(told, shlex.join(["orthogan", *words])) for told, words in found]
+
+
+def changed_words(options: Any) -> list[str]:
+    """The settings of a dataclass that are not its defaults, as words; --data for the source."""
+    words: list[str] = []
+    for field in fields(options):
+        value = getattr(options, field.name)
+        plain = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
+        if isinstance(value, DataConfig):
+            words += ["--data", value.source]
+            changed = differences(replace(value, source=plain.source), plain)
+            words += [word for path, here, _ in changed for word in option(f"{field.name}.{path}", here)]
+        elif value != plain:
+            words += option(field.name, str(value) if isinstance(value, Path) else value)
+    return words

@@ -1,6 +1,6 @@
 """Comparisons of the papers as one command each: many small runs on equal budgets, scored alike."""
 
-from orthogan.studies import biggan, projected, sngan
+from orthogan.studies import biggan, projected, sngan, truncation
 from orthogan.studies.cells import Study
 
 STUDIES = {
@@ -31,6 +31,14 @@ STUDIES = {
         projected.AblationOptions,
         projected.projection,
         "",
+    ),
+    "truncation": Study(
+        "pairs with and without orthogonal regularisation: which stand truncation (BigGAN, section 3.1)",
+        truncation.TruncationOptions,
+        truncation.truncation,
+        "",
+        look=truncation.look,
+        tables=truncation.tables,
     ),
 }
 """Every study by name."""

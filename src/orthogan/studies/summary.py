@@ -11,16 +11,13 @@ from typing import Any
 import numpy as np
 
 from orthogan.metrics.titles import title
-from orthogan.studies.cells import StudyOptions
+from orthogan.studies.cells import StudyOptions, Table
 from orthogan.studies.plan import Planned, run_folder
 from orthogan.studies.work import RESULT
 
 MAIN = "kernel_distance"
 """The score that tables are made of: the only one whose mean does not depend on the number of images."""
 SCORES = (MAIN, "frechet_distance", "precision", "recall")
-
-Table = tuple[list[str], list[list[str]]]
-"""Heads and rows."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,14 @@ def collect(folder: Path, planned: Sequence[Planned]) -> list[Found]:
 
 def is_done(folder: Path, run: Planned) -> bool:
     return (run_folder(folder, run.name) / RESULT).exists()
+
+
+def is_whole(folder: Path, run: Planned) -> bool:
+    """Whether a run is done and has not diverged."""
+    if not is_done(folder, run):
+        return False
+    result = json.loads((run_folder(folder, run.name) / RESULT).read_text())
+    return bool(result["diverged"] is None)
 
 
 def rows(found: Sequence[Found]) -> list[str]:
