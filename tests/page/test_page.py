@@ -85,7 +85,9 @@ def run(tmp_path: Path, arrays: Path) -> Path:
     torch.manual_seed(0)
     tensors = {f"ema.{k}": v for k, v in tiny_generator().state_dict().items()}
     header = Header(tiny_run(arrays), 160, 20, {"class_names": [HOSTILE, "b", "c"], "fingerprint": "other"})
-    checkpoint.save(folder / "checkpoints" / checkpoint.file_name(160), tensors, header)
+    for images in (80, 160):
+        header = Header(tiny_run(arrays), images, images // 8, header.extra)
+        checkpoint.save(folder / "checkpoints" / checkpoint.file_name(images), tensors, header)
     lines(
         folder / "log.jsonl",
         [{"images": i, "steps": i // 8, "d_loss": 1.0 + i, "g_loss": 0.5, "d_real": 1.0, "d_fake": -1.0}
@@ -114,8 +116,8 @@ def run(tmp_path: Path, arrays: Path) -> Path:
     return folder
 
 
-def page_of(run: Path, live: bool = False) -> tuple[str, Page]:
-    text = render.of_run(read.read(run), "cpu", live)
+def page_of(run: Path, reload_seconds: int = 0) -> tuple[str, Page]:
+    text = render.of_run(read.read(run), "cpu", reload_seconds)
     return text, Page(text)
 
 
@@ -193,10 +195,27 @@ def test_torn_files_are_told_and_the_rest_is_shown(run: Path):
     assert facts.images == 160
 
 
+def test_a_page_knows_the_newest_checkpoint_and_passes_a_torn_one_by(run: Path):
+    assert read.read(run).saved_images == 160
+    (run / "checkpoints" / checkpoint.file_name(160)).write_bytes(b"torn")
+    facts = read.read(run)
+    assert facts.saved_images == 80
+    assert checkpoint.file_name(160) in str(facts.complaints)
+
+
+def test_samples_are_drawn_where_the_newest_checkpoint_has_no_sheet(run: Path):
+    (run / "sheets" / "images-000000000160.png").unlink()
+    sheets = json.loads(page_of(run)[1].scripts["sheets"])
+    assert [(sheet["caption"], sheet["alt"].endswith(sheet["caption"])) for sheet in sheets] == [
+        ("80 images", True),
+        ("160 images", True),
+    ]
+
+
 def test_a_run_that_has_just_begun_has_a_page_that_loads_itself_anew(tmp_path: Path, arrays: Path):
     write_config(tmp_path, tiny_run(arrays), "small-32")
-    _, page = page_of(tmp_path, live=True)
-    assert page.all("body")[0]["data-reload"] == str(render.RELOAD_SECONDS)
+    _, page = page_of(tmp_path, reload_seconds=7)
+    assert page.all("body")[0]["data-reload"] == "7"
     assert "0 of 160 real images have been shown" in page.words
     assert page.scripts["charts"] != "{}"  # learning rates are known
 
@@ -292,7 +311,9 @@ def test_the_command_writes_into_the_run_and_stops_watching_when_it_has_ended(
     run: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert report.main([str(run), "--watch", "--device", "cpu"]) == 0
-    assert (run / "report.html").read_text().startswith("<!doctype html>")
+    text = (run / "report.html").read_text()
+    assert text.startswith("<!doctype html>")
+    assert "data-reload" not in text.partition("<main")[0]
     assert "report.html" in capsys.readouterr().out
 
 

@@ -1,5 +1,6 @@
 """`orthogan report RUN...`."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def watch(options: Options, out: Path) -> int:
     first = True
     while True:
         facts = read(options.runs[0])
-        render.write(out, render.of_run(facts, options.device, live=not facts.ended))
+        render.write(out, render.of_run(facts, options.device, math.ceil(options.every)))
         if first or facts.ended:
             told(out)
         if facts.ended:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orthogan.metrics.titles import title
+from orthogan.metrics.titles import TITLES, title
 from orthogan.page.embed import plain, thinned
 from orthogan.page.read import Facts, Line, Score, is_number
 from orthogan.stability import history
@@ -191,7 +191,7 @@ def scores(runs: Mapping[str, Facts], clock: bool = False) -> list[Chart]:
                 label = name if len(runs) > 1 else title(score, network)
                 curves.append(_clocked(label, rows, facts) if clock else (label, *_columns(rows)))
         better = "lower" if score.endswith("distance") else "higher"
-        heading = title(score, "").removesuffix(" ()").capitalize()
+        heading = _name(score)
         drawn.append(
             chart(
                 f"{score}-{'clock' if clock else 'images'}",
@@ -204,6 +204,10 @@ def scores(runs: Mapping[str, Facts], clock: bool = False) -> list[Chart]:
             )
         )
     return [one for one in drawn if one]
+
+
+def _name(score: str) -> str:
+    return TITLES[score].capitalize()
 
 
 def side_by_side(runs: Mapping[str, Facts], key: str, heading: str, clock: bool = False) -> Chart | None:
@@ -246,12 +250,13 @@ def truncation(points: Sequence[Mapping[str, Any]], network: str) -> list[Chart]
     for across, up in (("classifier_score", "frechet_distance"), ("recall", "precision")):
         rows = [(p["scores"].get(across), p["scores"].get(up), p.get("truncation")) for p in points]
         rows = [row for row in rows if is_number(row[0]) and is_number(row[1])]
+        better = "lower" if up == "frechet_distance" else "higher"
         one = chart(
             f"truncation-{up}",
-            f"{title(up, network)} against {title(across, network)}",
+            f"{_name(up)} against {_name(across).lower()} ({network})",
             [("thresholds", [x for x, _, _ in rows], [y for _, y, _ in rows])],
-            f"{title(up, network)}",
-            across=f"{title(across, network)} (higher is better)",
+            f"{_name(up)} ({better} is better)",
+            across=f"{_name(across)} (higher is better)",
             markers=True,
         )
         if one:

@@ -255,7 +255,7 @@ def _sheets(folder: Path) -> list[tuple[int, Path]]:
 
 def _newest(folder: Path, complaints: list[str]) -> tuple[int | None, dict[str, Any]]:
     """Images and further facts of the newest checkpoint, of which only the header is read."""
-    for path in reversed(checkpoint.numbered(folder / "checkpoints")):
+    for path in checkpoint.numbered(folder / "checkpoints"):
         try:
             header = checkpoint.read_header(path)
         except UserError as error:

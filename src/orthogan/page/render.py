@@ -25,7 +25,6 @@ from orthogan.sampling import class_sheet, sheet_layout
 from orthogan.settings import differences, flatten
 
 EXTRA, PURPOSE = "report", "an HTML report"
-RELOAD_SECONDS = 30
 MOST_RUNS = 12
 """Side by side."""
 
@@ -135,8 +134,9 @@ def settings_rows(facts: Facts) -> tuple[list[tuple[str, Any, Any]], list[tuple[
     return differences(presets.get(facts.preset), facts.config), every
 
 
-def of_run(facts: Facts, device: str | None = None, live: bool = False) -> str:
-    """The page of one run. A `live` one reloads itself."""
+def of_run(facts: Facts, device: str | None = None, reload_seconds: int = 0) -> str:
+    """The page of one run. With `reload_seconds` it loads itself anew, as long as the run has not ended."""
+    live = bool(reload_seconds) and not facts.ended
     data = data_of(facts)
     sheets = embed.sheets(facts.sheets, facts.name)
     if not live and facts.saved_images not in [images for images, _ in facts.sheets[-1:]]:
@@ -155,7 +155,7 @@ def of_run(facts: Facts, device: str | None = None, live: bool = False) -> str:
         "run.html.j2",
         groups,
         facts=facts,
-        live=live and not facts.ended,
+        reload_seconds=reload_seconds if live else 0,
         sentences=short.sentences(facts),
         data=data,
         sheets=sheets,
@@ -230,7 +230,7 @@ def of_runs(runs: Sequence[Facts], seed: int = 0, device: str | None = None) -> 
     return fill(
         "runs.html.j2",
         groups,
-        live=False,
+        reload_seconds=0,
         runs=by_name,
         seed=seed,
         pictures=[(name, samples(facts, seed, device)) for name, facts in by_name.items()],
@@ -286,7 +286,7 @@ def of_study(
     return fill(
         "study.html.j2",
         {},
-        live=False,
+        reload_seconds=0,
         heading=heading,
         conditions=conditions,
         tables=tables,
@@ -316,7 +316,6 @@ def fill(template: str, groups: Mapping[str, list[charts.Chart]], **values: Any)
         script=raw(environment, "page.js")[0],
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=orthogan.__version__,
-        reload_seconds=RELOAD_SECONDS,
         **values,
     )
     return text

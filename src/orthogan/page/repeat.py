@@ -133,7 +133,9 @@ def changed_words(options: Any) -> list[str]:
     words: list[str] = []
     for field in fields(options):
         value = getattr(options, field.name)
-        plain = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
+        plain: Any = field.default
+        if field.default_factory is not MISSING:
+            plain = field.default_factory()
         if isinstance(value, DataConfig):
             words += ["--data", value.source]
             changed = differences(replace(value, source=plain.source), plain)

@@ -77,7 +77,7 @@ def _shares(score: Score) -> list[Sentence]:
     precision, recall = score.values.get("precision"), score.values.get("recall")
     if precision is not None:
         kind: Kind = "good" if precision >= MOSTLY else "warning" if precision < RARELY else "fact"
-        told = f"{precision:.0%} of the samples lie among the real images (precision): "
+        told = f"{share(precision).capitalize()} of the samples lie among the real images (precision): "
         meaning = {
             "good": "most look like the data to the network that judges.",
             "fact": "many still look unlike the data to the network that judges.",
@@ -86,7 +86,7 @@ def _shares(score: Score) -> list[Sentence]:
         found.append(Sentence(kind, told + meaning[kind]))
     if recall is not None:
         kind = "good" if recall >= MOSTLY else "warning" if recall < RARELY else "fact"
-        told = f"{recall:.0%} of the real images lie among the samples (recall): "
+        told = f"{share(recall).capitalize()} of the real images lie among the samples (recall): "
         meaning = {
             "good": "the samples are about as varied as the data.",
             "fact": "the samples are less varied than the data.",
@@ -94,6 +94,11 @@ def _shares(score: Score) -> list[Sentence]:
         }
         found.append(Sentence(kind, told + meaning[kind]))
     return found
+
+
+def share(value: float) -> str:
+    """As percents, none of which is rounded to nothing."""
+    return "less than 1%" if 0 < value < 0.01 else f"{value:.0%}"
 
 
 def _losses(facts: Facts) -> list[Sentence]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from scipy.stats import fisher_exact
 
 from orthogan import presets
 from orthogan.files import aside, write_whole
-from orthogan.game.latents import check_truncation
 from orthogan.judging import Request
 from orthogan.judging import truncation as truncating
-from orthogan.networks import family_of, table
+from orthogan.networks import build_generator
 from orthogan.settings import override, require
 from orthogan.studies.cells import Cell, StudyOptions, Table, common
 
@@ -42,15 +42,16 @@ class TruncationOptions(StudyOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        generator = presets.get(self.preset).generator
-        kind = table("generator")[family_of(generator)].network.truncation
+        preset = presets.get(self.preset)
+        with torch.device("meta"):
+            generator = build_generator(preset.generator, preset.resolution, preset.n_classes)
         rule = "must have a generator whose latents can be truncated, such as digits"
-        require(kind == "z", "preset", self.preset, rule)
+        require(generator.truncation == "z", "preset", self.preset, rule)
         require(self.strength > 0, "strength", self.strength, "must be positive; the paper's is 1e-4")
         fine = len(self.thresholds) > 0 and all(t > 0 and math.isfinite(t) for t in self.thresholds)
         require(fine, "thresholds", self.thresholds, "give at least one, each positive, such as 0.5")
         for threshold in self.thresholds:
-            check_truncation(threshold, "redraw", generator.latent)
+            generator.check_truncation(threshold)
 
 
 def truncation(options: TruncationOptions) -> list[Cell]:

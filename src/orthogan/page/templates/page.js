@@ -20,7 +20,7 @@
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--quiet") },
       margin: { l: 8, r: 8, t: 8, b: 8 },
       hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
-      xaxis: axis(chart.layout.xaxis), yaxis: axis(chart.layout.yaxis),
+      xaxis: axis(chart.layout.xaxis), yaxis: axis({ exponentformat: "e", ...chart.layout.yaxis }),
       showlegend: legend, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
     };
     const data = chart.data.map((line) => ({ ...line, textfont: { color: colour("--quiet"), size: 11 } }));
