@@ -234,6 +234,14 @@ def test_numbers_that_are_none_leave_a_gap():
     assert charts.chart("a", "A", [("x", [1], [math.nan])], "up") is None
 
 
+def test_a_run_keeps_its_colour_where_another_has_no_points():
+    both = charts.chart("a", "A", [("x", [1], [1.0]), ("y", [1], [2.0])], "up")
+    alone = charts.chart("a", "A", [("x", [], []), ("y", [1], [2.0])], "up")
+    assert both is not None
+    assert alone is not None
+    assert both["data"][1]["line"] == alone["data"][0]["line"]
+
+
 def test_few_of_many_keep_the_ends():
     assert embed.thinned(range(100), 4) == [0, 33, 66, 99]
     assert embed.thinned([1, 2], 4) == [1, 2]

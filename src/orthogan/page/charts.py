@@ -50,12 +50,15 @@ def chart(
 
     `within` are the ends of the upward axis, where they are not those of the values.
     """
-    drawn = [(label, xs, ys) for label, xs, ys in curves if any(map(is_number, ys))]
+    given = list(curves)
+    # One without points keeps its place among the colours, so that a run has the same one in every figure.
+    places = [i for i, (_, _, ys) in enumerate(given) if any(map(is_number, ys))]
+    drawn = [given[i] for i in places]
     if not drawn:
         return None
     shown = None if named is None else set(named)
     data = []
-    for i, (label, xs, ys) in enumerate(drawn):
+    for i, (label, xs, ys) in zip(places, drawn, strict=True):
         points = thinned([(x, y if is_number(y) else None) for x, y in zip(xs, ys, strict=True)], most)
         told = shown is None or label in shown
         data.append(
@@ -64,7 +67,7 @@ def chart(
                 "y": [y for _, y in points],
                 "name": plain(label),
                 "mode": "lines+markers" if markers or len(points) == 1 else "lines",
-                "line": {"color": colours[i * len(colours) // len(drawn) if shown else i % len(colours)], "width": 1.8},
+                "line": {"color": colours[i * len(colours) // len(given) if shown else i % len(colours)], "width": 1.8},
                 "opacity": 1.0 if told else 0.45,
                 "showlegend": told and (legend or len(drawn) > 1 or shown is not None),
             }
@@ -185,7 +188,8 @@ def scores(runs: Mapping[str, Facts], clock: bool = False) -> list[Chart]:
     for score in SCORED:
         curves = []
         for name, facts in runs.items():
-            for network in dict.fromkeys(one.network for one in on_the_way(facts.scores)):
+            networks = dict.fromkeys(one.network for one in on_the_way(facts.scores)) or {"": None}
+            for network in networks:
                 rows = [(one.images, one.values[score]) for one in on_the_way(facts.scores)
                         if one.network == network and score in one.values]  # fmt: skip
                 label = name if len(runs) > 1 else title(score, network)

@@ -238,7 +238,7 @@ def of_runs(runs: Sequence[Facts], seed: int = 0, device: str | None = None) -> 
         presets=[facts.preset for facts in runs],
         scored=scored,
         score_rows=[
-            (name.replace("_", " "), [score_row(score, name) for score in scored.values()])
+            (TITLES.get(name, name.replace("_", " ")), [score_row(score, name) for score in scored.values()])
             for name in score_names(list(scored.values()))
         ],
         incomparable=_incomparable(scored),
