@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from orthogan import optional
-from orthogan.metrics.titles import TITLES
+from orthogan.metrics.titles import TITLES, title
 from orthogan.stability.history import Layer
 from orthogan.studies import summary
 from orthogan.studies.summary import Found, Trace
@@ -226,4 +226,33 @@ def times(found: Sequence[Found], title: str) -> Any:
     panel.margins(x=0.12)
     panel.set_xlabel(f"training time of an image / that of {summary.rows(found)[0]}")
     panel.set_title(title)
+    return figure
+
+
+def truncation(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], network: str, heading: str) -> Any:
+    """Fréchet distance against classifier score, and precision against recall, along truncation thresholds.
+
+    `curves` are points of `judging.truncation.curve`, several curves a name and a colour; a square is no truncation.
+    A single curve has its thresholds beside its points.
+    """
+    pairs = (("classifier_score", "frechet_distance"), ("recall", "precision"))
+    figure, panels = _matplotlib().subplots(1, 2, figsize=(12, 4.6))
+    alone = sum(map(len, curves.values())) == 1
+    for panel, (across, up) in zip(panels, pairs, strict=True):
+        for i, (name, several) in enumerate(curves.items()):
+            colour = COLOURS[i % len(COLOURS)]
+            for j, points in enumerate(several):
+                x, y = ([point["scores"][score] for point in points] for score in (across, up))
+                panel.plot(x, y, "o-", color=colour, ms=4, lw=1.2, label=name if j == 0 else None)
+                panel.plot(x[:1], y[:1], "s", color=colour, ms=7)
+                for left, bottom, point in zip(x, y, points if alone else (), strict=False):
+                    told = "none" if point["truncation"] is None else f"{point['truncation']:g}"
+                    panel.annotate(told, (left, bottom), xytext=(4, 4), textcoords="offset points", fontsize=8)
+        panel.set_xlabel(f"{title(across, network)} (higher is better)")
+        panel.set_ylabel(f"{title(up, network)} ({'lower' if up == 'frechet_distance' else 'higher'} is better)")
+        panel.grid(alpha=0.3)
+    if len(curves) > 1:
+        panels[1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    figure.suptitle(heading)
+    figure.tight_layout()
     return figure

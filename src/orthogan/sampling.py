@@ -242,15 +242,15 @@ def class_sheet(
 
 def truncation_sheet(
     sampler: Sampler,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float | None],
     seed: int = 0,
     columns: int = 10,
-    stand: Callable[[float], None] | None = None,
+    stand: Callable[[float | None], None] | None = None,
 ) -> Image.Image:
     """A row of images for each threshold, which stands beside it, with the standing statistics of that threshold.
 
-    The same classes in every row. `stand` sets the statistics; without it they are collected. Those of the last
-    threshold are left behind: see `Sampler.standing`.
+    None is no truncation. The same classes in every row. `stand` sets the statistics; without it they are collected.
+    Those of the last threshold are left behind: see `Sampler.standing`.
     """
     require(len(thresholds) > 0, "thresholds", tuple(thresholds), "give at least one")
     for threshold in thresholds:
@@ -261,7 +261,7 @@ def truncation_sheet(
     for threshold in thresholds:
         (stand or sampler.collect)(threshold)
         rows.extend(sampler.stream(columns, classes=classes, truncation=threshold, seed=seed))
-    return labelled(grid(torch.cat(rows), columns), [f"{threshold:g}" for threshold in thresholds])
+    return labelled(grid(torch.cat(rows), columns), ["none" if t is None else f"{t:g}" for t in thresholds])
 
 
 Walk = Literal["latents", "classes", "both"]

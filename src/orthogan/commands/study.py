@@ -15,7 +15,8 @@ from orthogan.errors import UserError, unknown
 from orthogan.judging import results, scoring
 from orthogan.metrics.evaluate import Scorer
 from orthogan.metrics.titles import title as title_of
-from orthogan.reports import StudyView, console, counting, table
+from orthogan.page import render, repeat
+from orthogan.reports import StudyView, command, console, counting, table
 from orthogan.settings import require
 from orthogan.studies import STUDIES, summary
 from orthogan.studies import plan as planning
@@ -34,6 +35,7 @@ FIGURES = {
     "times.png": "training time",
     "curves.png": "scores on the way",
     "traces.png": "losses, singular values and scores over images",
+    "truncation.png": "Fréchet distance against classifier score over thresholds, a line a run",
 }
 
 
@@ -68,6 +70,7 @@ def main(argv: list[str]) -> int:
     if processes()[1] > 1:
         raise UserError("a study starts its own processes: run it without torchrun or srun, on one machine")
     plots.check_installed()
+    render.check_installed()
     runs.check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -88,7 +91,7 @@ def run(name: str, study: Study, options: StudyOptions, folder: Path) -> int:
         score_start(cells[0], options, folder)
     stopped_by, failed = train(planned, folder, where)
     left = sum(not summary.is_done(folder, run) for run in planned)
-    report(study, options, folder, planned)
+    report(name, study, options, folder, planned, look(study, options, folder, planned))
     if failed:
         console.print(failure(folder, failed), markup=False)
     if left:
@@ -179,7 +182,26 @@ def failure(folder: Path, failed: list[str]) -> str:
     return "\n".join(lines + ([f"  and {len(failed) - 5} more"] if len(failed) > 5 else []))
 
 
-def report(study: Study, options: StudyOptions, folder: Path, planned: list[Planned]) -> None:
+Looked = dict[str, dict[str, dict[str, Any]]]
+"""By row and name of the run, what the study has looked at in it."""
+
+
+def look(study: Study, options: StudyOptions, folder: Path, planned: list[Planned]) -> Looked:
+    """What the study wants to know of each run that has ended and has not diverged, from its folder."""
+    found: Looked = {}
+    if study.look is None:
+        return found
+    ended = [run for run in planned if summary.is_whole(folder, run)]
+    with counting("looking at runs") as progress:
+        for i, run in enumerate(ended):
+            found.setdefault(run.row, {})[run.name] = study.look(run_folder(folder, run.name), options)
+            progress(i + 1, len(ended))
+    return found
+
+
+def report(
+    name: str, study: Study, options: StudyOptions, folder: Path, planned: list[Planned], looked: Looked
+) -> None:
     """Tables and figures of what is done."""
     found = summary.collect(folder, planned)
     if not found:
@@ -191,6 +213,8 @@ def report(study: Study, options: StudyOptions, folder: Path, planned: list[Plan
         times = f"{summary.COLLAPSED_TIMES:g} times that of the checkpoint"
         heading = f"what became of them; collapsed: a last {title_of(summary.OUTCOME, options.features)} over {times}"
         tables[heading] = summary.outcomes(found, start)
+    if study.tables and looked:
+        tables |= study.tables({row: list(runs_.values()) for row, runs_ in looked.items()})
     for heading, (heads, rows) in tables.items():
         table(heading, heads, rows)
         console.print()
@@ -205,13 +229,39 @@ def report(study: Study, options: StudyOptions, folder: Path, planned: list[Plan
         figures["traces.png"] = plots.traces(summary.traces(folder, planned), title)
     if options.scores > 1:
         figures["curves.png"] = plots.curves(found, title)
+    if looked:
+        curves = {row: [one["points"] for one in runs_.values()] for row, runs_ in looked.items()}
+        figures["truncation.png"] = plots.truncation(curves, options.features, title)
     drawn = {file: figure for file, figure in figures.items() if figure is not None}
     for file, figure in drawn.items():
         plots.save(figure, folder / file)
-    told = [f"  {folder}/{file:<12} {FIGURES[file]}\n" for file in drawn]
+    page = folder / "report.html"
+    render.write(page, as_page(name, options, folder, planned, (title, conditions, tables), list(drawn)))
+    told = [f"  {folder}/{file:<14} {FIGURES[file]}\n" for file in drawn]
     console.print(
         f"{conditions}\n\nthe study is in {folder}\n"
-        f"  {folder}/table.md     tables\n{''.join(told)}"
-        f"  {folder}/runs/        every run, with samples in sheets/ and its scores' protocol in scores.jsonl",
+        f"  {folder}/report.html    all of it on one page\n"
+        f"  {folder}/table.md       tables\n{''.join(told)}"
+        f"  {folder}/runs/          every run, with samples in sheets/ and its scores' protocol in scores.jsonl",
         markup=False,
     )
+
+
+def as_page(
+    name: str,
+    options: StudyOptions,
+    folder: Path,
+    planned: list[Planned],
+    told: tuple[str, str, dict[str, summary.Table]],
+    figures: list[str],
+) -> str:
+    """Tables, figures, and the last sheet of the first run of each cell, as HTML."""
+    sheets: dict[str, Path] = {}
+    for run in planned:
+        drawn = sorted((run_folder(folder, run.name) / "sheets").glob("*.png"))
+        if drawn:
+            sheets.setdefault(" ".join(filter(None, (run.row, run.column))), drawn[-1])
+    title, conditions, tables = told
+    pictures = {FIGURES[file]: folder / file for file in figures}
+    again = command("study", name, *repeat.changed_words(options))
+    return render.of_study(title, conditions, tables, pictures, sheets, again)

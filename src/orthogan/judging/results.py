@@ -9,9 +9,9 @@ from orthogan.files import write_whole
 from orthogan.judging.request import Request, is_model, run_folder
 
 
-def default_out(request: Request, protocol: dict[str, Any]) -> Path:
+def default_out(request: Request, protocol: dict[str, Any], what: str = "scores") -> Path:
     """scores-<features>[-<images seen>]-n<N>[-t<truncation>][-s<seed>].json, beside the run's other files."""
-    parts = ["scores", request.features]
+    parts = [what, request.features]
     if (seen := protocol.get("generator", {}).get("images_seen")) is not None:
         parts.append(str(seen))
     parts.append(f"n{protocol['generated']['images']}")

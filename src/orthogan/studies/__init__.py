@@ -1,6 +1,6 @@
 """Comparisons of the papers as one command each: many small runs on equal budgets, scored alike."""
 
-from orthogan.studies import biggan, projected, sngan, stability
+from orthogan.studies import biggan, projected, sngan, stability, truncation
 from orthogan.studies.cells import Study
 
 STUDIES = {
@@ -46,6 +46,14 @@ STUDIES = {
         "",
         branches=True,
         traces=True,
+    ),
+    "truncation": Study(
+        "pairs with and without orthogonal regularisation: which stand truncation (BigGAN, section 3.1)",
+        truncation.TruncationOptions,
+        truncation.truncation,
+        "",
+        look=truncation.look,
+        tables=truncation.tables,
     ),
 }
 """Every study by name."""

@@ -1,7 +1,7 @@
 """What a study trains: cells, each a whole configuration in a row and a column of the study's table."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -10,6 +10,9 @@ from orthogan.config import CadenceConfig, RunConfig
 from orthogan.data.config import DataConfig
 from orthogan.metrics.scores import MIN_IMAGES
 from orthogan.settings import check_choices, require
+
+Table = tuple[list[str], list[list[str]]]
+"""Heads and rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +109,10 @@ class Study:
     """Whether losses and singular values over images are drawn."""
     reference: str = ""
     """The row whose best score the others are timed to, where the study is of convergence."""
+    look: Callable[[Path, Any], dict[str, Any]] | None = None
+    """What the study looks at in the folder of a run that has ended, beside its scores."""
+    tables: Callable[[Mapping[str, Sequence[dict[str, Any]]]], dict[str, Table]] | None = None
+    """What it makes of that, by row."""
 
 
 def common(options: StudyOptions, seed: int) -> dict[str, Any]:

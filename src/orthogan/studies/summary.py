@@ -12,7 +12,7 @@ import numpy as np
 
 from orthogan.metrics.titles import title
 from orthogan.stability.history import PLAYERS, SPECTRA
-from orthogan.studies.cells import StudyOptions
+from orthogan.studies.cells import StudyOptions, Table
 from orthogan.studies.plan import Planned, run_folder
 from orthogan.studies.work import RESULT
 
@@ -26,9 +26,6 @@ OUTCOME = "frechet_distance"
 COLLAPSED_TIMES = 2.0
 """A branch has collapsed whose last Fréchet distance, which is never negative, is over so many times that of the
 checkpoint which it began from."""
-
-Table = tuple[list[str], list[list[str]]]
-"""Heads and rows."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +91,14 @@ def collect(folder: Path, planned: Sequence[Planned]) -> list[Found]:
 
 def is_done(folder: Path, run: Planned) -> bool:
     return (run_folder(folder, run.name) / RESULT).exists()
+
+
+def is_whole(folder: Path, run: Planned) -> bool:
+    """Whether a run is done and has not diverged."""
+    if not is_done(folder, run):
+        return False
+    result = json.loads((run_folder(folder, run.name) / RESULT).read_text())
+    return bool(result["diverged"] is None)
 
 
 def rows(found: Sequence[Found]) -> list[str]:

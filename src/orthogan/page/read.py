@@ -1,0 +1,279 @@
+"""What a run has written down, as far as it is there: a page can be made at any moment of a run, and long after it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from orthogan.config import RunConfig
+from orthogan.errors import UserError
+from orthogan.runs.folders import is_run
+from orthogan.stability import history
+from orthogan.stability.history import Layer
+from orthogan.training import checkpoint
+from orthogan.training.logs import read_config, read_parent, read_preset
+
+Line = dict[str, Any]
+
+ALARMS, STATUS, HISTORY = "alarms.jsonl", "status.json", "history.jsonl"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One scoring of the run: by the training itself, or by a command afterwards."""
+
+    file: str
+    images: int | None
+    """Images seen by the generator that was scored."""
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    """Where the scores may lie: of some scores, their ends."""
+    notes: list[str]
+    protocol: dict[str, Any]
+
+    @property
+    def network(self) -> str:
+        return str(self.protocol.get("features", {}).get("network", "?"))
+
+    @property
+    def truncation(self) -> Any:
+        return self.protocol.get("generator", {}).get("truncation")
+
+
+@dataclass
+class Facts:
+    """One run."""
+
+    folder: Path
+    config: RunConfig[Any, Any]
+    preset: str
+    parent: dict[str, Any] | None
+    stamp: dict[str, Any]
+    """Versions and commit."""
+    log: list[Line]
+    layers: list[Layer]
+    scores: list[Score]
+    truncations: list[tuple[str, dict[str, Any]]]
+    """Files of `orthogan truncation`, by name."""
+    memorization: list[tuple[str, dict[str, Any]]]
+    alarms: list[Line]
+    history: list[Line]
+    status: Line
+    sheets: list[tuple[int, Path]]
+    """Pictures of samples by images seen."""
+    speeds: list[tuple[int, float]]
+    """Images seen, and images a second up to there."""
+    saved_images: int | None
+    """Images seen by the newest checkpoint."""
+    extra: dict[str, Any]
+    """Of that checkpoint: class names, fingerprint of the data."""
+    complaints: list[str] = field(default_factory=list)
+    """What could not be read."""
+
+    @property
+    def name(self) -> str:
+        return self.folder.absolute().name
+
+    @property
+    def images(self) -> int:
+        """Real images shown so far."""
+        return max([self.saved_images or 0, *(line["images"] for line in self.log)])
+
+    @property
+    def ended(self) -> bool:
+        return self.images >= self.config.images
+
+    def hours(self) -> dict[int, float]:
+        """Hours of training up to each number of images, pauses left out."""
+        found, total, before = {}, 0.0, 0
+        for images, speed in self.speeds:
+            total += (images - before) / speed / 3600
+            before = images
+            found[images] = total
+        return found
+
+
+def read(folder: Path) -> Facts:
+    """Everything of a run's folder. Raises `UserError` where there is no run; anything else missing is left out."""
+    if not folder.is_dir() or not is_run(folder):
+        raise UserError(f"{folder} is not the folder of a run; give one that `orthogan train` has written")
+    complaints: list[str] = []
+    saved_images, extra = _newest(folder, complaints)
+    return Facts(
+        folder=folder,
+        config=read_config(folder),
+        preset=read_preset(folder),
+        parent=read_parent(folder),
+        stamp=_object(folder / "config.json", []),
+        log=surviving(_lines(folder / "log.jsonl", complaints)),
+        layers=_layers(folder, complaints),
+        scores=_scores(folder, complaints),
+        truncations=_curves(folder, complaints),
+        memorization=_objects(folder, "memoriz*.json", (), complaints),
+        alarms=_lines(folder / ALARMS, complaints, counted=False),
+        history=_lines(folder / HISTORY, complaints, counted=False),
+        status=_object(folder / STATUS, complaints),
+        sheets=_sheets(folder / "sheets"),
+        speeds=_speeds(folder / "curves", complaints),
+        saved_images=saved_images,
+        extra=extra,
+        complaints=complaints,
+    )
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _lines(path: Path, complaints: list[str], counted: bool = True) -> list[Line]:
+    """The objects of a file of JSON lines; `counted` ones must say at how many images they were written."""
+    if not path.exists():
+        return []
+    found, bad = [], 0
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            line = None
+        good = isinstance(line, dict) and (not counted or is_number(line.get("images")))
+        if good:
+            found.append(line)
+        bad += not good
+    if bad:
+        complaints.append(f"{path.name}: {bad} of its lines cannot be read and are left out")
+    return found
+
+
+def surviving(lines: Sequence[Line]) -> list[Line]:
+    """Without the lines that a run which went back to fewer images has left behind."""
+    kept: list[Line] = []
+    for line in lines:
+        while kept and kept[-1]["images"] >= line["images"]:
+            kept.pop()
+        kept.append(line)
+    return kept
+
+
+def _object(path: Path, complaints: list[str]) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        complaints.append(f"{path.name}: cannot be read")
+        return {}
+    return found
+
+
+def _objects(
+    folder: Path, pattern: str, needed: tuple[str, ...], complaints: list[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """The JSON files of a folder that have the keys, the newest last."""
+    paths = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+    found = [(path.name, _object(path, complaints)) for path in paths]
+    return [(name, values) for name, values in found if values and all(key in values for key in needed)]
+
+
+def _curves(folder: Path, complaints: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    found = _objects(folder, "truncation-*.json", ("points", "verdict"), complaints)
+    complaints += [
+        f"{name}: is not what `orthogan truncation` writes" for name, values in found if not is_curve(values)
+    ]
+    return [(name, values) for name, values in found if is_curve(values)]
+
+
+def _scores(folder: Path, complaints: list[str]) -> list[Score]:
+    """From the training, then from the commands."""
+    on_the_way = [("scores.jsonl", line) for line in surviving(_lines(folder / "scores.jsonl", complaints))]
+    afterwards = _objects(folder, "scores-*.json", ("scores", "protocol"), complaints)
+    return [score for name, values in (*on_the_way, *afterwards) if (score := as_score(name, values)) is not None]
+
+
+def as_score(file: str, values: Mapping[str, Any]) -> Score | None:
+    """A result of `judging.score`; None for what is none."""
+    scores, protocol = values.get("scores"), values.get("protocol")
+    if not isinstance(scores, dict) or not isinstance(protocol, dict) or not has_sections(protocol):
+        return None
+    numbers = {name: float(value) for name, value in scores.items() if is_number(value)}
+    images = values.get("images", protocol.get("generator", {}).get("images_seen"))
+    notes = values.get("notes")
+    told = [str(note) for note in notes] if isinstance(notes, list) else []
+    return Score(file, int(images) if is_number(images) else None, numbers, _intervals(values), told, protocol)
+
+
+def has_sections(protocol: Mapping[str, Any]) -> bool:
+    """Whether the sections that a page reads are none other than tables."""
+    return all(isinstance(protocol.get(part, {}), dict) for part in ("features", "real", "generated", "generator"))
+
+
+def is_curve(values: Mapping[str, Any]) -> bool:
+    """Whether a file holds what `orthogan truncation` writes."""
+    points, verdict, protocol = values["points"], values["verdict"], values.get("protocol", {})
+    if not (isinstance(points, list) and points and isinstance(verdict, dict) and isinstance(protocol, dict)):
+        return False
+    return (
+        has_sections(protocol)
+        and isinstance(verdict.get("reasons", []), list)
+        and all(isinstance(point, dict) and isinstance(point.get("scores"), dict) for point in points)
+        and all(is_number(value) for point in points for value in point["scores"].values())
+        and all(point.get("truncation") is None or is_number(point["truncation"]) for point in points)
+        and all(is_number(point.get("saturated_share", 0)) for point in points)
+    )
+
+
+def _intervals(values: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    given = values.get("intervals")
+    found = {}
+    for name, ends in given.items() if isinstance(given, dict) else ():
+        if isinstance(ends, dict):
+            ends = [ends.get("low"), ends.get("high")]
+        if isinstance(ends, list) and len(ends) == 2 and all(map(is_number, ends)):
+            found[str(name)] = (float(ends[0]), float(ends[1]))
+    return found
+
+
+def _layers(folder: Path, complaints: list[str]) -> list[Layer]:
+    if not (folder / history.SPECTRA).exists():
+        return []
+    try:
+        return history.read(folder)
+    except UserError as error:
+        complaints.append(str(error))
+        return []
+
+
+def _sheets(folder: Path) -> list[tuple[int, Path]]:
+    numbered = [(path.stem.removeprefix("images-"), path) for path in sorted(folder.glob("images-*.png"))]
+    return [(int(digits), path) for digits, path in numbered if digits.isdecimal()]
+
+
+def _newest(folder: Path, complaints: list[str]) -> tuple[int | None, dict[str, Any]]:
+    """Images and further facts of the newest checkpoint, of which only the header is read."""
+    for path in checkpoint.numbered(folder / "checkpoints"):
+        try:
+            header = checkpoint.read_header(path)
+        except UserError as error:
+            complaints.append(str(error))
+            continue
+        return header.images, header.extra
+    return None, {}
+
+
+def _speeds(folder: Path, complaints: list[str]) -> list[tuple[int, float]]:
+    """From the curves for TensorBoard, which alone know of time."""
+    if not folder.is_dir():
+        return []
+    try:
+        events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1}).Reload()
+        rows = events.Scalars("images_per_second")
+    except Exception as error:  # files that were cut or are none: TensorBoard raises whatever it meets
+        complaints.append(f"curves: cannot be read ({type(error).__name__})")
+        return []
+    by_images = {int(row.step): float(row.value) for row in rows if is_number(row.value) and row.value > 0}
+    return sorted(by_images.items())
