@@ -7,7 +7,7 @@ import itertools
 
 from orthogan import presets
 from orthogan.cli import COMMANDS
-from orthogan.commands import branch, data, evaluate, interpolate, resume, sample, sheet, spectra, train
+from orthogan.commands import branch, compare, data, evaluate, interpolate, resume, sample, sheet, spectra, train
 from orthogan.commands.options import CHOSEN, SHORT
 from orthogan.commands.parsing import option_names
 from orthogan.errors import UserError, unknown
@@ -90,6 +90,7 @@ def options_of_commands() -> dict[str, set[str]]:
         "sheet": option_names(sheet.Options),
         "interpolate": option_names(interpolate.Options),
         "evaluate": option_names(evaluate.Options),
+        "compare": option_names(compare.Options),
         "spectra": option_names(spectra.Options),
         "study": {"--data"}.union(*(option_names(study.options) for study in STUDIES.values())),
         "data": option_names(data.inspect) | option_names(data.clear),
