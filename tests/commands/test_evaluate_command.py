@@ -178,3 +178,39 @@ def test_a_run_is_scored_and_leaves_its_file_in_the_run_folder(run: Path, which:
     assert protocol["generated"]["images"] == 25
     assert protocol["real"]["source"] == "real"
     assert protocol["real"]["crop"] == "stretch"
+
+
+def test_several_sources_are_scored_and_lead_to_a_comparison(capsys: pytest.CaptureFixture[str]):
+    one, two, real = folder("one", noise(20, 0)), folder("two", noise(20, 1)), folder("real", noise(30, 2))
+    assert main([one, two, "--against", real, "--resamples", "100"]) == 0
+    found = [written(f"scores-{name}-efficientnet-lite0-n20") for name in (one, two)]
+    assert [result["protocol"]["generated"]["source"] for result in found] == ["one", "two"]
+    assert (
+        found[0]["intervals"].keys()
+        == found[1]["intervals"].keys()
+        == {*found[0]["scores"]}
+        - {
+            "kernel_distance_std",
+            "classifier_score_std",
+        }
+    )
+    assert "orthogan compare scores-one-" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--against", "real"], "nothing to score"),
+        (["one", "two", "--against", "real", "--out", "x.json"], r"out=x\.json: one file for 2 results"),
+        (["one", "nowhere", "--against", "real"], "'nowhere': no such file or folder"),
+        (["one", "--against", "nowhere"], "'nowhere': no such file or folder"),
+        (["one", "--against", "real", "--resamples", "5"], "resamples=5: must be at least 100, or 0"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_anything_is(
+    argv: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+):
+    folder("one", noise(10, 0)), folder("two", noise(10, 1)), folder("real", noise(10, 2))
+    monkeypatch.setattr("orthogan.judging.scoring.score", None)
+    with pytest.raises(UserError, match=told):
+        main(argv)

@@ -152,3 +152,26 @@ def test_only_inception_gets_the_famous_names():
     for score in titles.TITLES.keys() - titles._OF_PIXELS:
         assert "efficientnet-lite0" in titles.title(score, "efficientnet-lite0")
         assert not any(name in titles.title(score, "efficientnet-lite0") for name in ("FID", "KID", "Inception"))
+
+
+# Distances over CLIP
+
+
+def test_clip_mmd_equals_the_sum_over_pairs() -> None:
+    real, fake = gaussian(0, 9, 4), gaussian(1, 7, 4) + 0.5
+    x, y = (side / side.norm(dim=1, keepdim=True) for side in (real, fake))
+
+    def mean(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float(np.mean([np.exp(-float((p - q).square().sum()) / (2 * 10**2)) for p in a for q in b]))
+
+    by_hand = 1000 * (mean(x, x) + mean(y, y) - 2 * mean(x, y))
+    assert scores.clip_mmd(real, fake) == pytest.approx(by_hand, rel=1e-9)
+    assert titles.title("clip_mmd", titles.CMMD_NETWORK) == "CMMD"
+
+
+def test_statistics_of_many_images_are_numpy_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "_ROWS", 7)
+    x = gaussian(0, 50, 4).float() + 100
+    found = scores.statistics(x)
+    assert found["mu"] == pytest.approx(x.double().numpy().mean(0), rel=1e-14)
+    assert found["sigma"] == pytest.approx(np.cov(x.double().numpy(), rowvar=False), rel=1e-12)

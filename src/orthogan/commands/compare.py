@@ -45,7 +45,7 @@ def show(found: Comparison) -> None:
         told = f"{entry.mean(found.score):.5g}" + (f" ± {1.96 * error:.2g}" if error is not None else "")
         rows.append([place + 1, entry.name, len(entry.runs), told, ", ".join(holds) or "-"])
     heading = f"{title(found.score, found.network)}, {better(found.score)} is better"
-    table(heading, ["rank", "scored", "runs", "mean ± 95 %", "surely better than rank"], rows)
+    table(heading, ["rank", "scored", "runs", "mean ± 95 %", "supported: better than rank"], rows)
     for line in remarks(found):
         console.print(line, markup=False)
     shared = [

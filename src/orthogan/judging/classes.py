@@ -13,13 +13,15 @@ NAMED = 5
 def matched(labels: np.ndarray | None, names: Sequence[str], real: ImageCache) -> tuple[np.ndarray | None, list[str]]:
     """Labels (N,) among the real classes, -1 for a class that these lack, matched by name; and what to know of it.
 
-    None where either side has no classes, or none in common. Classes without names are matched by index.
+    None where either side has no classes, or none in common. Numbers, and classes without names, are matched by index.
     """
     if labels is None or real.labels is None:
         return None, []
     if not names:
         return (labels if int(labels.max()) < real.n_classes else None), []
     index = {name: i for i, name in enumerate(real.class_names)}
+    if not index.keys() & set(names) and all(name.isdecimal() and int(name) < real.n_classes for name in names):
+        index = {str(i): i for i in range(real.n_classes)}  # an array file has numbers where a folder has names
     table = np.array([index.get(name, -1) for name in names])
     lacking = [name for name, at in zip(names, table, strict=True) if at < 0]
     if len(lacking) == len(names):
