@@ -18,7 +18,7 @@ def terms(real_nd: Tensor, fake_md: Tensor) -> tuple[float, Tensor, Tensor]:
     real, fake = real_nd.double(), fake_md.double()
     shift = fake.mean(0) - real.mean(0)
     b, a = _scaled(real), _scaled(fake)
-    of_real, of_fake = _diagonal(b, a), _diagonal(a, b)
+    of_real, of_fake = _diagonals(b, a)
     distance = shift.square().sum() + a.square().sum() + b.square().sum() - of_fake.sum() - of_real.sum()
     return float(distance), _terms(real, b, -shift, of_real), _terms(fake, a, shift, of_fake)
 
@@ -33,18 +33,30 @@ def _scaled(x_nd: Tensor) -> Tensor:
     return (x_nd - x_nd.mean(0)) / (len(x_nd) - 1) ** 0.5
 
 
-def _diagonal(a_nd: Tensor, b_md: Tensor) -> Tensor:
-    """Diagonal (N,) of the root of A B'B A', by the smaller of two symmetric matrices."""
+def _diagonals(b_nd: Tensor, a_md: Tensor) -> tuple[Tensor, Tensor]:
+    """Diagonals (N,) and (M,) of the roots of B A'A B' and of A B'B A', whose sums are equal."""
+    if max(len(b_nd), len(a_md)) <= b_nd.shape[1]:
+        c = b_nd @ a_md.T
+        return _root_diagonal(c @ c.T), _root_diagonal(c.T @ c)
+    of_b, of_a = b_nd.T @ b_nd, a_md.T @ a_md
+    return _diagonal(b_nd, of_b, root(of_a)), _diagonal(a_md, of_a, root(of_b))
+
+
+def _diagonal(a_nd: Tensor, own: Tensor, half: Tensor) -> Tensor:
+    """With `own` A'A and `half` the root of B'B, by the smaller of two symmetric matrices of one spectrum."""
     n, d = a_nd.shape
     if n <= d:
-        c = a_nd @ b_md.T if len(b_md) <= d else a_nd @ root(b_md.T @ b_md)
-        values, vectors = torch.linalg.eigh(c @ c.T)
-        return vectors.square() @ values.clamp(min=0).sqrt()
-    c = a_nd @ root(b_md.T @ b_md)
-    values, vectors = torch.linalg.eigh(c.T @ c)
+        c = a_nd @ half
+        return _root_diagonal(c @ c.T)
+    values, vectors = torch.linalg.eigh(half @ own @ half)
     sound = values > values[-1].clamp(min=0) * 1e-13
     inverse = torch.where(sound, values, 1.0).rsqrt() * sound
-    return (c @ vectors).square() @ inverse
+    return (a_nd @ (half @ vectors)).square() @ inverse
+
+
+def _root_diagonal(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors.square() @ values.clamp(min=0).sqrt()
 
 
 def root(matrix: Tensor) -> Tensor:
