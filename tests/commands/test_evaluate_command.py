@@ -17,6 +17,7 @@ from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
 from orthogan.features import pretrained, weights
 from orthogan.features.pretrained import FeatureNet
+from orthogan.judging import scoring
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +45,16 @@ def read(path: str | Path) -> dict[str, Any]:
     return result
 
 
+def written(beginning: str, folder: str | Path = ".") -> dict[str, Any]:
+    """The only file of scores of a name, which ends with eight digits of its protocol."""
+    (path,) = Path(folder).glob(f"{beginning}-{'[0-9a-f]' * 8}.json")
+    return read(path)
+
+
 def test_a_folder_is_scored_against_a_folder_twice_alike(capsys: pytest.CaptureFixture[str]):
     made, real = folder("made", noise(20, 0)), folder("real", noise(30, 1, side=16))
     assert main([made, "--against", real]) == 0
-    first = read("scores-efficientnet-lite0-n20.json")
+    first = written("scores-made-efficientnet-lite0-n20")
     assert main([made, "--against", real, "--out", "again/scores.json"]) == 0
     assert first == read("again/scores.json")
     assert first["protocol"]["generated"] == {
@@ -59,31 +66,32 @@ def test_a_folder_is_scored_against_a_folder_twice_alike(capsys: pytest.CaptureF
     assert first["protocol"]["real"]["size"] == [8, 8]
     assert first["protocol"]["real"]["resize"] == "area"
     printed = capsys.readouterr().out
-    assert "Fréchet distance (efficientnet-lite0)" in printed
-    assert "scores-efficientnet-lite0-n20.json" in printed
+    assert "made: 20 generated against 30 real images, over efficientnet-lite0" in printed
+    assert "Fréchet distance" in printed
+    assert "scores-made-efficientnet-lite0-n20-" in printed
+    assert "95 % interval" in printed
 
 
 def test_scores_against_another_reference_of_equal_size_do_not_overwrite_the_first(capsys: pytest.CaptureFixture[str]):
     made, real, other = folder("made", noise(20, 0)), folder("real", noise(30, 1)), folder("other", noise(30, 2))
     for reference in (real, other, other, real):
         assert main([made, "--against", reference]) == 0
-    name = "scores-efficientnet-lite0-n20"
-    assert [read(f"{name}{end}.json")["protocol"]["real"]["source"] for end in ("", "-2")] == ["real", "other"]
-    assert len(list(Path().glob("scores-*.json"))) == 2
-    told = capsys.readouterr().out
-    assert f"{name}.json holds a score by another protocol, and stays" in told
-    assert f"scores and protocol: {name}-2.json" in told
+    found = [read(path)["protocol"]["real"]["source"] for path in Path().glob("scores-made-*-n20-*.json")]
+    assert sorted(found) == ["other", "real"]
     Path("mine.json").write_text("something else")
     assert main([made, "--against", real, "--out", "mine.json"]) == 0
     assert Path("mine.json").read_text() == "something else"
     assert read("mine-2.json")["protocol"]["real"]["source"] == "real"
+    told = capsys.readouterr().out
+    assert "mine.json holds a score by another protocol, and stays" in told
+    assert "scores and protocol: mine-2.json" in told
 
 
 def test_an_array_file_is_a_set_of_images():
     np.savez("made.npz", images=noise(20, 0))
     folder("real", noise(20, 1))
     assert main(["made.npz", "--against", "real", "-n", "12", "--real", "15", "--seed", "3"]) == 0
-    protocol = read("scores-efficientnet-lite0-n12-s3.json")["protocol"]
+    protocol = written("scores-made-efficientnet-lite0-n12-s3")["protocol"]
     assert protocol["generated"]["images"] == 12
     assert protocol["generated"]["of"] == 20
     assert protocol["real"]["images"] == 15
@@ -97,7 +105,7 @@ def test_images_of_several_sizes_need_a_resolution():
     with pytest.raises(UserError, match=r"8x8, 12x12.*--resolution"):
         main(["made", "--against", "real"])
     assert main(["made", "--against", "real", "--resolution", "4"]) == 0
-    assert read("scores-efficientnet-lite0-n21.json")["protocol"]["real"]["size"] == [4, 4]
+    assert written("scores-made-efficientnet-lite0-n21")["protocol"]["real"]["size"] == [4, 4]
 
 
 def test_more_images_than_there_are_cannot_be_scored():
@@ -120,9 +128,11 @@ class MadeUpModel:
             data=DataConfig(source="elsewhere", crop="stretch"),
             fake_classes="uniform",
             n_classes=0,
+            seed=5,
             discriminator=SimpleNamespace(features_seen="resnet18"),
         )
     )
+    class_names: tuple[str, ...] = ()
 
     def check(self, *what: object) -> None:
         """All can be drawn."""
@@ -145,6 +155,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Path:
     (path / "checkpoints" / "000200.safetensors").touch()
     (path / "config.json").touch()
     monkeypatch.setattr(model, "load", lambda path, device: MadeUpModel())
+    monkeypatch.setattr(scoring, "_settings_of", lambda config: "0123456789ab")
     return path
 
 
@@ -153,7 +164,7 @@ def test_a_run_is_scored_and_leaves_its_file_in_the_run_folder(run: Path, which:
     folder("real", noise(20, 1, side=16))
     argv = [str(run / which), "--against", "real", "-n", "25", "--truncation", "0.5", "--seed", "2"]
     assert main(argv) == 0
-    result = read(run / "scores-efficientnet-lite0-200-n25-t0.5-s2.json")
+    result = written("scores-efficientnet-lite0-200-n25-t0.5-s2", run)
     assert "looked through resnet18" in result["notes"][-1]
     protocol = result["protocol"]
     assert protocol["generator"] == {
@@ -161,7 +172,45 @@ def test_a_run_is_scored_and_leaves_its_file_in_the_run_folder(run: Path, which:
         "images_seen": 200,
         "truncation": 0.5,
         "seed": 2,
+        "settings": "0123456789ab",
+        "run_seed": 5,
     }
     assert protocol["generated"]["images"] == 25
     assert protocol["real"]["source"] == "real"
     assert protocol["real"]["crop"] == "stretch"
+
+
+def test_several_sources_are_scored_and_lead_to_a_comparison(capsys: pytest.CaptureFixture[str]):
+    one, two, real = folder("one", noise(20, 0)), folder("two", noise(20, 1)), folder("real", noise(30, 2))
+    assert main([one, two, "--against", real, "--resamples", "100"]) == 0
+    found = [written(f"scores-{name}-efficientnet-lite0-n20") for name in (one, two)]
+    assert [result["protocol"]["generated"]["source"] for result in found] == ["one", "two"]
+    assert (
+        found[0]["intervals"].keys()
+        == found[1]["intervals"].keys()
+        == {*found[0]["scores"]}
+        - {
+            "kernel_distance_std",
+            "classifier_score_std",
+        }
+    )
+    assert "orthogan compare scores-one-" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--against", "real"], "nothing to score"),
+        (["one", "two", "--against", "real", "--out", "x.json"], r"out=x\.json: one file for 2 results"),
+        (["one", "nowhere", "--against", "real"], "'nowhere': no such file or folder"),
+        (["one", "--against", "nowhere"], "'nowhere': no such file or folder"),
+        (["one", "--against", "real", "--resamples", "5"], "resamples=5: must be at least 100, or 0"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_anything_is(
+    argv: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+):
+    folder("one", noise(10, 0)), folder("two", noise(10, 1)), folder("real", noise(10, 2))
+    monkeypatch.setattr("orthogan.judging.scoring.score", None)
+    with pytest.raises(UserError, match=told):
+        main(argv)

@@ -44,6 +44,8 @@ def test_the_result_is_plain_json_and_says_by_what_protocol(tiny: FeatureNet):
         "classifier_score_std",
         "precision",
         "recall",
+        "density",
+        "coverage",
     }
     stamp = result["protocol"]
     assert stamp["features"]["network"] == "tiny"

@@ -130,29 +130,6 @@ def test_scores_leave_global_random_numbers_alone():
     assert torch.equal(torch.get_rng_state(), torch_before)
 
 
-# Precision and recall
-
-
-def test_precision_and_recall_on_a_line():
-    # Real points 0..9: the third neighbour of an inner point is 2 away, of 0 and 9 it is 3 away, of 1 and 8 it is 2.
-    # Generated points 100..103 are outside; 4.5 four times over is inside, and its own balls have radius 0.
-    real = torch.arange(10.0)[:, None]
-    fake = torch.tensor([4.5, 4.5, 4.5, 4.5, 100.0, 101.0, 102.0, 103.0])[:, None]
-    assert scores.precision_recall(real, fake) == (pytest.approx(4 / 8), pytest.approx(0))
-
-
-def test_recall_counts_real_points_inside_generated_balls():
-    # Generated 0..3: third neighbours are 3, 2, 2 and 3 away, so the balls reach from -3 to 6.
-    real = torch.tensor([-4.0, -2.5, 0.5, 5.5, 7.0])[:, None]
-    fake = torch.arange(4.0)[:, None]
-    assert scores.precision_recall(real, fake)[1] == pytest.approx(3 / 5)
-
-
-def test_a_set_against_itself_is_precise_and_complete():
-    x = gaussian(6, 40, 8)
-    assert scores.precision_recall(x, x) == (1, 1)
-
-
 # Settings and names
 
 
@@ -172,6 +149,29 @@ def test_too_few_images_are_refused_by_number(n_real: int, n_fake: int, side: st
 
 def test_only_inception_gets_the_famous_names():
     assert titles.title("frechet_distance", "inception") == "FID"
-    for score in titles.TITLES:
+    for score in titles.TITLES.keys() - titles._OF_PIXELS:
         assert "efficientnet-lite0" in titles.title(score, "efficientnet-lite0")
         assert not any(name in titles.title(score, "efficientnet-lite0") for name in ("FID", "KID", "Inception"))
+
+
+# Distances over CLIP
+
+
+def test_clip_mmd_equals_the_sum_over_pairs() -> None:
+    real, fake = gaussian(0, 9, 4), gaussian(1, 7, 4) + 0.5
+    x, y = (side / side.norm(dim=1, keepdim=True) for side in (real, fake))
+
+    def mean(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float(np.mean([np.exp(-float((p - q).square().sum()) / (2 * 10**2)) for p in a for q in b]))
+
+    by_hand = 1000 * (mean(x, x) + mean(y, y) - 2 * mean(x, y))
+    assert scores.clip_mmd(real, fake) == pytest.approx(by_hand, rel=1e-9)
+    assert titles.title("clip_mmd", titles.CMMD_NETWORK) == "CMMD"
+
+
+def test_statistics_of_many_images_are_numpy_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "_ROWS", 7)
+    x = gaussian(0, 50, 4).float() + 100
+    found = scores.statistics(x)
+    assert found["mu"] == pytest.approx(x.double().numpy().mean(0), rel=1e-14)
+    assert found["sigma"] == pytest.approx(np.cov(x.double().numpy(), rowvar=False), rel=1e-12)

@@ -7,7 +7,23 @@ import itertools
 
 from orthogan import presets
 from orthogan.cli import COMMANDS
-from orthogan.commands import branch, data, evaluate, export, interpolate, resume, sample, sheet, spectra, train
+from orthogan.commands import (
+    branch,
+    compare,
+    data,
+    evaluate,
+    export,
+    import_,
+    interpolate,
+    memorization,
+    report,
+    resume,
+    sample,
+    sheet,
+    spectra,
+    train,
+    truncation,
+)
 from orthogan.commands.options import CHOSEN, SHORT
 from orthogan.commands.parsing import option_names
 from orthogan.errors import UserError, unknown
@@ -90,9 +106,14 @@ def options_of_commands() -> dict[str, set[str]]:
         "sheet": option_names(sheet.Options),
         "interpolate": option_names(interpolate.Options),
         "evaluate": option_names(evaluate.Options),
-        "export": option_names(export.Options),
+        "compare": option_names(compare.Options),
+        "truncation": option_names(truncation.Options),
+        "memorization": option_names(memorization.Options),
         "spectra": option_names(spectra.Options),
+        "report": option_names(report.Options),
         "study": {"--data"}.union(*(option_names(study.options) for study in STUDIES.values())),
+        "import": option_names(import_.Options),
+        "export": option_names(export.Options),
         "data": option_names(data.inspect) | option_names(data.clear),
         "presets": set(),
         "doctor": set(),

@@ -1,4 +1,4 @@
-"""`orthogan evaluate`: score a generator, or a folder of images, against real images."""
+"""`orthogan evaluate`: score generators, or folders of images, against real images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,65 +9,90 @@ import tyro
 from orthogan import judging
 from orthogan.commands.parsing import parse
 from orthogan.data.config import Crop, Resize
+from orthogan.errors import UserError
 from orthogan.features import weights
-from orthogan.judging import Request, results
-from orthogan.metrics.titles import TITLES, title
-from orthogan.reports import console, counting, quoted, table
+from orthogan.judging import How, Request, results
+from orthogan.metrics.titles import TITLES, better, short
+from orthogan.reports import command, console, counting, quoted, table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Request):
-    """Score generated images against real ones: Fréchet distance, kernel distance, classifier score, precision, recall.
+class Options(How):
+    """Score generated images against real ones: distances, precision and recall, and more where there are classes.
 
-    Writes a JSON file that holds the scores and the protocol they were computed by.
+    Writes a JSON file for each, which holds the scores and the protocol they were computed by.
     """
 
     # The request's own settings, what they mean included, as words of a command line.
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_IMAGES")]
-    against: Annotated[str, tyro.conf.arg(metavar="DATA")] = Request.against
-    features: Annotated[str, tyro.conf.arg(metavar="NAME")] = Request.features
-    samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"], metavar="N")] = Request.samples
-    real: Annotated[int, tyro.conf.arg(metavar="N")] = Request.real
-    truncation: Annotated[float | None, tyro.conf.arg(metavar="T")] = Request.truncation
-    seed: Annotated[int, tyro.conf.arg(metavar="N")] = Request.seed
-    weights: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = Request.weights
-    resolution: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = Request.resolution
-    crop: Annotated[Crop | None, tyro.conf.arg(name="data.crop")] = Request.crop
-    resize: Annotated[Resize | None, tyro.conf.arg(name="data.resize")] = Request.resize
-    unconditional: Annotated[bool, tyro.conf.arg(name="data.unconditional")] = Request.unconditional
-    skip_bad: Annotated[bool, tyro.conf.arg(name="data.skip-bad")] = Request.skip_bad
-    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = Request.device
+    sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_IMAGES")]
+    """Run folders, checkpoint files, or generated images: a folder, a zip, an .npz or .npy file; one or several."""
+    against: Annotated[str, tyro.conf.arg(metavar="DATA")] = How.against
+    features: Annotated[str, tyro.conf.arg(metavar="NAME")] = How.features
+    samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"], metavar="N")] = How.samples
+    real: Annotated[int, tyro.conf.arg(metavar="N")] = How.real
+    resamples: Annotated[int, tyro.conf.arg(metavar="N")] = How.resamples
+    truncation: Annotated[float | None, tyro.conf.arg(metavar="T")] = How.truncation
+    seed: Annotated[int, tyro.conf.arg(metavar="N")] = How.seed
+    weights: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = How.weights
+    resolution: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = How.resolution
+    crop: Annotated[Crop | None, tyro.conf.arg(name="data.crop")] = How.crop
+    resize: Annotated[Resize | None, tyro.conf.arg(name="data.resize")] = How.resize
+    unconditional: Annotated[bool, tyro.conf.arg(name="data.unconditional")] = How.unconditional
+    skip_bad: Annotated[bool, tyro.conf.arg(name="data.skip-bad")] = How.skip_bad
+    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = How.device
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.json")] = None
-    """The JSON file. Default: scores-*.json in the run folder, else in the current folder."""
+    """The JSON file of the only one. Default: scores-*.json in the run folder, else in the current folder."""
 
 
 def main(argv: list[str]) -> int:
     """Run `orthogan evaluate ARGV`. Raises UserError for what the user can mend."""
     options: Options = parse(Options, argv, "evaluate")
+    if not options.sources:
+        raise UserError("nothing to score; give a run, a checkpoint or generated images before --against")
+    if options.out is not None and len(options.sources) > 1:
+        raise UserError(f"out={quoted(options.out)}: one file for {len(options.sources)} results; leave it out")
+    requests = [options.of(source) for source in options.sources]
     weights.check_scoring(options.features, options.weights)  # before `score` imports PyTorch, which takes seconds
-    result = judging.score(options, counting)
-    wanted = options.out or results.default_out(options, result["protocol"])
-    out = results.free_name(wanted, result["protocol"])
-    results.write(out, result)
-    show(result)
-    if out != wanted:
-        console.print(f"{quoted(wanted)} holds a score by another protocol, and stays", markup=False)
-    console.print(f"scores and protocol: {quoted(out)}", markup=False)
+    for request in requests:
+        request.check_present()
+    written = [keep(request, judging.score(request, counting), options.out) for request in requests]
+    if len(written) > 1:
+        console.print(f"compare them: {command('compare', *written)}", markup=False)
     return 0
 
 
-_BETTER = {"frechet_distance": "lower", "kernel_distance": "lower"}
+def keep(request: Request, result: dict[str, Any], out: Path | None) -> Path:
+    """Write a result and print it; returns its file."""
+    wanted = out or results.default_out(request, result["protocol"])
+    place = results.free_name(wanted, result["protocol"])
+    results.write(place, result)
+    show(result)
+    if place != wanted:
+        console.print(f"{quoted(wanted)} holds a score by another protocol, and stays", markup=False)
+    console.print(f"scores and protocol: {quoted(place)}", markup=False)
+    return place
+
+
+WORST = 3
+"""Classes that are printed, of those with the largest distances; the file has all."""
 
 
 def show(result: dict[str, Any]) -> None:
     """Print the scores and what to know about them."""
-    values, protocol = result["scores"], result["protocol"]
-    rows = []
+    values, protocol, intervals = result["scores"], result["protocol"], result.get("intervals", {})
+    rows, network = [], protocol["features"]["network"]
     for name in TITLES:
-        spread = values.get(f"{name}_std")
-        told = f"{values[name]:.5g}" + (f" ± {spread:.2g}" if spread else "")
-        rows.append([title(name, protocol["features"]["network"]), told, _BETTER.get(name, "higher")])
-    counts = f"{protocol['generated']['images']} generated against {protocol['real']['images']} real images"
-    table(counts, ["score", "value", "better"], rows)
+        if name in values:
+            low, high = intervals.get(name, (None, None))
+            told = "" if low is None else f"{low:.4g} to {high:.4g}"
+            rows.append([short(name, network), f"{values[name]:.5g}", told, better(name)])
+    source, counts = protocol["generated"].get("source", "images"), protocol["generated"]["images"]
+    heading = f"{source}: {counts} generated against {protocol['real']['images']} real images, over {network}"
+    level = protocol.get("intervals", {}).get("level", 0.95)
+    table(heading, ["score", "value", f"{100 * level:.0f} % interval", "better"], rows)
+    worst = sorted(result.get("classes", {}).items(), key=lambda found: -found[1]["frechet_distance"])[:WORST]
+    if worst:
+        told = ", ".join(f"{name} ({of_class['frechet_distance']:.4g})" for name, of_class in worst)
+        console.print(f"classes farthest from the real ones: {told}", markup=False)
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)

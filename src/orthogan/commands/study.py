@@ -12,7 +12,7 @@ from orthogan import judging, plots, presets, runs
 from orthogan.commands.options import expand, parse, separate
 from orthogan.config import RunConfig
 from orthogan.errors import UserError, unknown
-from orthogan.judging import results, scoring
+from orthogan.judging import reading, results
 from orthogan.metrics.evaluate import Scorer
 from orthogan.metrics.titles import title as title_of
 from orthogan.page import render, repeat
@@ -109,7 +109,7 @@ def prepare(study: Study, cells: list[Cell], options: StudyOptions, device: torc
     rule = "this study needs classes, and the data has none; give images in a folder for each class"
     require(bool(cache.n_classes) or not study.needs_classes, "data.source", options.data.source, rule)
     scored = scored_images(cells[0].config, options.features, cache)
-    scoring.train_features(options.features, scored, device, counting)
+    reading.train_features(options.features, scored, device, counting)
     console.print(f"features of {len(scored)} real images", markup=False)
     Scorer(options.features, scored.checked, scored.fingerprint, device, labels=scored.labels)
     # A branch has been resolved when its parent was begun.

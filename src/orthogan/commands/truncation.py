@@ -27,7 +27,7 @@ class Options(Request):
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_FILE")]
     """A run folder (its newest checkpoint) or a checkpoint file."""
-    against: Annotated[str, tyro.conf.arg(metavar="DATA")]
+    against: Annotated[str, tyro.conf.arg(metavar="DATA")] = Request.against
     thresholds: tuple[float, ...] | None = None
     """Thresholds beside none, the first point. Left out: 2 1.5 1 0.75 0.5 0.25 0.1 0.04; of a StyleGAN2 those of psi,
     0.9 0.8 0.7 0.5 0.3 0.15 0.04."""
@@ -35,6 +35,8 @@ class Options(Request):
     samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"], metavar="N")] = Request.samples
     """Generated images at each threshold; 5,000 if left out."""
     real: Annotated[int, tyro.conf.arg(metavar="N")] = Request.real
+    accuracy: Annotated[bool, tyro.conf.Suppress] = False
+    resamples: Annotated[int, tyro.conf.arg(metavar="N")] = Request.resamples
     truncation: Annotated[float | None, tyro.conf.Suppress] = None
     form: Annotated[Any, tyro.conf.Suppress] = Request.form
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = Request.seed

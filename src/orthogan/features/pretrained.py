@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from orthogan import optional
 from orthogan.errors import UserError
-from orthogan.features import weights
+from orthogan.features import weights, whole
 
 CHUNK = 32
 """Images in one forward. Every forward has this many, so that rounding does not depend on the caller's batches."""
@@ -95,33 +95,16 @@ def exact_float32(device: torch.device) -> Iterator[None]:
 def load(name: str, path: Path | None = None, device: torch.device | str = "cpu") -> FeatureNet:
     """Feature network `name` from the weights at `path`, else from their usual place (see `weights`).
 
+    `timm:NAME` is any network of timm's, whose usual place is timm's cache and hub.
+
     Raises UserError for an unknown name, a missing package, and weights that are missing or not the published ones.
     """
+    if name.startswith(weights.TIMM):
+        return _of_timm(name, path, device)
     found = weights.locate(name, path)
     digest = weights.verify(name, found)
     module, resize, feature_dim = _BUILD[name](found)
     return FeatureNet(name, module, weights_sha256=digest, resize=resize, feature_dim=feature_dim, device=device)
-
-
-class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite of timm over whole images: resized to its training resolution or another, nothing cropped."""
-
-    def __init__(self, body: Any, size: int | None = None) -> None:
-        super().__init__()
-        self.body = body.to(memory_format=torch.channels_last)
-        self.size = size or body.pretrained_cfg["input_size"][-1]
-        (self.mean,), (self.std,) = set(body.pretrained_cfg["mean"]), set(body.pretrained_cfg["std"])
-
-    @property
-    def resize(self) -> str:
-        return f"bicubic, antialiased, to {self.size}x{self.size} in float32, clamped to 0..255 (PyTorch)"
-
-    def forward(self, images_nchw: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.interpolate(images_nchw.float(), (self.size, self.size), mode="bicubic", antialias=True)
-        x = (x.clamp(0, 255) / 255 - self.mean) / self.std
-        x = self.body.forward_features(x.contiguous(memory_format=torch.channels_last))
-        features = self.body.forward_head(x, pre_logits=True)  # N, 1280
-        return features, self.body.classifier(features)
 
 
 def by_position(foreign: State, own: State, where: str) -> State:
@@ -147,13 +130,33 @@ def read_state(path: Path) -> State:
         raise UserError(f"{path}: not a weight file of PyTorch ({type(error).__name__})") from error
 
 
+def _of_timm(name: str, path: Path | None, device: torch.device | str) -> FeatureNet:
+    weights.check_scoring(name, path)
+    module, digest, feature_dim = whole.load(name.removeprefix(weights.TIMM), path)
+    facts: dict[str, Any] = {"mean": list(module.mean), "std": list(module.std)}
+    if module.projects:
+        facts["embedding"] = CLIP
+    return FeatureNet(
+        name,
+        module,
+        weights_sha256=digest,
+        resize=module.resize,
+        feature_dim=feature_dim,
+        device=device,
+        facts=facts,
+    )
+
+
+CLIP = "clip"
+"""What a network's facts say of features that CLIP compares with text."""
+
 Built = tuple[nn.Module, str, int]
 
 
 def _efficientnet_lite(architecture: str, path: Path, size: int | None = None) -> Built:
     body = optional.need("timm", "scores", "scoring").create_model(architecture, pretrained=False)
     body.load_state_dict(by_position(read_state(path), body.state_dict(), str(path)))
-    module = EfficientNetLite(body, size)
+    module = whole.WholeImages(body, size)
     return module, module.resize, body.num_features
 
 

@@ -86,13 +86,19 @@ OF_DATA = "data"
 """In the place of a name: a network that is trained on the labels of the real images; see `metrics.of_data`."""
 
 
+TIMM = "timm:"
+"""Before a name of timm's, in the place of a name: any network that timm knows; see `whole`."""
+
+
 def check_scoring(name: str, given: Path | None = None) -> None:
     """Refuse to score by an unknown network, and by one whose packages or weights are missing."""
-    if name != OF_DATA:
+    if name != OF_DATA and not name.startswith(TIMM):
         locate(name, given)
         return
-    if given is not None:
+    if name == OF_DATA and given is not None:
         raise UserError(f"weights={str(given)!r}: the feature network {OF_DATA} is trained on the real images")
+    if given is not None and not given.expanduser().is_file():
+        raise UserError(f"weights={str(given)!r} is no file; correct {SCORING.flag}")
     absent = [module for module in ("timm", *SCORING.needs) if not optional.is_installed(module)]
     if absent:
         raise optional.missing(absent, SCORING.extra, SCORING.name)
@@ -101,7 +107,7 @@ def check_scoring(name: str, given: Path | None = None) -> None:
 def known(name: str) -> WeightFile:
     """The table's row, or an error that names the nearest one."""
     if name not in NETWORKS:
-        raise unknown("feature network", name, [*NETWORKS, OF_DATA])
+        raise unknown("feature network", name, [*NETWORKS, OF_DATA, f"{TIMM}NAME"])
     return NETWORKS[name]
 
 

@@ -3,19 +3,19 @@
     result = score(Request(source="runs/digits", against="digits"))
     results.write(results.free_name(Path("scores.json"), result["protocol"]), result)
 
-`request` and `results` run without PyTorch. `score` needs it, and is imported when first used, so that a request is
-refused, or missing weights are told, in a moment.
+`comparison` ranks results of one protocol. It, `request` and `results` run without PyTorch. `score` needs it, and is
+imported when first used, so that a request is refused, or missing weights are told, in a moment.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from orthogan.judging.request import Request
+from orthogan.judging.request import How, Request
 
 if TYPE_CHECKING:
     from orthogan.judging.scoring import score
 
-__all__ = ["Request", "score"]
+__all__ = ["How", "Request", "score"]
 
 
 def __getattr__(name: str) -> Any:

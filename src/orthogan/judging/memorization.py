@@ -22,8 +22,9 @@ from orthogan.errors import UserError
 from orthogan.features import pretrained
 from orthogan.features.pretrained import FeatureNet
 from orthogan.judging import verdicts
+from orthogan.judging.counting import Counting, silently
+from orthogan.judging.reading import part_of, train_features
 from orthogan.judging.request import run_folder
-from orthogan.judging.scoring import Counting, part_of, silently, train_features
 from orthogan.metrics import MIN_IMAGES, neighbours, protocol
 from orthogan.metrics.evaluate import batches, choose, measure
 from orthogan.model import Model, find_checkpoint

@@ -1,32 +1,41 @@
 """What is to be scored, against what and how. Free of PyTorch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, cast
 
 from orthogan.data.config import Crop, Part, Resize
+from orthogan.data.sources import NAMED
 from orthogan.errors import UserError
 from orthogan.metrics import MIN_IMAGES
 from orthogan.settings import require
 from orthogan.training import foreign
 
+MIN_RESAMPLES = 100
+"""Fewer do not find the ends of an interval."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """Generated images against real ones. Refuses, at birth, what cannot be scored."""
+class How:
+    """How generated images are scored, and against which real ones. Refuses, at birth, what has no meaning."""
 
-    source: str
-    """A run folder, a checkpoint file, or generated images: a folder, a zip, an .npz or .npy file."""
     against: str = ""
-    """The real images: anything that --data of `orthogan train` takes; of a run also the words training, the images
-    that it learnt from (if nothing is said), and held-out, those that --data.hold-out kept back."""
+    """The real images: anything that --data of `orthogan train` takes, a run folder or a checkpoint file; of a run
+    also the words training, the images that it learnt from (if nothing is said), and held-out, those that
+    --data.hold-out kept back."""
     features: str = "efficientnet-lite0"
     """Feature network: inception (the usual FID), efficientnet-lite0, efficientnet-lite0-96 (a fifth of the work),
-    efficientnet-lite1 or efficientnet-lite2; or data, a small one that is trained on the real images' own labels."""
+    efficientnet-lite1 or efficientnet-lite2; timm:NAME for any of timm's; or data, a small one that is trained on the
+    real images' own labels."""
     samples: int | None = None
     """Generated images to score. By default 5,000 of a generator, or all images of a folder."""
     real: int = 50_000
     """At most so many real images; of more, the same choice is made every time."""
+    accuracy: bool = False
+    """Also train two small classifiers, on the real and on the generated images, and tell how well each knows the
+    other's classes: minutes."""
+    resamples: int = 1000
+    """How often images are drawn again for the confidence intervals; 0 for none."""
     truncation: float | None = None
     """Truncation threshold of the latents of a generator."""
     form: Literal["redraw", "scaled"] = "redraw"
@@ -52,6 +61,31 @@ class Request:
         for name, least in (("samples", MIN_IMAGES), ("real", MIN_IMAGES), ("resolution", 1)):
             value = getattr(self, name)
             require(value is None or value >= least, name, value, f"must be at least {least}")
+        few = f"must be at least {MIN_RESAMPLES}, or 0 for no intervals"
+        require(self.resamples == 0 or self.resamples >= MIN_RESAMPLES, "resamples", self.resamples, few)
+        require(
+            not (self.accuracy and self.unconditional), "accuracy", True, "needs the labels; leave unconditional out"
+        )
+        if self.against and is_model(Path(self.against).expanduser()):
+            for name in ("crop", "resize"):
+                value = getattr(self, name)
+                require(value is None, name, value, f"no effect on a generator's images; {self.against} is one")
+
+    def of(self, source: str) -> "Request":
+        """The request to score this."""
+        own = {field.name: getattr(self, field.name) for field in fields(How)}
+        return Request(source=source, **own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(How):
+    """Generated images against real ones. Refuses, at birth, what cannot be scored."""
+
+    source: str
+    """A run folder, a checkpoint file, or generated images: a folder, a zip, an .npz or .npy file."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.path.suffix in foreign.SUFFIXES:
             foreign.refuse_foreign(self.path)
         if is_model(self.path) and self.resolution is not None:
@@ -74,6 +108,12 @@ class Request:
     @property
     def path(self) -> Path:
         return Path(self.source).expanduser()
+
+    def check_present(self) -> None:
+        """Refuse what is not there, before another request of the same command has taken its minutes."""
+        for given in (self.source, *(() if self.own else (self.against,))):
+            if given not in NAMED and not Path(given).expanduser().exists():
+                raise UserError(f"{given!r}: no such file or folder; correct the path")
 
 
 def is_model(path: Path) -> bool:

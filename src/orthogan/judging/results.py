@@ -1,17 +1,26 @@
 """Files of scores with their protocol: what they are called, and that none takes the place of another. No PyTorch."""
 
+import hashlib
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+from orthogan.errors import UserError
 from orthogan.files import write_whole
 from orthogan.judging.request import Request, is_model, run_folder
 
 
-def default_out(request: Request, protocol: dict[str, Any], what: str = "scores") -> Path:
-    """scores-<features>[-<images seen>]-n<N>[-t<truncation>][-s<seed>].json, beside the run's other files."""
-    parts = [what, request.features]
+def default_out(request: Request, protocol: dict[str, Any], kind: str = "scores") -> Path:
+    """<kind>[-<what>]-<features>[-<images seen>]-n<N>[-t<truncation>][-s<seed>]-<protocol>.json.
+
+    The last is a digest of the whole protocol. A run's scores lie beside its other files, and others in the current
+    folder, with the name of what was scored.
+    """
+    folder = run_folder(request.path) if is_model(request.path) else None
+    what = [] if folder is not None else [request.path.resolve().stem]
+    parts = [kind, *what, request.features]
     if (seen := protocol.get("generator", {}).get("images_seen")) is not None:
         parts.append(str(seen))
     parts.append(f"n{protocol['generated']['images']}")
@@ -19,8 +28,18 @@ def default_out(request: Request, protocol: dict[str, Any], what: str = "scores"
         parts.append(f"t{request.truncation:g}")
     if request.seed:
         parts.append(f"s{request.seed}")
-    folder = run_folder(request.path) if is_model(request.path) else None
-    return (folder or Path()) / ("-".join(parts) + ".json")
+    parts.append(digest_of(protocol))
+    return (folder or Path()) / ("-".join(map(_as_name, parts)) + ".json")
+
+
+def digest_of(protocol: dict[str, Any]) -> str:
+    """Eight digits that change with anything in a protocol."""
+    return hashlib.blake2b(json.dumps(protocol, sort_keys=True).encode(), digest_size=4).hexdigest()
+
+
+def _as_name(text: str) -> str:
+    """Without what file systems or shells take for something else."""
+    return re.sub(r"[^\w.+]+", "-", text)
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
@@ -36,6 +55,35 @@ def free_name(path: Path, protocol: dict[str, Any]) -> Path:
     """
     names = itertools.chain([path], (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(2)))
     return next(name for name in names if not name.exists() or protocol_in(name) == plain(protocol))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file of scores. Raises `UserError` for any other."""
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        sections = [result["scores"], result["protocol"], result["protocol"]["generated"]]
+        sections += [result["protocol"][name] for name in ("features", "real", "settings")]
+        sound = all(isinstance(section, dict) for section in sections)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: not a file of scores that `orthogan evaluate` wrote ({type(error).__name__})"
+        ) from error
+    if not sound:
+        raise UserError(f"{path}: not a file of scores that `orthogan evaluate` wrote")
+    return result
+
+
+def find(given: Path) -> list[Path]:
+    """The files of scores that a person means: a file, or all of a run or of a folder of runs, in order."""
+    given = given.expanduser()
+    if given.is_file():
+        return [given]
+    if not given.is_dir():
+        raise UserError(f"{given}: no such file or folder; give files of scores, runs, or folders of them")
+    found = sorted(given.rglob("scores*.json"))
+    if not found:
+        raise UserError(f"{given}: no scores in it; `orthogan evaluate {given} --against DATA` makes them")
+    return found
 
 
 def protocol_in(path: Path) -> Any:

@@ -16,8 +16,9 @@ from orthogan import judging, model
 from orthogan.data import pack
 from orthogan.errors import UserError
 from orthogan.game.latents import PRIORS
+from orthogan.judging.counting import Counting, silently
+from orthogan.judging.reading import real_config
 from orthogan.judging.request import Request, is_model
-from orthogan.judging.scoring import Counting, real_config, silently
 from orthogan.metrics.evaluate import batches, choose
 from orthogan.sampling import truncation_sheet
 from orthogan.settings import require

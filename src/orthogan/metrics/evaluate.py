@@ -1,7 +1,8 @@
 """From two streams of images to one dictionary of scores, notes and their protocol."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from orthogan.errors import UserError
 from orthogan.features import pretrained
 from orthogan.features.pretrained import CHUNK, FeatureNet
 from orthogan.features.weights import OF_DATA
-from orthogan.metrics import cache, of_data, protocol, scores
+from orthogan.metrics import cache, intervals, of_data, protocol, scores
+from orthogan.metrics.intervals import Resampling
+from orthogan.metrics.sides import Measured, Real
+from orthogan.metrics.suite import Steps, suite
 from orthogan.randomness import draw
 
 Images = Iterable[Tensor | np.ndarray]
@@ -28,25 +32,6 @@ AS_DATA = "as often as the data has them"
 
 MAX_REAL = 50_000
 """Real images looked at, unless told otherwise; of more, as many are drawn, always the same ones."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """One side of a comparison: features (N, D), logits (N, K), and the height and width of its images."""
-
-    features: Tensor
-    logits: Tensor
-    size: tuple[int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Real:
-    """The real side, ready to be compared with many generated ones. `source` goes into the protocol."""
-
-    features: Tensor
-    statistics: scores.Statistics
-    size: tuple[int, int]
-    source: Mapping[str, Any]
 
 
 def measure(images: Images, net: FeatureNet, progress: Progress | None = None) -> Measured:
@@ -86,6 +71,7 @@ def evaluate(
     net: FeatureNet,
     *,
     seed: int,
+    resamples: int = 0,
     real_source: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     **stamp: Any,
@@ -97,11 +83,33 @@ def evaluate(
 
         {"scores": {"frechet_distance": ..., ...}, "notes": [...], "protocol": {...}}
 
+    and, with `resamples`, "intervals": {"frechet_distance": [low, high], ...}. Where classes are compared too (see
+    `Scorer`), "classes" holds the scores of each.
+
     The same images, network and seed give the same digits. Raises UserError for too few images or several sizes.
     """
     measured = measure(real, net, progress)
     side = Real(measured.features, scores.statistics(measured.features), measured.size, real_source or {})
-    return compare(side, measure(fake, net, progress), net, seed=seed, **stamp)
+    return compare(side, measure(fake, net, progress), net, seed=seed, resamples=resamples, **stamp)
+
+
+def measure_kept(
+    images: Pixels, chosen: np.ndarray, fingerprint: str, net: FeatureNet, progress: Progress | None = None
+) -> Measured:
+    """Features and logits of the chosen images uint8 (N, H, W, 3): from the cache, or computed and kept there."""
+    size = (images.shape[1], images.shape[2])
+    place = cache.place(
+        fingerprint=fingerprint,
+        shape=images.shape,
+        chosen=hashlib.blake2b(chosen.astype(np.int64).tobytes(), digest_size=16).hexdigest(),
+        net=protocol.describe_net(net),
+    )
+    found = cache.read(place)
+    if found is not None and len(found) == len(chosen) and found.shape[1] >= net.feature_dim:
+        return Measured(found[:, : net.feature_dim], found[:, net.feature_dim :], size)
+    measured = measure(batches(images, chosen), net, progress)
+    cache.write(place, torch.cat([measured.features, measured.logits], 1))
+    return measured
 
 
 class Scorer:
@@ -119,12 +127,14 @@ class Scorer:
         source: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         labels: np.ndarray | None = None,
+        class_names: Sequence[str] = (),
         net: FeatureNet | None = None,
     ) -> None:
         """Compute, or take from the cache, the features of real images uint8 (N, H, W, 3), perhaps memory-mapped.
 
-        `fingerprint` must change whenever the pixels or the `labels` (N,) do; only the feature network `data` reads
-        the latter. `source` adds plain values to the protocol's `real`. `net` is the feature network, if it is loaded.
+        `fingerprint` must change whenever the pixels or the `labels` (N,) do: the feature network `data` reads the
+        latter, and so do scores of images whose classes are given. `source` adds plain values to the protocol's `real`.
+        `net` is the feature network, if it is loaded.
         Raises UserError for unknown networks, missing packages and missing weights, and for too few images.
         """
         scores.check_count("real", len(real_images))
@@ -136,27 +146,22 @@ class Scorer:
             self.net = pretrained.load(features_name, weights, device)
         chosen = choose(len(real_images), max_real)
         source = {"fingerprint": fingerprint, "of": len(real_images)} | dict(source or {})
-        self.real = self._real_side(real_images, chosen, source, progress)
+        side = measure_kept(real_images, chosen, fingerprint, self.net, progress)
+        classes = None if labels is None else torch.from_numpy(labels[chosen])
+        statistics = scores.statistics(side.features)
+        self.real = Real(side.features, statistics, side.size, source, classes, tuple(class_names))
 
-    def score(self, fake: Images, seed: int, *, progress: Progress | None = None, **stamp: Any) -> dict[str, Any]:
+    def score(
+        self, fake: Images, seed: int, *, progress: Progress | None = None, resamples: int = 0, **stamp: Any
+    ) -> dict[str, Any]:
         """As `evaluate`, against the real images of this scorer."""
-        return compare(self.real, measure(fake, self.net, progress), self.net, seed=seed, **stamp)
+        return self.compare(measure(fake, self.net, progress), seed, resamples=resamples, **stamp)
 
-    def _real_side(
-        self, images: Pixels, chosen: np.ndarray, source: Mapping[str, Any], progress: Progress | None
-    ) -> Real:
-        size = (images.shape[1], images.shape[2])
-        place = cache.place(
-            fingerprint=source["fingerprint"],
-            shape=images.shape,
-            chosen=len(chosen),
-            net=protocol.describe_net(self.net),
-        )
-        found = cache.read(place)
-        if found is None or found.shape != (len(chosen), self.net.feature_dim):
-            found = measure(batches(images, chosen), self.net, progress).features
-            cache.write(place, found)
-        return Real(found, scores.statistics(found), size, source)
+    def compare(
+        self, fake: Measured, seed: int, *, resamples: int = 0, progress: Steps | None = None, **stamp: Any
+    ) -> dict[str, Any]:
+        """As `score`, of images measured before, whose `labels` have the classes compared too."""
+        return compare(self.real, fake, self.net, seed=seed, resamples=resamples, progress=progress, **stamp)
 
 
 def classes_like(labels: np.ndarray | None, n: int) -> list[int] | None:
@@ -179,7 +184,16 @@ def batches(images: Pixels, indices: np.ndarray) -> Iterator[np.ndarray]:
         yield images[indices[start : start + CHUNK]]
 
 
-def compare(real: Real, fake: Measured, net: FeatureNet, *, seed: int, **stamp: Any) -> dict[str, Any]:
+def compare(
+    real: Real,
+    fake: Measured,
+    net: FeatureNet,
+    *,
+    seed: int,
+    resamples: int = 0,
+    progress: Steps | None = None,
+    **stamp: Any,
+) -> dict[str, Any]:
     """The dictionary that `evaluate` returns, from both sides' features."""
     if real.size != fake.size:
         raise UserError(f"generated images of {_x(fake.size)} against real ones of {_x(real.size)}; use one size")
@@ -191,34 +205,15 @@ def compare(real: Real, fake: Measured, net: FeatureNet, *, seed: int, **stamp: 
         "settings": {"seed": seed, **dataclasses.asdict(settings)},
         "versions": protocol.versions(),
     }
+    if resamples:
+        own["intervals"] = {"level": intervals.LEVEL, "resamples": resamples}
     clash = sorted(own.keys() & stamp.keys())
     assert not clash, f"entries of the protocol that scoring writes itself: {clash}"
-    return {
-        "scores": _scores(real, fake, settings, seed),
-        "notes": notes(len(real.features), len(fake.features), net.feature_dim),
-        "protocol": own | stamp,
-    }
-
-
-def _scores(real: Real, fake: Measured, settings: scores.Settings, seed: int) -> dict[str, float]:
-    kernel, kernel_std = scores.kernel_distance(
-        real.features,
-        fake.features,
-        seed=seed,
-        subsets=settings.kernel_subsets,
-        subset_size=settings.kernel_subset_size,
-    )
-    classifier, classifier_std = scores.classifier_score(fake.logits, seed=seed, splits=settings.classifier_splits)
-    precision, recall = scores.precision_recall(real.features, fake.features, neighbourhood=settings.neighbourhood)
-    return {
-        "frechet_distance": scores.frechet_distance(real.statistics, scores.statistics(fake.features)),
-        "kernel_distance": kernel,
-        "kernel_distance_std": kernel_std,
-        "classifier_score": classifier,
-        "classifier_score_std": classifier_std,
-        "precision": precision,
-        "recall": recall,
-    }
+    found = suite(real, fake, net, settings, Resampling(seed, resamples), progress)
+    of_few = notes(len(real.features), len(fake.features), net.feature_dim)
+    result: dict[str, Any] = {"scores": found.scores, "notes": of_few + found.notes, "protocol": own | stamp}
+    parts = {"intervals": found.intervals, "classes": found.classes}
+    return result | {name: part for name, part in parts.items() if part}
 
 
 def notes(n_real: int, n_fake: int, feature_dim: int) -> list[str]:
@@ -231,7 +226,8 @@ def notes(n_real: int, n_fake: int, feature_dim: int) -> list[str]:
                 "the Fréchet distance is strongly biased upwards; compare it only at the same number of images"
             )
     if max(n_real, n_fake) > 2 * min(n_real, n_fake):
-        found.append(f"{n_real} real and {n_fake} generated images: precision and recall expect similar numbers")
+        told = "precision and recall, density and coverage expect similar numbers"
+        found.append(f"{n_real} real and {n_fake} generated images: {told}")
     return found
 
 

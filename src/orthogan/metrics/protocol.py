@@ -1,12 +1,14 @@
-"""The protocol stamp: everything that must agree before two numbers may be compared."""
+"""The protocol stamp: everything that must agree before two numbers may be compared. Free of PyTorch."""
 
 import platform
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orthogan.features.pretrained import FeatureNet
 from orthogan.settings import differences
+
+if TYPE_CHECKING:
+    from orthogan.features.pretrained import FeatureNet
 
 Protocol = dict[str, Any]
 
@@ -19,7 +21,7 @@ _EXCEPT = ("features.device", "settings.seed", "real.source", "real.part", "real
 """Rounding, chance, and what the fingerprint of the real images says better."""
 
 
-def describe_net(net: FeatureNet) -> dict[str, Any]:
+def describe_net(net: "FeatureNet") -> dict[str, Any]:
     return {
         "network": net.name,
         "weights_sha256": net.weights_sha256,

@@ -1,22 +1,29 @@
-"""Scores over features, by torch-fidelity's functions: pure functions of tensors and a seed.
+"""Scores over features, by torch-fidelity's functions where it has them: pure functions of tensors and a seed.
 
 Everything random comes from the seed; NumPy's and PyTorch's global generators are neither read nor moved.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from orthogan import optional
 from orthogan.errors import UserError
-from orthogan.metrics import MIN_IMAGES
+from orthogan.metrics import MIN_IMAGES, intervals
+from orthogan.metrics.intervals import Interval, Resampling
+from orthogan.metrics.manifolds import DENSITY_NEIGHBOURHOOD, NEIGHBOURHOOD
+from orthogan.randomness import draw
 
-NEIGHBOURHOOD = 3
-"""Which nearest neighbour gives a ball its radius, in precision and recall (Kynkäänniemi et al. 2019, section 2)."""
+CLIP_BANDWIDTH, CLIP_SCALE = 10.0, 1000.0
+"""Of the kernel, and what the distance is multiplied by, in the authors' code of CMMD (Jayasumana et al. 2024)."""
 
+_ROWS = 4096
+"""Rows of features in float64 at a time."""
 _NOT_FINITE = "the feature network answers with numbers that are not finite; its weights are damaged"
 
 Statistics = dict[str, np.ndarray]
@@ -30,6 +37,7 @@ class Settings:
     kernel_subsets: int
     classifier_splits: int
     neighbourhood: int = NEIGHBOURHOOD
+    density_neighbourhood: int = DENSITY_NEIGHBOURHOOD
 
     @classmethod
     def of(cls, n_real: int, n_fake: int) -> "Settings":
@@ -54,11 +62,18 @@ def check_count(side: str, n: int) -> None:
 
 
 def statistics(features_nd: Tensor) -> Statistics:
-    """Mean and unbiased covariance in float64 of features (N, D)."""
-    result = _fidelity("metric_fid").fid_features_to_statistics(features_nd.double())
-    if not np.isfinite(result["sigma"]).all():
+    """Mean and unbiased covariance in float64 of features (N, D), which are never copied whole."""
+    n, d = features_nd.shape
+    mean = torch.zeros(d, dtype=torch.float64)
+    for rows in features_nd.split(_ROWS):
+        mean += rows.double().sum(0) / n
+    sigma = torch.zeros(d, d, dtype=torch.float64)
+    for rows in features_nd.split(_ROWS):
+        centred = rows.double() - mean
+        sigma.addmm_(centred.T, centred, alpha=1 / (n - 1))
+    if not torch.isfinite(sigma).all():
         raise UserError(_NOT_FINITE)
-    return result
+    return {"mu": mean.numpy(), "sigma": sigma.numpy()}
 
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
@@ -98,21 +113,60 @@ def classifier_score(logits_nk: Tensor, *, seed: int, splits: int) -> tuple[floa
     return result[fidelity.KEY_METRIC_ISC_MEAN], result[fidelity.KEY_METRIC_ISC_STD]
 
 
-def precision_recall(real_nd: Tensor, fake_md: Tensor, *, neighbourhood: int = NEIGHBOURHOOD) -> tuple[float, float]:
-    """Share of generated images inside the real manifold, and of real ones inside the generated (both in 0..1).
+def classifier_interval(value: float, logits_nk: Tensor, how: Resampling) -> Interval:
+    """Of the classifier score, by resampling all images together whatever the splits."""
+    logs = logits_nk.double().log_softmax(1)
+    own = (logs.exp() * logs).sum(1, keepdim=True)  # minus each image's entropy
+    means = how.means("classifier", torch.cat([own, logs.exp()], 1))
+    marginal = means[:, 1:]
+    return intervals.around(value, (means[:, 0] - torch.xlogy(marginal, marginal).sum(1)).exp())
 
-    A manifold is the union of balls around its points that reach their k-th neighbour (Kynkäänniemi et al. 2019).
-    """
-    fidelity = _fidelity("metric_prc")
-    result = fidelity.prc_features_to_metric(
-        fake_md,
-        real_nd,
-        prc_neighborhood=neighbourhood,
-        prc_batch_size=2000,
-        save_cpu_ram=True,  # rows of distances at a time: the full matrices of 50,000 images take 40 GB
-        verbose=False,
+
+def clip_mmd(real_nd: Tensor, fake_md: Tensor) -> float:
+    """CMMD (Jayasumana et al. 2024): 1000 times the biased squared MMD of embeddings of length 1, a Gaussian kernel."""
+    real, fake = (F.normalize(side.double(), dim=1) for side in (real_nd, fake_md))
+
+    def mean_kernel(a: Tensor, b: Tensor) -> float:
+        return sum(float(_gaussian(rows, b).sum()) for rows in a.split(_ROWS)) / (len(a) * len(b))
+
+    return CLIP_SCALE * (mean_kernel(real, real) + mean_kernel(fake, fake) - 2 * mean_kernel(real, fake))
+
+
+def _gaussian(a: Tensor, b: Tensor) -> Tensor:
+    """Kernel (n, m) of rows of length 1, of which squared distances are 2 - 2 a.b."""
+    return ((a @ b.T - 1) / CLIP_BANDWIDTH**2).exp()
+
+
+def _cubic(a: Tensor, b: Tensor) -> Tensor:
+    return (a @ b.T / a.shape[1] + 1) ** 3
+
+
+def kernel_interval(value: float, real_nd: Tensor, fake_md: Tensor, how: Resampling, subsets: int) -> Interval:
+    """Of the kernel distance, a mean over so many random subsets."""
+    return intervals.of_kernel(value, how, _kernels(_cubic, real_nd, fake_md, how), _fewer(real_nd, fake_md), subsets)
+
+
+def clip_interval(value: float, real_nd: Tensor, fake_md: Tensor, how: Resampling) -> Interval:
+    """Of CMMD."""
+    sides = F.normalize(real_nd.double(), dim=1), F.normalize(fake_md.double(), dim=1)
+    kernels = tuple(CLIP_SCALE * kernel for kernel in _kernels(_gaussian, *sides, how))
+    return intervals.of_kernel(value, how, kernels, _fewer(*sides), 1)
+
+
+def _kernels(
+    kernel: Callable[[Tensor, Tensor], Tensor], real_nd: Tensor, fake_md: Tensor, how: Resampling
+) -> tuple[Tensor, ...]:
+    """Kernels of real, of fake, and of real with fake images, of as many of each as are resampled."""
+    count = min(intervals.KERNEL_IMAGES, _fewer(real_nd, fake_md))
+    real, fake = (
+        side[torch.randperm(len(side), generator=draw(how.seed, f"scores/kernel/{name}", len(side)))[:count]].double()
+        for name, side in (("real", real_nd), ("fake", fake_md))
     )
-    return result[fidelity.KEY_METRIC_PRECISION], result[fidelity.KEY_METRIC_RECALL]
+    return kernel(real, real), kernel(fake, fake), kernel(real, fake)
+
+
+def _fewer(real_nd: Tensor, fake_md: Tensor) -> int:
+    return min(len(real_nd), len(fake_md))
 
 
 def _fidelity(module: str) -> Any:

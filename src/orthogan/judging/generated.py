@@ -1,0 +1,107 @@
+"""What is scored: the images of a generator, or images that lie somewhere."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from orthogan import model
+from orthogan.data import ImageCache
+from orthogan.data.config import DataConfig, Part
+from orthogan.errors import UserError
+from orthogan.judging.counting import Counting
+from orthogan.judging.reading import common_size, has_classes, packed, part_of
+from orthogan.judging.request import Request
+from orthogan.metrics import evaluate
+from orthogan.settings import to_dict
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What is scored: a stream of uint8 (B, H, W, 3), how many, and what the protocol says about them afterwards."""
+
+    images: Callable[[ImageCache], Iterable[Any]]
+    """From the real images, whose classes they may have."""
+    labels: Callable[[ImageCache], np.ndarray | None]
+    """Class (N,) of each among `class_names`; None without classes."""
+    class_names: list[str]
+    count: int
+    resolution: int
+    data: DataConfig
+    """How the real images that they should resemble were read."""
+    stamp: Callable[[], dict[str, Any]]
+    part: Callable[[Part, str], ImageCache] | None = None
+    """A part of the images that a generator learnt from, or did not, whole, for a feature network; None of images."""
+    seen: str | None = None
+    """The pretrained network that the discriminator of the generator looked through."""
+    pack: ImageCache | None = None
+    """Where they are kept, if they were not made for this."""
+
+
+def from_model(request: Request, counting: Counting) -> Generated:
+    loaded = model.load(request.path, request.device)
+    count, config = request.samples or 5000, loaded.header.config
+    facts: dict[str, Any] = {"source": request.source}
+    loaded.check(count, None, request.truncation, request.form)
+
+    def classes(real: ImageCache) -> list[int] | None:
+        as_data = config.fake_classes == "data" and real.n_classes == config.n_classes > 0
+        if as_data:
+            facts["classes"] = evaluate.AS_DATA
+        return evaluate.classes_like(real.labels, count) if as_data else None
+
+    def images(real: ImageCache) -> Iterable[Any]:
+        return loaded.stream(
+            count, classes=classes(real), truncation=request.truncation, form=request.form, seed=request.seed
+        )
+
+    def labels(real: ImageCache) -> np.ndarray | None:
+        drawn = loaded.sampler.labels(count, classes(real), request.seed) if config.n_classes else None
+        return None if drawn is None else drawn.numpy()
+
+    def stamp() -> dict[str, Any]:
+        # Asked for after sampling: standing statistics may have been computed on the way.
+        run = {"settings": _settings_of(config), "run_seed": config.seed}
+        return {"generated": facts, "generator": loaded.describe() | {"seed": request.seed} | run}
+
+    def part(which: Part, features: str) -> ImageCache:
+        return part_of(loaded.header, which, features, counting)
+
+    names, seen = loaded.class_names, config.discriminator.features_seen
+    return Generated(images, labels, names, count, loaded.resolution, config.data, stamp, part, seen)
+
+
+def _settings_of(config: Any) -> str:
+    """A digest that runs share which differ in their seed alone."""
+    plain = to_dict(config)
+    plain.pop("seed", None)
+    return hashlib.blake2b(repr(plain).encode(), digest_size=6).hexdigest()
+
+
+def from_images(request: Request, counting: Counting) -> Generated:
+    resolution = request.resolution or common_size(request.source)
+    unconditional = request.unconditional or not has_classes(request.source)
+    config = DataConfig(source=request.source, unconditional=unconditional, skip_bad=request.skip_bad)
+    cache = packed(config, resolution, "decoding generated images", counting)
+    count = request.samples or len(cache)
+    if count > len(cache):
+        raise UserError(f"samples={count}: {request.source} holds {len(cache)} images; ask for as many or fewer")
+    chosen = chosen_of(cache, count)
+    facts = {"source": request.source, "fingerprint": cache.fingerprint, "of": len(cache)}
+
+    def images(real: ImageCache) -> Iterable[Any]:
+        return evaluate.batches(cache.checked, chosen)
+
+    def labels(real: ImageCache) -> np.ndarray | None:
+        return None if cache.labels is None else cache.labels[chosen]
+
+    def stamp() -> dict[str, Any]:
+        return {"generated": facts}
+
+    return Generated(images, labels, cache.class_names, count, resolution, DataConfig(), stamp, pack=cache)
+
+
+def chosen_of(cache: ImageCache, count: int) -> np.ndarray:
+    return evaluate.choose(len(cache), count, "scores/generated")

@@ -1,0 +1,150 @@
+"""Rankings, and which differences are supported: against scipy's own tests and by hand."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import norm, ttest_ind
+
+from orthogan.commands.compare import main
+from orthogan.errors import UserError
+from orthogan.judging import comparison
+from orthogan.judging.comparison import INTERVALS, SEEDS, compare, holm
+
+PROTOCOL: dict[str, Any] = {
+    "features": {"network": "tiny", "weights_sha256": "0"},
+    "real": {"images": 100, "fingerprint": "abc"},
+    "generated": {"images": 100},
+    "settings": {"seed": 0, "kernel_subsets": 1},
+    "intervals": {"level": 0.95, "resamples": 1000},
+}
+
+
+def images(path: Path, value: float, half: float | None = 1.0, **changes: Any) -> Path:
+    """A file of scores of images, their interval value +- half."""
+    protocol = copy.deepcopy(PROTOCOL)
+    protocol["generated"] |= {"source": path.stem, "fingerprint": path.stem}
+    for key, entries in changes.items():
+        protocol[key] = protocol.get(key, {}) | entries
+    result: dict[str, Any] = {"scores": {"frechet_distance": value, "recall": value / 100}, "protocol": protocol}
+    if half is not None:
+        result["intervals"] = {"frechet_distance": [value - half, value + half]}
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(json.dumps(result))
+    return path
+
+
+def run(path: Path, setting: str, seed: int, value: float) -> Path:
+    """A file of scores of a run."""
+    model = {"settings": setting, "run_seed": seed, "images_seen": 10, "truncation": None, "weights_crc32": str(seed)}
+    return images(path, value, generator=model)
+
+
+def test_intervals_that_lie_apart_support_a_difference(tmp_path: Path) -> None:
+    paths = [images(tmp_path / f"{name}.json", value) for name, value in (("c", 12.0), ("a", 10.0), ("b", 10.5))]
+    found = compare(paths)
+    assert [entry.name for entry in found.ranking] == ["a", "b", "c"]
+    tested = {(d.better, d.worse): d for d in found.differences}
+    error = 2**0.5 / norm.ppf(0.975)
+    assert tested[0, 1].p == pytest.approx(2 * norm.sf(0.5 / error))
+    assert tested[0, 2].p == pytest.approx(2 * norm.sf(2.0 / error))
+    assert {pair for pair, d in tested.items() if d.holds} == {(0, 2)}  # p of b and c is 0.034, above 0.05 / 2
+    assert {d.test for d in found.differences} == {INTERVALS}
+
+
+def test_seeds_are_compared_by_welch_s_test(tmp_path: Path) -> None:
+    values = {"slow": [30.0, 31.0, 33.0], "fast": [20.0, 24.0]}
+    for setting, each in values.items():
+        for seed, value in enumerate(each):
+            run(tmp_path / f"{setting}{seed}" / "scores-x.json", setting, seed, value)
+    found = compare([tmp_path])
+    assert [len(entry.runs) for entry in found.ranking] == [2, 3]
+    assert found.ranking[0].mean("frechet_distance") == 22
+    (difference,) = found.differences
+    assert difference.test == SEEDS
+    assert difference.p == pytest.approx(ttest_ind(values["slow"], values["fast"], equal_var=False).pvalue)
+
+
+def test_samples_of_one_run_by_several_seeds_are_no_further_runs(tmp_path: Path) -> None:
+    for seed in range(3):
+        run(tmp_path / f"scores-{seed}.json", "one", 0, 10.0 + seed)
+    found = comparison.entries(comparison.load([tmp_path]))
+    assert [(entry.values("frechet_distance"), len(entry.runs[0])) for entry in found] == [([11.0], 3)]
+    assert found[0].error("frechet_distance") == pytest.approx(1 / norm.ppf(0.975) / 3**0.5)
+
+
+def test_a_higher_score_is_better_where_it_is(tmp_path: Path) -> None:
+    paths = [images(tmp_path / f"{name}.json", value) for name, value in (("a", 10.0), ("b", 20.0))]
+    assert [entry.name for entry in compare(paths, "recall").ranking] == ["b", "a"]
+
+
+def test_without_intervals_nothing_is_tested(tmp_path: Path) -> None:
+    (difference,) = compare([images(tmp_path / "a.json", 1, None), images(tmp_path / "b.json", 9)]).differences
+    assert (difference.p, difference.holds) == (None, False)
+
+
+def test_different_protocols_are_refused_with_what_differs(tmp_path: Path) -> None:
+    a = images(tmp_path / "a.json", 1)
+    b = images(tmp_path / "b.json", 2, features={"network": "other"}, real={"fingerprint": "xyz"})
+    with pytest.raises(UserError, match=r"features\.network: 'tiny' and 'other'; real\.fingerprint: 'abc' and 'xyz'"):
+        compare([a, b])
+    images(tmp_path / "c.json", 2, settings={"seed": 5}, versions={"torch": "1"})  # of no consequence
+    assert len(compare([a, tmp_path / "c.json"]).ranking) == 2
+
+
+def test_accuracies_need_one_classifier(tmp_path: Path) -> None:
+    paths = []
+    for name in "ab":
+        paths.append(images(tmp_path / f"{name}.json", 1, accuracy={"of_real": {"weights_sha256": name}}))
+    with pytest.raises(UserError, match=r"accuracy\.of_real\.weights_sha256: 'a' and 'b'"):
+        compare(paths, "conditional_accuracy")
+    assert compare(paths).ranking
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 <= 0.05 / 3, then 0.02 <= 0.05 / 2, then 0.06 > 0.05.
+    assert holm([0.02, 0.06, None, 0.01]) == [True, False, False, True]
+    # 0.04 > 0.05 / 2 stops all that come after, 0.045 too, which alone would be below 0.05.
+    assert holm([0.04, 0.045]) == [False, False]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"", b"[]", b"{}", b'{"scores": 1}', b'{"scores": {}, "protocol": []}', b"null"]
+)
+def test_other_files_are_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.json: not a file of scores"):
+        compare([tmp_path / "x.json"])
+
+
+def test_the_command_ranks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(images(tmp_path / f"{name}.json", value)) for name, value in (("b", 20), ("a", 10))]) == 0
+    told = capsys.readouterr().out
+    assert "Fréchet distance (tiny), lower is better" in told
+    assert told.index(" a ") < told.index(" b ")
+    assert "z-test over intervals" in told
+    assert "0.1" in told  # recall of a, in the table of the other scores
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["a.json"], "only a has scores here"),
+        (["a.json", "b.json", "--by", "recal"], "did you mean 'recall'"),
+        (["a.json", "b.json", "--by", "precision"], "does not have it; it has frechet_distance, recall"),
+        (["a.json", "b.json", "--by", "class_diversity"], "neither the lowest nor the highest"),
+        ([], "nothing to compare"),
+        (["none"], "no such file or folder"),
+        (["empty"], "no scores in it; `orthogan evaluate empty"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(
+    argv: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tmp_path / "a.json", 10), images(tmp_path / "b.json", 20), (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=told):
+        main(argv)
