@@ -17,7 +17,7 @@ from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
 from orthogan.features import pretrained, weights
 from orthogan.features.pretrained import FeatureNet
-from orthogan.judging import scoring
+from orthogan.judging import generated
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +155,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Path:
     (path / "checkpoints" / "000200.safetensors").touch()
     (path / "config.json").touch()
     monkeypatch.setattr(model, "load", lambda path, device: MadeUpModel())
-    monkeypatch.setattr(scoring, "_settings_of", lambda config: "0123456789ab")
+    monkeypatch.setattr(generated, "_settings_of", lambda config: "0123456789ab")
     return path
 
 

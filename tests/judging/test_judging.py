@@ -10,7 +10,7 @@ from orthogan.data.config import DataConfig
 from orthogan.features import pretrained
 from orthogan.features.pretrained import FeatureNet
 from orthogan.judging import Request, results
-from orthogan.judging.scoring import real_config
+from orthogan.judging.reading import real_config
 
 
 def test_the_request_beats_the_generator():

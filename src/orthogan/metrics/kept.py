@@ -17,8 +17,7 @@ from safetensors.numpy import save_file
 from orthogan.files import cache_folder
 
 MAX_BYTES = 2**32
-"""Of all files together: nine sets of 50,000 times 1280 features and 1000 logits. The first to go are those that were
-used longest ago."""
+"""Of all files together: nine sets of 50,000 times 1280 features and 1000 logits. Those unused for longest go first."""
 _WRITING_SECONDS = 600
 """An unfinished file is written in seconds; one untouched for so long was left by a process that was killed."""
 
