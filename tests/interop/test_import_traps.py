@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from foreign_files import apart, discriminator_of, generator_of, imported, outputs, part, squares, thin, unpack
 
+from orthogan.errors import UserError
 from orthogan.interop import archives
 from orthogan.interop.foreign import Foreign, Hints, layer, multiples
 from orthogan.interop.writing import prepare, write
@@ -165,3 +166,43 @@ def test_channels_are_multiples_as_published() -> None:
 
 def test_hints_are_optional() -> None:
     assert Hints().bn_eps is None
+
+
+def test_a_generator_alone_becomes_both_parts_and_an_average_alone_one(tmp_path: Path) -> None:
+    unpack("mimicrysngan", tmp_path)
+    (tmp_path / "netD_3_steps.pth").unlink()
+    result = prepare([tmp_path])
+    assert {name.split(".")[0] for name in result.tensors} == {"generator", "ema"}
+    write(result, tmp_path / "out.safetensors")
+    loaded = load(tmp_path / "out.safetensors", "cpu", "float32")
+    assert loaded.header.extra["imported"]["parts"]["generator"]["file"] == "netG_3_steps.pth"
+    assert loaded.sample(1).shape == (1, 48, 48, 3)
+    average = prepare([unpack("brock64", tmp_path / "b") / "G_ema.pth"])
+    assert {name.split(".")[0] for name in average.tensors} == {"ema"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "why"),
+    [
+        (["a/netD_3_steps.pth"], "discriminator alone"),
+        (["a/netG_3_steps.pth", "a/again.pth"], "several files are the generator"),
+        (["b", "a/netD_3_steps.pth"], "several files|channels are those of 48 pixels"),
+        (["b/G_ema.pth", "c/D.pth"], "channels are those of 32 pixels"),
+        (["c/G_ema.pth", "d"], "several files|does not belong"),
+        (["own.safetensors"], "already"),
+        (["nowhere"], "does not exist"),
+        (["empty"], "no weights at all"),
+        (["two"], "several models"),
+    ],
+)
+def test_files_that_are_no_one_model_are_refused(sources: list[str], why: str, tmp_path: Path) -> None:
+    for case, folder in (("mimicrysngan", "a"), ("brock64", "b"), ("brock32", "c"), ("brock32flat", "d")):
+        unpack(case, tmp_path / folder)
+    (tmp_path / "a" / "again.pth").write_bytes((tmp_path / "a" / "netG_3_steps.pth").read_bytes())
+    write(prepare([tmp_path / "c"]), tmp_path / "own.safetensors")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "two").mkdir()
+    for name in ("G_best0.pth", "G_best1.pth"):
+        (tmp_path / "two" / name).write_bytes((tmp_path / "c" / "G_ema.pth").read_bytes())
+    with pytest.raises(UserError, match=why):
+        prepare([tmp_path / source for source in sources])

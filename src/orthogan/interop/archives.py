@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -23,6 +23,7 @@ from orthogan.interop import objects
 from orthogan.interop.foreign import NotImportable
 from orthogan.interop.pickles import LEGACY_MAGIC, Reader, Stub
 from orthogan.interop.tensors import Budget, Refused
+from orthogan.tensorfile import FACTS
 
 MOST_BYTES = 16 * 2**30
 """The largest published file has half a gigabyte."""
@@ -71,6 +72,9 @@ def read(path: Path) -> list[Found]:
         first = file.read(32)
     try:
         if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as opened:
+                if FACTS in (opened.metadata() or {}):
+                    raise NotImportable(f"{path} is a checkpoint of this program already")
             return [Found(path, None, checked(load_file(path), size))]
         if first.startswith(b"PK\x03\x04") or MAGIC in first:
             return [state_dictionary(path, size)]

@@ -180,7 +180,14 @@ def partner(g: Part) -> DiscriminatorConfig:
     """The settings of the discriminator that such a generator is published with, at its resolution and width."""
     begun: Any = DISCRIMINATORS[PARTNERS[family_of(g.config)]].config.at(g.resolution)
     width = getattr(g.config, "width", None)
-    return dataclasses.replace(begun, width=width) if width and hasattr(begun, "width") else begun
+    if width is None or not hasattr(begun, "width"):
+        return begun
+    try:
+        wide = dataclasses.replace(begun, width=width)
+        wide.check(g.resolution, g.n_classes)
+    except UserError:  # too narrow for its attention, such as the networks of tests
+        return begun
+    return wide
 
 
 def write(result: Result, out: Path) -> None:

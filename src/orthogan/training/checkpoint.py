@@ -67,6 +67,8 @@ class Loaded:
     def require_fit(self, name: str, module: nn.Module) -> dict[str, Tensor]:
         """The tensors of a part, which are exactly those of a network. Raises `BadCheckpoint` otherwise."""
         found, wanted = self.part(name), module.state_dict()
+        if not found and "imported" in self.header.extra:
+            raise BadCheckpoint(f"{self.path} was imported from a file that has no {name}")
         if found.keys() != wanted.keys():
             odd = sorted(found.keys() ^ wanted.keys())
             raise BadCheckpoint(f"{self.path} does not fit its configuration: {name}.{odd[0]} is missing or unknown")
