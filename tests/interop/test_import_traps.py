@@ -206,3 +206,16 @@ def test_files_that_are_no_one_model_are_refused(sources: list[str], why: str, t
         (tmp_path / "two" / name).write_bytes((tmp_path / "c" / "G_ema.pth").read_bytes())
     with pytest.raises(UserError, match=why):
         prepare([tmp_path / source for source in sources])
+
+
+def test_statistics_under_the_names_of_the_norm_over_processes(tmp_path: Path) -> None:
+    path = unpack("brock64", tmp_path) / "G_ema.pth"
+    wanted = part(prepare([path]), "ema")
+    state = torch.load(path, weights_only=True)
+    renamed = {name.replace(".stored_", ".bn.running_"): tensor for name, tensor in state.items()}
+    counts = {f"{name.removesuffix('mean')}X": torch.tensor(3) for name in renamed if name.endswith("running_mean")}
+    renamed |= {name.replace("running_X", "num_batches_tracked"): tensor for name, tensor in counts.items()}
+    torch.save(renamed, path)
+    found = part(prepare([path]), "ema")
+    assert len(renamed) > len(state)
+    assert all(found[name].equal(tensor) for name, tensor in wanted.items())
