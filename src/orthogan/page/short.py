@@ -42,7 +42,7 @@ def _length(facts: Facts) -> Sentence:
 def newest(scores: Sequence[Score]) -> Score | None:
     """The score of the generator that has seen most images, without truncation if there is one; of these the last."""
     plain = [score for score in scores if score.truncation is None] or list(scores)
-    return max(plain, key=lambda score: (score.images or 0, len(plain) and plain.index(score)), default=None)
+    return max(reversed(plain), key=lambda score: score.images or 0, default=None)
 
 
 def _quality(facts: Facts) -> list[Sentence]:
