@@ -35,7 +35,10 @@ SHORT = {
 
 SHORTENED = (
     "Short: "
-    + ", ".join(f"--{short} for {' and '.join(f'--{path}' for path in paths)}" for short, paths in SHORT.items())
+    + ", ".join(
+        f"--{short.replace('_', '-')} for {' and '.join(f'--{path}'.replace('_', '-') for path in paths)}"
+        for short, paths in SHORT.items()
+    )
     + f". Other networks: --generator NAME ({', '.join(GENERATORS)}), --discriminator NAME "
     f"({', '.join(DISCRIMINATORS)})."
 )

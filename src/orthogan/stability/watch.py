@@ -107,7 +107,7 @@ RULES = (
         what="D's loss has leapt", advice=("rates", "r1", "data"),
     ),
     Rule(
-        signal="d_loss_share", side="below", bound=0.03, looks=6,
+        signal="d_loss_share", side="below", bound=0.1, looks=6,
         what="D is right about every image: its loss is almost 0", advice=("r1", "augment", "data"),
     ),
     Rule(
