@@ -21,9 +21,9 @@ from orthogan.game.regularizers.r1 import R1
 from orthogan.nn import blocks
 from orthogan.nn.spectral import advance, normalized_layers
 from orthogan.nn.stabilizers import STABILIZERS
+from orthogan.training.limits import check_penalties
 from orthogan.training.player import Player
 from orthogan.training.steps import Batch, Game, Numbers, Stats
-from orthogan.training.trainer import check_penalties
 
 
 def game(joint: bool = False, **network: Any) -> Game:

@@ -18,8 +18,8 @@ from orthogan.settings import differences, flatten
 from orthogan.training.cadence import follow_length, never, total_steps
 from orthogan.training.estimate import Estimate, estimate, folder_bytes
 from orthogan.training.launch import processes
+from orthogan.training.limits import check_world
 from orthogan.training.speed import seconds_per_step
-from orthogan.training.trainer import check_world
 
 
 def is_first() -> bool:

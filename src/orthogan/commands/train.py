@@ -146,7 +146,7 @@ def train(trainer: Trainer, view: TrainingView) -> int:
         return 0
     if not finished:
         console.print(f"stopped at {trainer.images} images; go on with\n  {command('resume', folder)}", markup=False)
-        return 128 + trainer.stopped_by if trainer.stopped_by else 0
+        return 128 + trainer.stop.by if trainer.stop.by else 0
     if alarms := watch_of(trainer).alarms:
         told = (
             f"{len(alarms)} alarm{'s' * (len(alarms) > 1)} of a collapse, the last at {alarms[-1]['images']:,} images"

@@ -21,8 +21,9 @@ from orthogan.runs.checks import (
 from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data
 from orthogan.training import checkpoint
 from orthogan.training.launch import make_fabric, of_first, together
+from orthogan.training.limits import check_world
 from orthogan.training.logs import is_whole, read_config, read_parent, read_preset, write_config
-from orthogan.training.trainer import Observer, Trainer, check_world
+from orthogan.training.trainer import Observer, Trainer
 
 
 def start(

@@ -17,9 +17,10 @@ from orthogan.runs.folders import check_writable, locked, refuse_existing, refus
 from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint
 from orthogan.training.launch import make_fabric, of_first, together
+from orthogan.training.limits import check_world
 from orthogan.training.logs import write_config
 from orthogan.training.state import NetworkPart
-from orthogan.training.trainer import Observer, Trainer, check_world
+from orthogan.training.trainer import Observer, Trainer
 
 OF_NETWORKS = ("generator.", "discriminator.", "resolution", "n_classes")
 """Beginnings of the paths that the tensors of the two networks may depend on."""

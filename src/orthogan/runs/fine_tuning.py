@@ -21,9 +21,10 @@ from orthogan.runs.folders import check_writable, locked, refuse_existing, refus
 from orthogan.settings import differences, require
 from orthogan.training import checkpoint
 from orthogan.training.launch import make_fabric, of_first, together
+from orthogan.training.limits import check_world
 from orthogan.training.logs import write_config
 from orthogan.training.state import NetworkPart
-from orthogan.training.trainer import Observer, Trainer, check_world
+from orthogan.training.trainer import Observer, Trainer
 from orthogan.training.transfer import ClassesFrom, Transfer, class_axes, class_mixture, namesakes, transfer
 
 SHOWN = 6

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from orthogan.config import WatchConfig
+from orthogan.config import RunConfig, WatchConfig
+from orthogan.training.checkpoint import Header
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,13 @@ class Changes:
     def of_facts(cls, facts: Mapping[str, Any]) -> "Changes":
         """What `facts` wrote."""
         return cls(**facts)
+
+
+def inherited(config: RunConfig[Any, Any], header: Header) -> Changes:
+    """What rollbacks had changed in a branch's parent, but for what the branch sets itself."""
+    changes, theirs = Changes.of_facts(header.extra.get("changes", {})), header.config
+    if (config.optimizer.g_lr, config.optimizer.d_lr) != (theirs.optimizer.g_lr, theirs.optimizer.d_lr):
+        changes = replace(changes, rate_factor=1.0)
+    if config.regularizers.d_r1 != theirs.regularizers.d_r1:
+        changes = replace(changes, r1_gamma=None)
+    return changes

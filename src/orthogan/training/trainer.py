@@ -1,11 +1,8 @@
 """The loop of a run: batches in, updates, and what is due at which number of images."""
 
 import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +17,22 @@ from orthogan.files import CannotWrite
 from orthogan.game.regularizers.r1 import R1
 from orthogan.networks.base import Discriminator, Generator, Network
 from orthogan.nn.frozen import identities, trainable
-from orthogan.nn.norm import norm_layers
 from orthogan.pair import build_pair
 from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, OF_D, OF_G, WEIGHTS, draw
 from orthogan.training import checkpoint, duties, rollback
-from orthogan.training.changes import Changes
+from orthogan.training.changes import Changes, inherited
 from orthogan.training.duties import Facts
 from orthogan.training.ema import Ema
 from orthogan.training.feed import Feed
+from orthogan.training.limits import check_penalties
 from orthogan.training.logs import RunLog
 from orthogan.training.observer import Observer
 from orthogan.training.player import NonFiniteError, Player
 from orthogan.training.setup import adams, make_game, rules, usual_duties
 from orthogan.training.state import NetworkPart, OptimizerPart, Part, RulePart, gather, scatter, scatter_fitting
 from orthogan.training.status import write_status
-from orthogan.training.steps import Game, Stats
+from orthogan.training.steps import Stats
+from orthogan.training.stop import Stop
 from orthogan.training.watch import Collapsed
 
 SHOWN_SECONDS = 0.5
@@ -74,7 +72,7 @@ class Trainer:
         """What each return to an earlier checkpoint left, went to, and changed."""
         self.changes = Changes()
         """What these returns have changed in all."""
-        self.stopped_by: signal.Signals | None = None
+        self.stop = Stop()
         self.log: RunLog | None = None
         """Of the first process, while the run goes on."""
         self._shown = 0.0
@@ -111,8 +109,8 @@ class Trainer:
             self.tell_status("training")
             if self.config.watch.on_collapse == "rollback" and self.saved_images is None:
                 self.save()  # so that there is something to return to before the first one
-            with self._signals():
-                while self.images < self.config.images and not self._should_stop():
+            with self.stop.on_signals(self.observer if self.fabric.is_global_zero else None):
+                while self.images < self.config.images and not self.stop.is_asked(self.fabric):
                     before = self.images
                     try:
                         self._follow_up(before, self.step())
@@ -207,30 +205,6 @@ class Trainer:
             why = g.strange_parameter() or player.culprit() or f"{strange[0]} was not finite"
             raise NonFiniteError(why)
 
-    def _should_stop(self) -> bool:
-        """Whether any process was told to stop: they must leave the loop after the same step."""
-        if self.fabric.world_size == 1:
-            return self.stopped_by is not None
-        return bool(self.fabric.all_reduce(torch.tensor(float(self.stopped_by is not None)), reduce_op="sum"))
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM lets the step finish; a second Ctrl-C interrupts at once."""
-
-        def stop(number: int, frame: object) -> None:
-            if self.stopped_by and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            if self.stopped_by is None and self.fabric.is_global_zero:
-                self.observer.stopping()
-            self.stopped_by = signal.Signals(number)
-
-        before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def close(self) -> None:
         """Give back the folder, the log and the thread that reads ahead."""
         self.feed.close()
@@ -320,45 +294,13 @@ class Trainer:
 
         Log, scores and the best checkpoint are this run's own. Raises `BadCheckpoint` where the networks do not fit.
         """
-        self.change(self._inherited(found.header))
+        self.change(inherited(self.config, found.header))
         parts = self.parts()
         afresh = scatter_fitting(parts, found, strict=("generator", "discriminator", "ema"))
         self._stand_at(found.header)
         self.begun = self.images
         return [name for name in parts if name not in afresh and found.part(name)], afresh
 
-    def _inherited(self, header: checkpoint.Header) -> Changes:
-        """What rollbacks had changed in the parent, but for what the branch sets itself."""
-        changes, own, theirs = Changes.of_facts(header.extra.get("changes", {})), self.config, header.config
-        if (own.optimizer.g_lr, own.optimizer.d_lr) != (theirs.optimizer.g_lr, theirs.optimizer.d_lr):
-            changes = replace(changes, rate_factor=1.0)
-        if own.regularizers.d_r1 != theirs.regularizers.d_r1:
-            changes = replace(changes, r1_gamma=None)
-        return changes
-
     def _stand_at(self, header: checkpoint.Header) -> None:
         self.images, self.steps = header.images, header.steps
         self.feed.attempt = header.extra.get("attempt", 0)  # files of format 1 have none
-
-
-def check_penalties(game: Game, world_size: int, change: str = "none") -> None:
-    """Refuse penalties on D's gradient where batch norms of D are over processes: they have no second derivative."""
-    penalties = [name for name, rule in game.d.rules.items() if rule.differentiates_twice]
-    penalties += ["d_r1"] if change == "r1" else []
-    if world_size > 1 and penalties and norm_layers(game.d.network):
-        raise UserError(
-            f"regularizers.{penalties[0]}: over {world_size} processes the batch norms of this discriminator cannot be "
-            "differentiated twice; leave the rule out, take a discriminator without batch norm, or train in one process"
-        )
-
-
-def check_world(config: RunConfig[Any, Any], world_size: int) -> None:
-    """Every process must get the same number of images in every micro-batch."""
-    share = world_size * config.accumulate
-    if config.batch % share:
-        below = config.batch // share * share
-        near = " or ".join(str(b) for b in (below, below + share) if b)
-        raise UserError(
-            f"batch={config.batch} cannot be shared by {world_size} processes with accumulate={config.accumulate} "
-            f"micro-batches each; try batch {near}"
-        )
