@@ -135,8 +135,7 @@ def test_changed_data_is_refused(run: Path, arrays: Path) -> None:
 def test_a_run_is_scored_against_either_part(run: Path) -> None:
     for words in ([], ["--against", "training"], ["--against", "held-out"]):
         assert evaluate.main([str(run), "-n", "12", *words]) == 0
-    stored = [read(run / f"scores-efficientnet-lite0-16-n12{end}.json")["protocol"]["real"] for end in ("", "-2")]
-    assert [(real["part"], real["images"]) for real in stored] == [("training", 30), ("held-out", 10)]
-    assert not (run / "scores-efficientnet-lite0-16-n12-3.json").exists()
+    stored = [read(path)["protocol"]["real"] for path in run.glob("scores-efficientnet-lite0-16-n12-*.json")]
+    assert sorted((real["part"], real["images"]) for real in stored) == [("held-out", 10), ("training", 30)]
     with pytest.raises(UserError, match=r"leave --data\.\* out"):
         evaluate.main([str(run), "--data.crop", "top"])

@@ -25,6 +25,7 @@ WARM_UP = 8
 """Looks before which no absolute rule holds: at the beginning G's images are alike, and D is always right."""
 
 Side = Literal["above", "below"]
+CALM, NOTICED, ALARMED = range(3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class Rule:
     """Looks that its reference has at least."""
     alone: bool = True
     """Whether it makes an alarm by itself, and not only beside one of another signal."""
+    notice: bool = False
+    """Whether it is told by itself and no more: a training may go on well with it."""
     advice: tuple[str, ...] = ()
     """What people usually change, the most usual first: names of `orthogan.training.advice`."""
 
@@ -107,11 +110,11 @@ RULES = (
         what="D's loss has leapt", advice=("rates", "r1", "data"),
     ),
     Rule(
-        signal="d_loss_share", side="below", bound=0.1, looks=6,
+        signal="d_loss_share", side="below", bound=0.1, looks=6, notice=True,
         what="D is right about every image: its loss is almost 0", advice=("r1", "augment", "data"),
     ),
     Rule(
-        signal="gap", side="below", factor=4.0,
+        signal="gap", side="below", factor=4.0, alone=False,
         what="D no longer tells real from generated images", advice=("rates", "data"),
     ),
     Rule(
@@ -195,6 +198,8 @@ class Alarm:
     """Images at the last look without any."""
     signs: tuple[Sign, ...]
     """The first one first."""
+    notice: bool = False
+    """Whether it is only to be told."""
 
     def facts(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -212,8 +217,8 @@ class Judge:
     """Looks in all."""
     streaks: Mapping[str, Streak] = field(default_factory=dict)
     """Of signs that the last look had, by name of the number and number of the rule."""
-    alarmed: bool = False
-    """Whether the trouble that the last alarm told still goes on."""
+    trouble: int = CALM
+    """How bad the trouble is that the last alarm told and that still goes on."""
 
     def after(self, images: int, values: Values) -> tuple["Judge", Alarm | None]:
         """What one more look changes, and the alarm if it raises one."""
@@ -226,10 +231,10 @@ class Judge:
         # What this look did not measure goes on as it was.
         streaks |= {key: s for key, s in self.streaks.items() if key.partition(" ")[0] not in values}
         full = [key for key in found if streaks[key].looks >= found[key].looks]
-        troubled = _is_trouble([found[key] for key in full])
+        trouble = _trouble([found[key] for key in full])
         alarm = self._alarm(images, values, {key: (found[key], streaks[key]) for key in full}, streaks)
         looks = (*self.looks, (images, values))[-KEPT:]
-        return Judge(looks, self.count + 1, streaks, troubled), alarm if troubled and not self.alarmed else None
+        return Judge(looks, self.count + 1, streaks, trouble), alarm if trouble > self.trouble else None
 
     @property
     def clean(self) -> set[int]:
@@ -269,7 +274,8 @@ class Judge:
             sign = Sign(signal, of, rule.what.format(of=of), streak.since, values[name], usual, rule.advice)
             named.setdefault(name, sign)
         first = min(streaks.values(), key=lambda streak: streak.since)
-        return Alarm(images, first.since, first.before, tuple(named.values()))
+        notice = _trouble([rule for rule, _ in full.values()]) == NOTICED
+        return Alarm(images, first.since, first.before, tuple(named.values()), notice)
 
     def _excess(self, key: str, values: Values) -> float:
         """How far a number is from its past, as a factor either way."""
@@ -286,12 +292,15 @@ class Judge:
         """What `facts` wrote, through JSON."""
         looks = tuple((images, values) for images, values in facts["looks"])
         streaks = {key: Streak(**streak) for key, streak in facts["streaks"].items()}
-        return cls(looks, facts["count"], streaks, facts["alarmed"])
+        return cls(looks, facts["count"], streaks, facts["trouble"])
 
 
-def _is_trouble(rules: Sequence[Rule]) -> bool:
-    """One rule that makes an alarm by itself, or two of different signals."""
-    return any(rule.alone for rule in rules) or len({rule.signal for rule in rules}) > 1
+def _trouble(rules: Sequence[Rule]) -> int:
+    """Of the rules whose signs have lasted: one that makes an alarm by itself, or two of different signals."""
+    own = any(rule.alone and not rule.notice for rule in rules)
+    if own or len({rule.signal for rule in rules}) > 1:
+        return ALARMED
+    return NOTICED if any(rule.notice for rule in rules) else CALM
 
 
 KEPT = REFERENCE + LOOKS

@@ -146,7 +146,7 @@ class Watch(Duty):
             self.write_down(run, alarm)
             if run.fabric.is_global_zero:
                 run.observer.alarmed(in_words(alarm))
-            if run.config.watch.on_collapse != "warn":
+            if run.config.watch.on_collapse != "warn" and not alarm.notice:
                 raise Collapsed(alarm)
         run.tell_status("training")
 
@@ -204,8 +204,9 @@ def in_words(alarm: Alarm) -> str:
     first, *others = (_sign_in_words(sign) for sign in alarm.signs)
     more = f"; also {', '.join(others[:SHOWN])}" if others else ""
     rest = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+    kind = "no collapse yet, but" if alarm.notice else "signs of a collapse"
     return (
-        f"signs of a collapse at {alarm.images:,} images, since {alarm.since:,}: {first}{more}{rest}. "
+        f"{kind} at {alarm.images:,} images, since {alarm.since:,}: {first}{more}{rest}. "
         f"People usually change: {advice.in_words(alarm.signs[0].advice)}"
     )
 
