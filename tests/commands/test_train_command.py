@@ -202,7 +202,8 @@ def test_the_commands_at_the_end_can_be_pasted(run: Path, tmp_path: Path) -> Non
     done = orthogan("resume", run, "--images", "40", env={"COLUMNS": "40"})
     words = [shlex.split(line) for line in done.out.splitlines() if line.startswith("  ")]
     assert ["orthogan", "sample", str(run), "-n", "64", "--out", str(run / "samples-40")] in words
-    assert ["orthogan", "evaluate", str(run), "--against", str(tmp_path / "noise.npy")] in words
+    assert ["orthogan", "evaluate", str(run)] in words
+    assert ["orthogan", "report", str(run)] in words
     assert ["tensorboard", "--logdir", str(run / "curves")] in words
 
 

@@ -106,3 +106,13 @@ def test_it_remembers_no_more_than_it_needs() -> None:
 
 def test_every_rule_says_what_people_change() -> None:
     assert all(rule.advice and rule.what and (rule.factor or rule.by or rule.bound) for rule in RULES)
+
+
+def test_a_notice_is_told_once_and_hides_no_collapse() -> None:
+    """D is right about every image, look after look; then a layer explodes too."""
+    quiet = {"d_loss_share": [0.01] * 20, "sigma/generator.linear": [1.0] * 20}
+    judge, (notice,) = judged(quiet)
+    assert notice.notice
+    _, (alarm,) = judged({"d_loss_share": [0.01] * 6, "sigma/generator.linear": [9.0] * 6}, judge, 21)
+    assert not alarm.notice
+    assert {sign.signal for sign in alarm.signs} == {"d_loss_share", "sigma"}

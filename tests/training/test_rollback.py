@@ -215,6 +215,20 @@ def test_stop_saves_and_offers_a_command_that_works(tmp_path: Path, arrays: Path
     assert read_config(branched).optimizer.g_lr == trainer.config.optimizer.g_lr / 2
 
 
+def test_a_notice_stops_nothing(tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D is made to look right about every image."""
+    monkeypatch.setattr(duty, "loss_by_chance", lambda name: 1e6)
+    observer = DiesAt()
+    trainer = begin(tmp_path / "run", arrays, observer, **{"watch.on_collapse": "stop"})
+    trainer.game.g.network._forward_hooks.clear()
+    assert trainer.run()
+    (told,) = observer.alarms
+    assert told.startswith("no collapse yet, but at ")
+    assert "D is right about every image" in told
+    (recorded,) = status(tmp_path / "run")["alarms"]
+    assert recorded["notice"]
+
+
 def test_after_the_last_rollback_the_run_stops(tmp_path: Path, arrays: Path) -> None:
     trainer = begin(tmp_path / "run", arrays, DiesAt(), **ROLLBACK, **{"watch.rollbacks": 2})
     network = trainer.game.g.network

@@ -61,7 +61,7 @@ def _collapsed(trainer: Trainer, error: Collapsed) -> str:
 
 def after_alarm(trainer: Trainer) -> str:
     """Which checkpoint is from before the last alarm's first sign, and the command that begins there otherwise."""
-    alarm = watch_of(trainer).alarms[-1]
+    alarm = next(alarm for alarm in reversed(watch_of(trainer).alarms) if not alarm["notice"])
     names = [name for sign in alarm["signs"] for name in sign["advice"]]
     changes = advice.settings(names, trainer.config)
     options = [word for path, value in changes.items() for word in _as_option(path, value)]

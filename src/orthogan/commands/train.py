@@ -147,7 +147,7 @@ def train(trainer: Trainer, view: TrainingView) -> int:
     if not finished:
         console.print(f"stopped at {trainer.images} images; go on with\n  {command('resume', folder)}", markup=False)
         return 128 + trainer.stop.by if trainer.stop.by else 0
-    if alarms := watch_of(trainer).alarms:
+    if alarms := [alarm for alarm in watch_of(trainer).alarms if not alarm["notice"]]:
         told = (
             f"{len(alarms)} alarm{'s' * (len(alarms) > 1)} of a collapse, the last at {alarms[-1]['images']:,} images"
         )
@@ -155,7 +155,8 @@ def train(trainer: Trainer, view: TrainingView) -> int:
     console.print(
         f"trained {trainer.images - begun} images; the run is in {folder}\n"
         f"  {command('sample', folder, '-n', 64, '--out', folder / f'samples-{trainer.images}')}\n"
-        f"  {command('evaluate', folder, '--against', trainer.config.data.source)}\n"
+        f"  {command('evaluate', folder)}\n"
+        f"  {command('report', folder)}\n"
         f"  tensorboard --logdir {quoted(folder / 'curves')}",
         markup=False,
     )
