@@ -87,6 +87,9 @@ def begun(folder: Path, config: RunConfig[Any, Any], init: Path | None) -> Train
         return runs.start(config, "small-32", folder, Observer(), CPU, quietly)
     found = find_checkpoint(init)
     asked = runs.InitConfig(file=str(init))
+    config = override(
+        config, {"n_classes": found.header.config.n_classes}
+    )  # it follows the data, as on the command line
     return runs.fine_tune(found, asked, config, "small-32", folder, Observer(), CPU, quietly)
 
 
