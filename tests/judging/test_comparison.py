@@ -148,3 +148,18 @@ def test_what_cannot_be_compared_is_one_line(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=told):
         main(argv)
+
+
+def test_of_runs_that_hold_several_protocols_the_shared_one_is_compared(tmp_path: Path) -> None:
+    def scored(name: str, part: str, value: float) -> None:
+        model = {"settings": name, "run_seed": 0}
+        images(tmp_path / name / f"scores-{part}.json", value, generator=model, real={"fingerprint": part})
+
+    scored("a", "held-out", 1.0)
+    scored("b", "held-out", 2.0)
+    scored("a", "training", 9.0)
+    runs = [tmp_path / "a", tmp_path / "b"]
+    assert [entry.mean("frechet_distance") for entry in compare(runs).ranking] == [1.0, 2.0]
+    scored("b", "training", 8.0)
+    with pytest.raises(UserError, match="hold scores by 2 protocols each; name files of one"):
+        compare(runs)

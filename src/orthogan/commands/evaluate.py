@@ -87,7 +87,8 @@ def show(result: dict[str, Any]) -> None:
             told = "" if low is None else f"{low:.4g} to {high:.4g}"
             rows.append([short(name, network), f"{values[name]:.5g}", told, better(name)])
     source, counts = protocol["generated"].get("source", "images"), protocol["generated"]["images"]
-    heading = f"{source}: {counts} generated against {protocol['real']['images']} real images, over {network}"
+    part = protocol["real"].get("part", "real")
+    heading = f"{source}: {counts} generated against {protocol['real']['images']} {part} images, over {network}"
     level = protocol.get("intervals", {}).get("level", 0.95)
     table(heading, ["score", "value", f"{100 * level:.0f} % interval", "better"], rows)
     worst = sorted(result.get("classes", {}).items(), key=lambda found: -found[1]["frechet_distance"])[:WORST]

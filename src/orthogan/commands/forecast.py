@@ -15,7 +15,7 @@ from orthogan.data import layout_warnings, open_source
 from orthogan.errors import UserError
 from orthogan.reports import amount, console, duration, table, warn
 from orthogan.settings import differences, flatten
-from orthogan.training.cadence import follow_length, never, total_steps
+from orthogan.training.cadence import duties_never_due, follow_length, never, total_steps
 from orthogan.training.estimate import Estimate, estimate, folder_bytes
 from orthogan.training.launch import processes
 from orthogan.training.limits import check_world
@@ -27,8 +27,11 @@ def is_first() -> bool:
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
-def tell_before(config: RunConfig[Any, Any], preset: RunConfig[Any, Any]) -> None:
-    """What follows from the length, what will never happen, and the traps that the data shows without being decoded."""
+def tell_before(config: RunConfig[Any, Any], preset: RunConfig[Any, Any], begun: bool = False) -> None:
+    """What follows from the length, what will never happen, and the traps that the data shows without being decoded.
+
+    `begun`: the average does not begin from weights that know nothing.
+    """
     fitted = follow_length(preset, config.images, config.batch, config.d_steps)
     followed = [
         f"{path} {before} -> {after}"
@@ -37,7 +40,11 @@ def tell_before(config: RunConfig[Any, Any], preset: RunConfig[Any, Any]) -> Non
     ]
     if followed:
         console.print(f"fitted to {config.images:,} images: {', '.join(followed)}", markup=False)
-    for text in (*config.generator.remarks, *config.discriminator.remarks, *never(config)):
+    for text in (
+        *config.generator.remarks,
+        *config.discriminator.remarks,
+        *(duties_never_due if begun else never)(config),
+    ):
         warn(text)
     with suppress(UserError):  # what cannot be read is told when all processes read it
         for text in layout_warnings(open_source(config.data.source, config.data.unconditional)):

@@ -74,7 +74,8 @@ def of_file(path: Path, out: Path) -> list[Path]:
         networks = dict(zip(PLAYERS, build_pair(config), strict=True))
     layers = []
     for player, network in networks.items():
-        network.load_state_dict(found.require_fit(player, network), assign=True)
+        part = player if found.part(player) or player != "generator" else "ema"  # imported files may have that alone
+        network.load_state_dict(found.require_fit(part, network), assign=True)
         layers += [Layer(player, name, [found.header.images], [row]) for name, row in exact(network).items()]
     for player in PLAYERS:
         show(f"{player} at {found.header.images:,} images", [layer for layer in layers if layer.player == player])

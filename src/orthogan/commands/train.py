@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
     runs.refuse_inside_data(folder, options.run.data.source)
     runs.check_names(options.run)
     if is_first():
-        tell_before(options.run, preset)
+        tell_before(options.run, preset, begun=found is not None)
     view = TrainingView(options.run.images, options.run.images_per_step)
     with counting("reading images") as progress:
         if found is None:

@@ -6,6 +6,7 @@ objects are read as inert ones.
 
 import hashlib
 import json
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -99,7 +100,8 @@ def state_dictionary(path: Path, size: int) -> Found:
         if is_out_of_memory(error):
             why = "it asks for more memory than there is"
         elif "Unsupported" in why or "WeightsUnpickler" in why or "GLOBAL" in why:
-            why = f"it holds more than tensors ({why.partition('WeightsUnpickler error: ')[2][:120] or why[:120]})"
+            named = re.search(r"GLOBAL (\S+)", why)
+            why = "it holds more than tensors" + (f": it names {named[1]}" if named else "")
         raise Refused(why[:200] or type(error).__name__) from error
     found = loaded
     for name in WRAPPERS:

@@ -92,7 +92,7 @@ def compare(given: Sequence[Path], score: str = "frechet_distance") -> Compariso
         raise unknown("score", score, TITLES)
     if score == "class_diversity":
         raise UserError("by='class_diversity': the best is near 1, and neither the lowest nor the highest")
-    found = load(given)
+    found = shared(given, score)
     check_protocols(found, score)
     for result in found:
         if not isinstance(result.scores.get(score), int | float):
@@ -103,6 +103,20 @@ def compare(given: Sequence[Path], score: str = "frechet_distance") -> Compariso
     if len(ranking) < 2:
         raise UserError(f"only {ranking[0].name} has scores here; give those of another to compare it with")
     return Comparison(score, found[0].protocol["features"]["network"], ranking, differences(ranking, score))
+
+
+def shared(given: Sequence[Path], score: str) -> list[Result]:
+    """What was given; of runs and folders that hold several protocols, what has the only one that all of them hold."""
+    each = [load([place]) for place in given]
+    groups: list[list[Result]] = []
+    for result in itertools.chain(*each):
+        group = next((group for group in groups if not differ(group[0], result, score)), None)
+        groups.append([result]) if group is None else group.append(result)
+    held = [group for group in groups if all(any(r in group for r in own) for own in each)]
+    if len(each) > 1 and len(held) > 1:
+        files = ", ".join(str(group[0].path) for group in held[:LISTED])
+        raise UserError(f"these hold scores by {len(held)} protocols each; name files of one, such as {files}")
+    return held[0] if len(each) > 1 and held else load(given)
 
 
 def load(given: Sequence[Path]) -> list[Result]:
@@ -120,15 +134,18 @@ def check_protocols(found: Sequence[Result], score: str) -> None:
     """Refuse to rank what was measured differently, naming what differs."""
     first = found[0]
     for result in found[1:]:
-        why = comparable(first.protocol, result.protocol)
-        if score in ("conditional_accuracy", "classification_accuracy_score"):
-            why += _classifiers(first, result)
-        if why:
+        if why := differ(first, result, score):
             told = "; ".join(why[:LISTED]) + (f"; and {len(why) - LISTED} more" if len(why) > LISTED else "")
             raise UserError(
                 f"{first.path} and {result.path} were scored by different protocols ({told}): "
                 "score them alike, or compare fewer"
             )
+
+
+def differ(a: Result, b: Result, score: str) -> list[str]:
+    """Why a score of two results must not be compared; empty where it may be."""
+    own = score in ("conditional_accuracy", "classification_accuracy_score")
+    return comparable(a.protocol, b.protocol) + (_classifiers(a, b) if own else [])
 
 
 def _classifiers(a: Result, b: Result) -> list[str]:

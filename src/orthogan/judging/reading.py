@@ -22,6 +22,8 @@ def part_of(header: checkpoint.Header, part: Part, features: str = "", counting:
     Raises `UserError` if nothing is kept back, and if the data is not that which the checkpoint was trained on.
     """
     data, side = header.config.data, header.config.resolution
+    if not data.source:
+        raise UserError("the checkpoint names no images that it was trained on; give some by --against DATA")
     with counting("decoding real images") as progress:
         seen = holding.load(data, side, progress)
         if seen.fingerprint != header.extra.get("data", seen.fingerprint):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from orthogan.data.config import Crop, Part, Resize
 from orthogan.data.sources import NAMED
@@ -11,6 +11,7 @@ from orthogan.metrics import MIN_IMAGES
 from orthogan.settings import require
 from orthogan.training import foreign
 
+PARTS = get_args(Part)
 MIN_RESAMPLES = 100
 """Fewer do not find the ends of an interval."""
 
@@ -90,6 +91,8 @@ class Request(How):
             foreign.refuse_foreign(self.path)
         if is_model(self.path) and self.resolution is not None:
             raise UserError(f"resolution={self.resolution}: a generator is scored at its own; leave it out")
+        if self.own is None and self.against in PARTS and not Path(self.against).exists():
+            raise UserError(f"against={self.against!r}: {self.source} is no run, so it has no such part; give images")
         if self.own is None and not self.against:
             raise UserError(f"against='': {self.source} is no run; give real images by --against DATA")
         if self.own is not None and (self.unconditional or self.crop or self.resize or self.skip_bad):
@@ -102,8 +105,8 @@ class Request(How):
     @property
     def own(self) -> Part | None:
         """The part of a run's own images that it is scored against; None for other images."""
-        found = {"": "training", "training": "training", "held-out": "held-out"}.get(self.against)
-        return cast(Part, found) if found and is_model(self.path) else None
+        found = self.against or "training"
+        return cast(Part, found) if found in PARTS and is_model(self.path) else None
 
     @property
     def path(self) -> Path:

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from orthogan import judging, model
-from orthogan.data import pack
+from orthogan.data import ImageCache
 from orthogan.errors import UserError
 from orthogan.game.latents import PRIORS
 from orthogan.judging.counting import Counting, silently
-from orthogan.judging.reading import real_config
+from orthogan.judging.reading import packed, part_of, real_config
 from orthogan.judging.request import Request, is_model
 from orthogan.metrics.evaluate import batches, choose
 from orthogan.sampling import truncation_sheet
@@ -103,10 +103,15 @@ def curve(request: Request, thresholds: Sequence[float] | None = None, counting:
 
 
 def _real_saturation(request: Request, loaded: model.Model, counting: Counting) -> float:
-    with counting("decoding real images") as progress:
-        cache = pack(real_config(request, loaded.header.config.data), loaded.resolution, progress)
+    cache = _real_images(request, loaded, counting)
     chosen = choose(len(cache), SATURATED_IMAGES, "truncation/real")
     return saturated_share(torch.from_numpy(images) for images in batches(cache.checked, chosen))
+
+
+def _real_images(request: Request, loaded: model.Model, counting: Counting) -> ImageCache:
+    if request.own is not None:
+        return part_of(loaded.header, request.own, counting=counting)
+    return packed(real_config(request, loaded.header.config.data), loaded.resolution, "decoding real images", counting)
 
 
 def verdict(points: Sequence[Point], real_share: float, kind: str = "z", g_ortho: float = 0.0) -> dict[str, Any]:
