@@ -131,7 +131,7 @@ class Reader(pickle._Unpickler):
             AttributeError,
             AssertionError,
             OverflowError,
-            RecursionError,
+            RuntimeError,
             UnicodeError,
             struct.error,
         ) as error:
