@@ -17,7 +17,7 @@ from orthogan.data import pack
 from orthogan.errors import UserError
 from orthogan.game.latents import PRIORS
 from orthogan.judging.counting import Counting, silently
-from orthogan.judging.reading import real_config
+from orthogan.judging.reading import part_of, real_config
 from orthogan.judging.request import Request, is_model
 from orthogan.metrics.evaluate import batches, choose
 from orthogan.sampling import truncation_sheet
@@ -103,8 +103,11 @@ def curve(request: Request, thresholds: Sequence[float] | None = None, counting:
 
 
 def _real_saturation(request: Request, loaded: model.Model, counting: Counting) -> float:
-    with counting("decoding real images") as progress:
-        cache = pack(real_config(request, loaded.header.config.data), loaded.resolution, progress)
+    if request.own is not None:
+        cache = part_of(loaded.header, request.own, counting=counting)
+    else:
+        with counting("decoding real images") as progress:
+            cache = pack(real_config(request, loaded.header.config.data), loaded.resolution, progress)
     chosen = choose(len(cache), SATURATED_IMAGES, "truncation/real")
     return saturated_share(torch.from_numpy(images) for images in batches(cache.checked, chosen))
 
@@ -120,10 +123,8 @@ def verdict(points: Sequence[Point], real_share: float, kind: str = "z", g_ortho
     bound = max(plain["saturated_share"], real_share) + SATURATION_MARGIN
     worst = max(truncated, key=lambda point: point["saturated_share"])
     saturates = worst["saturated_share"] > bound
-    gains = {
-        "frechet_distance": _gain(points, "frechet_distance", -1),
-        "classifier_score": _gain(points, "classifier_score", 1),
-    }
+    signs = {"frechet_distance": -1, "classifier_score": 1}  # the latter of classifiers alone
+    gains = {name: _gain(points, name, sign) for name, sign in signs.items() if name in plain["scores"]}
     improves = max(gain for gain, _ in gains.values()) > GAIN
     reasons = [
         f"{'saturated' if saturates else 'not saturated'}: {worst['saturated_share']:.1%} of the pixel values at "
