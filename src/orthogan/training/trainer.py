@@ -284,7 +284,8 @@ class Trainer:
         self.change(Changes.of_facts(header.extra.get("changes", {})))
         scatter(self.parts(), found)
         self._stand_at(header)
-        self.begun = (self.parent or {}).get("images", 0)
+        parent = self.parent or {}
+        self.begun = 0 if "init" in parent else parent.get("images", 0)  # a fine-tuned run counts its own images
         self.saved_images = header.images
         for duty in self.duties.values():
             duty.take(header.extra)
