@@ -246,7 +246,8 @@ class Model:
     def _standing_of_file(self, wanted: tuple[Any, ...]) -> dict[str, Tensor] | None:
         """The statistics that an exported file holds, where they are the wanted ones."""
         noise = self.sampler.generator.noise if self.sampler.generator.noise_modes else None
-        fits = self.header.extra.get(SHIPPED) == [*wanted, noise]
+        # Those that an imported file had brought were exported as they were, whatever batches they are of.
+        fits = self.header.extra.get(SHIPPED) in ([*wanted, noise], [*wanted[:2], FROM_FILE, noise])
         return self._shipped if fits and all(bool(t.isfinite().all()) for t in self._shipped.values()) else None
 
     def _standing_file(self, wanted: tuple[Any, ...]) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from process import orthogan
-from tiny import tiny_run
+from tiny import tiny_generator, tiny_run
 
 import orthogan as package
 from orthogan import hub
@@ -19,6 +19,7 @@ from orthogan.model import Model, load
 from orthogan.networks import GENERATORS, build_generator
 from orthogan.nn.noise import NoiseInjection
 from orthogan.nn.spectral import normalized_layers
+from orthogan.nn.standing import standing_buffers
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Header
 
@@ -201,3 +202,17 @@ def test_the_command_writes_and_refuses(cached: tuple[Path, Path], tmp_path: Pat
     }.items():
         assert told in orthogan("export", path, "--to", words[0], "--out", *words[1:]).error
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_statistics_that_an_imported_file_brought_are_those_of_its_export(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = tiny_generator()
+    for buffer in standing_buffers(network).values():
+        buffer.copy_(torch.rand(buffer.shape) + 0.5)
+    tensors = {f"ema.{name}": tensor for name, tensor in network.state_dict().items()}
+    facts = {"imported": {}, "standing": {"thresholds": None}}
+    checkpoint.save(tmp_path / "a.safetensors", tensors, Header(tiny_run(tmp_path), 0, 0, facts))
+    imported = load(tmp_path / "a.safetensors", "cpu", "float32")
+    write_weights(imported, tmp_path / "b.safetensors")
+    exported = load(tmp_path / "b.safetensors", "cpu", "float32")
+    assert (imported.sample(4) == exported.sample(4)).all()

@@ -20,8 +20,8 @@ from foreign_files import unpack
 from process import orthogan
 
 from orthogan.errors import UserError
-from orthogan.interop import archives
-from orthogan.interop.pickles import Reader
+from orthogan.interop import archives, objects
+from orthogan.interop.pickles import Named, Reader, Stub
 from orthogan.interop.tensors import Budget, Refused, Storage, rebuild
 from orthogan.interop.writing import prepare
 
@@ -359,3 +359,36 @@ def test_the_command_line_refuses_in_one_line_and_writes_nothing(tmp_path: Path)
     assert "os.system, which is no part of a network" in orthogan("import", path, "--out", out).error
     assert not out.exists()
     assert not (tmp_path / MARKER).exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_number_of_bytes_to_be_made_is_refused(zipped: bool, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="bytearray"):
+        archives.read(saved(tmp_path / "G.pth", {"w": Call(bytearray, 10**6)}, zipped))
+
+
+def test_attributes_that_modules_share_are_refused_beyond_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "MOST_ATTRIBUTES", 100)
+    state = {f"a{i}": i for i in range(30)}
+    children = {str(i): Stub(Named("training", "Block"), state=state) for i in range(3)}
+    assert len(objects.network(Stub(Named("training", "Net"), state={"_modules": children})).attributes) == 90
+    children["3"] = Stub(Named("training", "Block"), state=state)
+    with pytest.raises(Refused, match="attributes"):
+        objects.network(Stub(Named("training", "Net"), state={"_modules": children}))
+
+
+class Call:
+    """Is pickled as a call."""
+
+    def __init__(self, what: Callable[..., object], *arguments: object):
+        self.call = what, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self.call
+
+
+def test_a_zip_file_without_its_end_is_refused_before_torch_sees_it(tmp_path: Path) -> None:
+    path = saved(tmp_path / "G_ema.pth", {"w": torch.zeros(3)})
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(Refused, match="no end"):
+        archives.check_zip(path, 40)

@@ -144,3 +144,15 @@ def test_the_command_writes_the_curve_its_figure_and_a_row_of_samples_a_point(
     assert "amenable to truncation:" in printed
     with pytest.raises(UserError, match=r"\.json"):
         main([*words, "--out", "curve.png"])
+
+
+def test_without_a_classifier_the_distance_alone_decides():
+    points = [point(None, 50, 3, 0.1), point(1, 45, 3, 0.1)]
+    for one in points:
+        del one["scores"]["classifier_score"]
+    assert truncation.verdict(points, 0.05)["amenable"]
+
+
+def test_a_curve_against_the_images_that_the_generator_learnt_from(tmp_path: Path, arrays: Path):
+    found = truncation.curve(Request(source=str(saved(tmp_path, arrays)), samples=20), (0.5,))
+    assert found["protocol"]["real"]["part"] == "training"

@@ -171,6 +171,7 @@ def test_a_run_on_other_classes_is_told_recorded_and_resumed_exactly(
     resumed = runs.resume(
         tmp_path / "killed", read_config(tmp_path / "killed"), Observer(), CPU, lambda done, total: None
     )
+    assert resumed.begun == 0
     assert resumed.run()
     ends = [find_checkpoint(tmp_path / name) for name in ("straight", "killed")]
     assert ends[0].header.checksum == ends[1].header.checksum

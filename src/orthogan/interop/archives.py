@@ -6,6 +6,7 @@ objects are read as inert ones.
 
 import hashlib
 import json
+import mmap
 import re
 import warnings
 import zipfile
@@ -89,6 +90,7 @@ def read(path: Path) -> list[Found]:
 def state_dictionary(path: Path, size: int) -> Found:
     """What torch.save has written of tensors."""
     check_zip(path, size)
+    refuse_bytearray(path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([(Ignored, name) for name in NUMPY]):
             warnings.simplefilter("ignore")
@@ -119,6 +121,9 @@ def state_dictionary(path: Path, size: int) -> Found:
 def check_zip(path: Path, size: int) -> None:
     """Refuse a zip file that would grow: torch.save does not compress."""
     if not zipfile.is_zipfile(path):
+        with path.open("rb") as opened:
+            if opened.read(4) == b"PK\x03\x04":  # by which torch.load would take it for one
+                raise Refused("its zip file is broken (it has no end)")
         return
     try:
         with zipfile.ZipFile(path) as file:
@@ -129,6 +134,13 @@ def check_zip(path: Path, size: int) -> None:
         raise Refused("its zip file is compressed, which torch.save does not do")
     if len(entries) > 2 * MOST_TENSORS or sum(entry.file_size for entry in entries) > size:
         raise Refused("its zip file holds more than it can")
+
+
+def refuse_bytearray(path: Path) -> None:
+    """Of what torch.load calls under `weights_only`, the only one that fills as much memory as a number asks for."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"\nbytearray\n") >= 0:
+            raise Refused("it holds more than tensors (bytearray)")
 
 
 def checked(tensors: dict[str, Tensor], size: int) -> dict[str, Tensor]:

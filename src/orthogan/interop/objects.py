@@ -10,7 +10,7 @@ from torch import Tensor
 from orthogan.interop.pickles import Stub
 from orthogan.interop.tensors import Refused
 
-MOST_MODULES, MOST_TENSORS, MOST_DEPTH = 20_000, 50_000, 64
+MOST_MODULES, MOST_TENSORS, MOST_DEPTH, MOST_ATTRIBUTES = 20_000, 50_000, 64, 500_000
 """Of one network. The published ones have a few hundred, on eight levels."""
 
 
@@ -42,6 +42,8 @@ def network(root: Stub) -> Network:
         for name, child in dictionary(state.get("_modules")).items():
             if isinstance(child, Stub):
                 waiting.append((f"{prefix}{name}.", child, depth + 1))
+        if len(attributes) + len(state) > MOST_ATTRIBUTES:
+            raise Refused("it has more attributes than any network")
         for name, value in state.items():
             if (found := plain(value)) is not None:
                 attributes[f"{prefix}{name}"] = found

@@ -21,6 +21,8 @@ LEGACY_PROTOCOL = 1001
 """What streams of torch.save began with before they became zip files."""
 KEYS = (str, int, float, bool, type(None))
 """What may be a key. Others may have a hash that takes forever, or a stack without end."""
+LONGEST_KEY = 1000
+"""Letters: names of tensors are put together from them."""
 MOST_ENTRIES = 2_000_000
 
 OPCODES = (
@@ -131,7 +133,7 @@ class Reader(pickle._Unpickler):
             AttributeError,
             AssertionError,
             OverflowError,
-            RecursionError,
+            RuntimeError,
             UnicodeError,
             struct.error,
         ) as error:
@@ -161,6 +163,8 @@ class Reader(pickle._Unpickler):
         for key, value in zip(entries[::2], entries[1::2], strict=True):
             if not isinstance(key, KEYS):
                 raise Refused("a key of it is neither a word nor a number")
+            if isinstance(key, str) and len(key) > LONGEST_KEY:
+                raise Refused(f"a key of it is longer than {LONGEST_KEY:,} letters")
             target[key] = value
         if len(target) > MOST_ENTRIES:
             raise Refused("a dictionary of it is too long")

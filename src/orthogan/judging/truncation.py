@@ -125,10 +125,8 @@ def verdict(points: Sequence[Point], real_share: float, kind: str = "z", g_ortho
     bound = max(plain["saturated_share"], real_share) + SATURATION_MARGIN
     worst = max(truncated, key=lambda point: point["saturated_share"])
     saturates = worst["saturated_share"] > bound
-    gains = {
-        "frechet_distance": _gain(points, "frechet_distance", -1),
-        "classifier_score": _gain(points, "classifier_score", 1),
-    }
+    signs = {"frechet_distance": -1, "classifier_score": 1}  # the latter of classifiers alone
+    gains = {name: _gain(points, name, sign) for name, sign in signs.items() if name in plain["scores"]}
     improves = max(gain for gain, _ in gains.values()) > GAIN
     reasons = [
         f"{'saturated' if saturates else 'not saturated'}: {worst['saturated_share']:.1%} of the pixel values at "

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from orthogan import presets
-from orthogan.config import RunConfig, may_change_on_resume
+from orthogan.config import RunConfig, WatchConfig, may_change_on_resume
 from orthogan.data.config import DataConfig
 from orthogan.presets import both
 from orthogan.settings import override, require
@@ -103,6 +103,8 @@ def interventions(options: InterventionsOptions) -> list[Cell]:
     require("images" in may_change_on_resume(config), "run", str(options.run), rule)
     if options.precision != "auto":
         config = replace(config, precision=options.precision)
+    # The branches are to show what becomes of them: none stops, or rolls itself back.
+    config = replace(config, watch=WatchConfig(every_images=config.watch.every_images))
     begin, preset = Begin(found.path.absolute(), found.header.images), found.header.extra.get("preset", "")
     return [
         Cell(row, "", _changed(config, row, options.factor, seed), preset, begin)

@@ -32,6 +32,7 @@ from orthogan.training.duties import scored_images
 from orthogan.training.logs import read_config
 from orthogan.training.player import NonFiniteError
 from orthogan.training.trainer import Observer, Trainer
+from orthogan.training.watch import Collapsed
 
 RESULT, TIMES, ERROR, BEGIN = "result.json", "times.jsonl", "error.txt", "begin.json"
 ASKED = 1000
@@ -134,7 +135,7 @@ def work(folder: Path, device: torch.device, news: "Queue[tuple[str, int]]") -> 
     found: dict[str, Any] = {"diverged": None}
     try:
         finished = trainer.run()
-    except NonFiniteError as error:
+    except (NonFiniteError, Collapsed) as error:
         finished, found = True, {"diverged": f"at {trainer.images} images: {error}"}
     reporter.keep_time()
     if finished:

@@ -240,11 +240,12 @@ class Trainer:
         stay as they are.
         """
         path = self.checkpoints / checkpoint.file_name(self.images)
+        tensors = gather(self.parts()) if self.fabric.is_global_zero else {}
+        strange = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
+        strange = self.fabric.broadcast(strange) if self.fabric.world_size > 1 else strange
+        if strange is not None:  # in all processes: each would wait for the others
+            raise NonFiniteError(f"{strange} is not finite")
         if self.fabric.is_global_zero:
-            tensors = gather(self.parts())
-            for name, tensor in tensors.items():
-                if not torch.isfinite(tensor).all():
-                    raise NonFiniteError(f"{name} is not finite")
             checkpoint.save(path, tensors, checkpoint.Header(self.config, self.images, self.steps, self._extra()))
             checkpoint.prune(self.checkpoints, self.config.cadence.keep_last, also=rollback.kept(self))
             self.observer.told(f"checkpoint {path}")
@@ -284,7 +285,8 @@ class Trainer:
         self.change(Changes.of_facts(header.extra.get("changes", {})))
         scatter(self.parts(), found)
         self._stand_at(header)
-        self.begun = (self.parent or {}).get("images", 0)
+        parent = self.parent or {}
+        self.begun = 0 if "init" in parent else parent.get("images", 0)  # a fine-tuned run counts its own images
         self.saved_images = header.images
         for duty in self.duties.values():
             duty.take(header.extra)
