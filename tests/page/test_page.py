@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from orthogan import presets
 from orthogan.commands import report, train
 from orthogan.errors import UserError
-from orthogan.page import charts, embed, read, render, repeat, short
+from orthogan.page import charts, embed, read, render, repeat, short, troubles
 from orthogan.pair import with_networks
 from orthogan.settings import override
 from orthogan.training import checkpoint
@@ -157,7 +157,7 @@ def test_a_page_says_what_the_scores_mean(run: Path):
     assert "still falling" in falling
     assert "80% of the samples" in str(told)
     assert any("not amenable" in text for text in told)
-    assert any("1 alarms" in text for text in told)
+    assert any("1 alarm was" in text for text in told)
 
 
 @pytest.mark.parametrize(
@@ -339,3 +339,20 @@ def test_what_has_no_page_is_refused(words: list[str], told: str, tmp_path: Path
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=told):
         report.main(words)
+
+
+def test_alarms_and_rollbacks_are_told_in_words() -> None:
+    sign = {
+        "signal": "sigma",
+        "of": "generator.linear",
+        "what": "sigma_0 of generator.linear has exploded",
+        "since": 80,
+    }
+    lines = [{"images": 96, "since": 80, "before": 64, "signs": [sign, sign], "notice": False}, {"images": 9, "odd": 1}]
+    assert [row[:3] for row in troubles.alarms(lines)] == [
+        [96, 80, "sigma_0 of generator.linear has exploded; sigma_0 of generator.linear has exploded"],
+        [9, "", "odd 1"],
+    ]
+    status = {"rollbacks": [{"from": 96, "to": 64, "change": "r1", "rate_factor": 1.0, "r1_gamma": 2.0}, "torn"]}
+    assert troubles.rollbacks(status) == [[96, 64, "r1", 1.0, 2.0]]
+    assert troubles.rollbacks({"rollbacks": 3}) == []

@@ -19,7 +19,7 @@ from orthogan.training.logs import read_config, read_parent, read_preset
 
 Line = dict[str, Any]
 
-ALARMS, STATUS, HISTORY = "alarms.jsonl", "status.json", "history.jsonl"
+ALARMS, STATUS = "alarms.jsonl", "status.json"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,6 @@ class Facts:
     """Files of `orthogan truncation`, by name."""
     memorization: list[tuple[str, dict[str, Any]]]
     alarms: list[Line]
-    history: list[Line]
     status: Line
     sheets: list[tuple[int, Path]]
     """Pictures of samples by images seen."""
@@ -115,7 +114,6 @@ def read(folder: Path) -> Facts:
         truncations=_curves(folder, complaints),
         memorization=_objects(folder, "memoriz*.json", (), complaints),
         alarms=_lines(folder / ALARMS, complaints, counted=False),
-        history=_lines(folder / HISTORY, complaints, counted=False),
         status=_object(folder / STATUS, complaints),
         sheets=_sheets(folder / "sheets"),
         speeds=_speeds(folder / "curves", complaints),

@@ -17,7 +17,7 @@ from orthogan.errors import UserError
 from orthogan.files import write_whole
 from orthogan.metrics.protocol import comparable
 from orthogan.metrics.titles import TITLES, title
-from orthogan.page import charts, embed, repeat, short
+from orthogan.page import charts, embed, repeat, short, troubles
 from orthogan.page.embed import Picture
 from orthogan.page.read import Facts, Score
 from orthogan.pictures import grid, labelled
@@ -166,6 +166,10 @@ def of_run(facts: Facts, device: str | None = None, reload_seconds: int = 0) -> 
         changed=changed,
         settings=every,
         commands=repeat.commands(facts),
+        alarms=troubles.alarms(facts.alarms),
+        alarm_heads=troubles.HEADS,
+        rollbacks=troubles.rollbacks(facts.status),
+        rollback_heads=troubles.ROLLED_BACK,
         memorization=[(name, _rows(values), _pictures(facts, name)) for name, values in facts.memorization],
     )
 

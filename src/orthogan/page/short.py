@@ -124,7 +124,8 @@ def _alarms(facts: Facts) -> list[Sentence]:
     if state == "collapsed":
         found.append(Sentence("warning", "The run has collapsed: its newest samples are worse than earlier ones."))
     if facts.alarms:
-        found.append(Sentence("warning", f"{len(facts.alarms)} alarms were raised on the way; they are listed below."))
+        some = "1 alarm was" if len(facts.alarms) == 1 else f"{len(facts.alarms)} alarms were"
+        found.append(Sentence("warning", f"{some} raised on the way; see below."))
     return found
 
 
