@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
-from scipy import stats
 from torch import Tensor
 
 from orthogan import runtime
@@ -25,7 +24,7 @@ from orthogan.judging import verdicts
 from orthogan.judging.counting import Counting, silently
 from orthogan.judging.reading import part_of, train_features
 from orthogan.judging.request import run_folder
-from orthogan.metrics import MIN_IMAGES, neighbours, protocol
+from orthogan.metrics import MIN_IMAGES, intervals, neighbours, protocol
 from orthogan.metrics.evaluate import batches, choose, measure
 from orthogan.model import Model, find_checkpoint
 from orthogan.networks import family_of
@@ -108,12 +107,10 @@ class Space:
 
 
 def _closeness(found: neighbours.Found) -> dict[str, Any]:
-    count, n = int(found.closer.sum()), len(found.closer)
-    interval = stats.binomtest(count, n).proportion_ci(verdicts.CONFIDENCE, method="wilson")
     return {
-        "images": n,
-        "share_closer": count / n,
-        "share_closer_interval": [float(interval.low), float(interval.high)],
+        "images": len(found.closer),
+        "share_closer": int(found.closer.sum()) / len(found.closer),
+        "share_closer_interval": intervals.of_share(found.closer),
         "median_distance": float(found.distances[:, 0].median()),
         "copies": int((found.distances[:, 0] == 0).sum()),
     }
@@ -266,7 +263,7 @@ class _Examined:
                 "asked": min(q.most, len(self.held_out)), **data,
             },
             "closer": DEFINITION,
-            "intervals": {"level": verdicts.CONFIDENCE, "shares": "Wilson", "separation": "percentile bootstrap"},
+            "intervals": {"level": intervals.LEVEL, "shares": "Wilson", "separation": "percentile bootstrap"},
             "versions": protocol.versions(),
         }  # fmt: skip
 

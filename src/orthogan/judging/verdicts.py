@@ -11,15 +11,12 @@ from orthogan.config import RunConfig
 from orthogan.data import ImageCache
 from orthogan.features.pretrained import exact_float32
 from orthogan.game.losses import LOSSES
+from orthogan.metrics import intervals
 from orthogan.metrics.evaluate import Pixels
 from orthogan.networks import build_discriminator
 from orthogan.networks.base import Discriminator
 from orthogan.training.checkpoint import Loaded
 from orthogan.training.state import NetworkPart
-
-RESAMPLES = 1000
-"""Of a bootstrap."""
-CONFIDENCE = 0.95
 
 
 def discriminator_of(found: Loaded, device: torch.device) -> Discriminator:
@@ -75,9 +72,8 @@ def describe(logits: np.ndarray, config: RunConfig[Any, Any]) -> dict[str, Any]:
     """The share that D takes for real, with Wilson's interval of 95 %, and the mean and deviation of the logits."""
     found: dict[str, Any] = {"images": len(logits), "share_real": share_real(logits, config)}
     if found["share_real"] is not None:
-        count = int((logits > (LOSSES[config.loss].boundary or 0)).sum())
-        interval = stats.binomtest(count, len(logits)).proportion_ci(CONFIDENCE, method="wilson")
-        found["share_real_interval"] = [float(interval.low), float(interval.high)]
+        real = torch.from_numpy(logits > (LOSSES[config.loss].boundary or 0))
+        found["share_real_interval"] = intervals.of_share(real)
     return found | {"mean_logit": float(logits.mean()), "std_logit": float(logits.std())}
 
 
@@ -92,9 +88,9 @@ def separation(training: np.ndarray, held_out: np.ndarray, seed: int) -> dict[st
         drawn = stats.bootstrap(
             (training, held_out),
             statistic,
-            n_resamples=RESAMPLES,
+            n_resamples=intervals.RESAMPLES,
             vectorized=False,
-            confidence_level=CONFIDENCE,
+            confidence_level=intervals.LEVEL,
             method="percentile",
             random_state=np.random.default_rng(seed),
         ).confidence_interval
