@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import figures
+from benchmarks.measure import figures, seconds
 from orthogan import presets, runs
 from orthogan.settings import override
 from orthogan.training.trainer import Observer, Trainer
@@ -32,13 +32,10 @@ def begun(name: str, source: str, folder: Path) -> Trainer:
     return trainer
 
 
-def processor_seconds(run: Callable[[], object], times: int) -> float:
-    """Of one call, the first left out."""
+def each(run: Callable[[], object], times: int) -> float:
+    """Processor seconds of one call, the first left out."""
     run()
-    began = time.process_time()
-    for _ in range(times):
-        run()
-    return (time.process_time() - began) / times
+    return seconds(run, times, "cpu", time.process_time) / times
 
 
 def main() -> None:
@@ -51,8 +48,8 @@ def main() -> None:
     for name in options.presets:
         with tempfile.TemporaryDirectory() as folder:
             trainer = begun(name, options.data, Path(folder) / "run")
-            step = processor_seconds(trainer.step, options.steps)
-            look = processor_seconds(lambda own=trainer: watch_of(own).do(own), 3)  # type: ignore[misc]
+            step = each(trainer.step, options.steps)
+            look = each(lambda own=trainer: watch_of(own).do(own), 3)  # type: ignore[misc]
             config = trainer.config
             between = max(config.watch.every_images / config.images_per_step, LEAST_STEPS)
             row = [figures(step), figures(look), figures(between), f"{100 * look / (between * step):.1f} %"]
