@@ -49,6 +49,7 @@ def make_train_step(
         "d_steps": 2,
         "precision": precision,
         "data.source": "digits",
+        "n_classes": 10,
     }
     where = torch.device(device)
     config = runs.resolve(override(presets.get(preset), changes), preset, 10, where)
