@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from orthogan.networks import Row
 from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.nn.apart import Coupling
 from orthogan.nn.classes import look_up
 
 
@@ -42,19 +43,24 @@ class ToyDiscriminatorConfig(DiscriminatorConfig):
     """Logits of an image."""
 
 
+class Centre(Coupling):
+    def couple(self, x: Tensor) -> Tensor:
+        return x + 0.1 * (x - x.mean(0))
+
+
 class ToyDiscriminator(Discriminator):
     """Several logits an image, each seeing how far the image is from the mean of its batch."""
 
-    couples_images = True
     config: ToyDiscriminatorConfig
 
     def __init__(self, config: ToyDiscriminatorConfig, resolution: int, n_classes: int):
         super().__init__(config, resolution, n_classes)
+        self.centre = Centre()
         self.linear = nn.Linear(3 * resolution**2, config.patches)
         self.table = nn.Embedding(n_classes, config.patches) if n_classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        logits: Tensor = self.linear((x + 0.1 * (x - x.mean(0))).flatten(1))  # (N, patches)
+        logits: Tensor = self.linear(self.centre.couple_parts(x).flatten(1))  # (N, patches)
         return logits if self.table is None else logits + self.table(y)
 
 

@@ -9,6 +9,7 @@ import torch
 from orthogan.errors import UserError
 from orthogan.networks import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator, family_of, find
 from orthogan.networks.base import Discriminator, Generator, StyleGenerator
+from orthogan.nn.apart import apart, couplings
 from orthogan.nn.classes import ClassTable
 from orthogan.nn.norm import BatchNorm2d
 from orthogan.presets import PRESETS, get
@@ -119,13 +120,17 @@ def test_the_class_matters_to_d(name):
 
 
 @each_discriminator
-def test_whether_images_of_a_batch_act_on_one_another_is_what_d_says(name):
+def test_halves_of_a_batch_that_are_kept_apart_have_the_logits_of_two_batches(name):
     settings = [{"stabilizer": "none"}, {"stabilizer": "batch-norm"}] if has_stabilizer(name) else [{}]
     for changes in settings:
         d = discriminator(name, **changes)
         x, y = inputs(d, 6)
-        alone = torch.allclose(d(x, y)[:2], d(x[:2], y[:2]), rtol=1e-3, atol=1e-5)
-        assert d.couples_images != alone, changes
+        x[3:] *= 0.5
+        two = torch.cat([d(x[:3], y[:3]), d(x[3:], y[3:])])
+        with apart(d, 2):
+            torch.testing.assert_close(d(x, y), two, rtol=1e-3, atol=1e-5, msg=str(changes))
+        alone = torch.allclose(d(x, y), two, rtol=1e-3, atol=1e-5)
+        assert bool(couplings(d)) != alone, changes
 
 
 def has_stabilizer(name: str) -> bool:

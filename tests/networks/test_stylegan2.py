@@ -12,10 +12,10 @@ from torch import Tensor
 from orthogan.errors import UserError
 from orthogan.networks.stylegan2 import StyleGAN2Generator, StyleGAN2GeneratorConfig
 from orthogan.networks.stylegan2_discriminator import (
+    MinibatchDeviation,
     StyleGAN2Discriminator,
     StyleGAN2DiscriminatorConfig,
     group_size,
-    with_deviation,
 )
 from orthogan.nn.noise import Noise, keys
 from orthogan.sampling import Sampler
@@ -152,7 +152,7 @@ def test_outputs_of_the_discriminator_s_convolutions_are_clamped(architecture, b
 def test_groups_of_the_deviation_are_strided():
     """Four images in two groups: the first with the third, the second with the fourth."""
     x = torch.tensor([0.0, 0.0, 2.0, 6.0])[:, None, None, None].expand(4, 2, 3, 3)
-    found = with_deviation(x, 2)
+    found = MinibatchDeviation(2)(x)
     assert torch.equal(found[:, :2], x)
     torch.testing.assert_close(found[:, 2, 0, 0], torch.tensor([1.0, 3.0, 1.0, 3.0]))
 
@@ -160,7 +160,7 @@ def test_groups_of_the_deviation_are_strided():
 @pytest.mark.parametrize(("n", "group"), [(12, 4), (6, 3), (5, 5), (4, 1)])
 def test_deviation_is_its_definition(n, group):
     x = torch.randn(n, 3, 2, 4)
-    found = with_deviation(x, group)
+    found = MinibatchDeviation(group)(x)
     assert found.shape == (n, 4, 2, 4)
     torch.testing.assert_close(found[:, 3], naive.deviations(x, group)[:, None, None].expand(n, 2, 4))
 
@@ -173,8 +173,7 @@ def test_a_group_is_the_largest_that_divides_the_batch():
 def test_images_couple_only_where_there_is_a_deviation(group):
     d, x = discriminator(mbstd_group=group), torch.randn(4, 3, 16, 16)
     apart = torch.cat([d(one[None]) for one in x])
-    assert d.couples_images == (group > 1)
-    assert torch.allclose(d(x), apart, rtol=1e-3, atol=1e-4) == (not d.couples_images)
+    assert torch.allclose(d(x), apart, rtol=1e-3, atol=1e-4) == (group <= 1)
 
 
 def mixed_from(g: StyleGAN2Generator, z: Tensor) -> Tensor:

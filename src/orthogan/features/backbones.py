@@ -251,6 +251,9 @@ def _fit(maps: FeatureMaps) -> None:
     if shapes != said and not _has_one_stride(maps.body):
         raise _unfit(maps.name)
     fold_batch_norms(maps.body, run, kinds=(nn.Conv2d, _timm().layers.Conv2dSame))
-    for name, conv in [*maps.body.named_modules()]:
-        if is_halving_depthwise(conv):
-            maps.body.set_submodule(name, HalvingDepthwise(conv))
+    for name, module in [*maps.body.named_modules()]:
+        if is_halving_depthwise(module):
+            maps.body.set_submodule(name, HalvingDepthwise(module))
+        if getattr(module, "inplace", False) and not isinstance(module, nn.ReLU):
+            # For the backward pass PyTorch copies what other activations overwrite, ReLU6 among them.
+            module.inplace = False

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from orthogan.game.latents import check_truncation
 from orthogan.nn.noise import Noise
-from orthogan.nn.norm import norm_layers
 from orthogan.nn.spectral import advance
 from orthogan.settings import check_choices, require
 
@@ -200,6 +199,7 @@ class StyleGenerator(Generator):
 class Discriminator(Network):
     """Images (N, 3, R, R) in [-1, 1] and y (N,), or None without classes -> logits (N,) or, K an image, (N, K).
 
+    Images of a batch act on one another's logits through `Coupling` modules alone, which keep real and fake ones apart.
     One that `drops` takes keys (N,), int64, too: in training; without them it drops nothing.
     """
 
@@ -209,11 +209,6 @@ class Discriminator(Network):
     def drops(self) -> bool:
         """Whether drop-out is on, whose masks follow from the keys of the images."""
         return getattr(self.config, "dropout", 0.0) > 0
-
-    @property
-    def couples_images(self) -> bool:
-        """Whether the images of a batch act on one another's logits; real and fake ones are then judged apart."""
-        return bool(norm_layers(self))
 
     def stages(self) -> list[list[nn.Module]]:
         """The parts that an image passes one after another, from the image on and without the head: what may be frozen.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from orthogan.networks.base import Discriminator, DiscriminatorConfig
 from orthogan.networks.common import check_inputs
 from orthogan.networks.stylegan2 import Mapping, StyleGAN2Config, sides
+from orthogan.nn.apart import Coupling
 from orthogan.nn.equalized import GAIN, EqualizedConv2d, EqualizedLinear, activate
 
 MAPPING_LAYERS, MAPPING_LR_MULT = 8, 0.01
@@ -51,18 +52,27 @@ def group_size(n: int, most: int) -> int:
     return max(size for size in range(1, min(n, most) + 1) if n % size == 0)
 
 
-def with_deviation(x: Tensor, most: int) -> Tensor:
-    """With a channel of the deviation over groups of up to `most` images. (N, C, H, W) -> (N, C + 1, H, W).
+class MinibatchDeviation(Coupling):
+    """Adds a channel of the deviation over groups of up to `most` images. (N, C, H, W) -> (N, C + 1, H, W).
 
     There are M = N / G groups, and image i is in group i mod M. The deviation of each feature over the group, and its
     mean over features. Published groups are of `most` images or of the batch, which must then be divisible; here G is
     the largest divisor of N up to `most`.
     """
-    n, _, height, width = x.shape
-    grouped = x.float().unflatten(0, (group_size(n, most), -1))  # (G, M, C, H, W)
-    deviation = torch.sqrt(grouped.var(0, correction=0) + 1e-8).mean((1, 2, 3))  # (M,)
-    channel = deviation.repeat(len(grouped)).to(x.dtype)[:, None, None, None]  # (N, 1, 1, 1)
-    return torch.cat([x, channel.expand(-1, 1, height, width)], 1)
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.most = most
+
+    def couple(self, x: Tensor) -> Tensor:
+        n, _, height, width = x.shape
+        grouped = x.float().unflatten(0, (group_size(n, self.most), -1))  # (G, M, C, H, W)
+        deviation = torch.sqrt(grouped.var(0, correction=0) + 1e-8).mean((1, 2, 3))  # (M,)
+        channel = deviation.repeat(len(grouped)).to(x.dtype)[:, None, None, None]  # (N, 1, 1, 1)
+        return torch.cat([x, channel.expand(-1, 1, height, width)], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.couple_parts(x)
 
 
 class StyleGAN2Discriminator(Discriminator):
@@ -81,14 +91,11 @@ class StyleGAN2Discriminator(Discriminator):
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(i, o, skip=skip, clamp=clamp) for i, o in itertools.pairwise(channels)
         )
+        self.deviation = MinibatchDeviation(config.mbstd_group) if config.mbstd_group else None
         self.conv = EqualizedConv2d(top + (config.mbstd_group > 0), top, 3, gain=GAIN)
         self.linear = EqualizedLinear(top * last**2, top)
         self.mapping = Mapping(0, top, n_classes, MAPPING_LAYERS, MAPPING_LR_MULT) if n_classes else None
         self.out = EqualizedLinear(top, top if n_classes else 1)
-
-    @property
-    def couples_images(self) -> bool:
-        return self.config.mbstd_group > 1
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)
@@ -97,8 +104,8 @@ class StyleGAN2Discriminator(Discriminator):
         h = activate(self.from_rgb(h), clamp)
         for block in self.blocks:
             h = block(h)
-        if self.config.mbstd_group:
-            h = with_deviation(h, self.config.mbstd_group)
+        if self.deviation is not None:
+            h = self.deviation(h)
         h = activate(self.conv(h), clamp).float()  # (N, C, 4, 4)
         with torch.autocast(h.device.type, enabled=False):
             features = self.out(activate(GAIN * self.linear(h.flatten(1))))

@@ -98,7 +98,7 @@ class NoiseInjection(nn.Module):
             added = self._constant(x, use) if self.const is None else self.const
         else:
             added = normals(noise.keys, self.layer + use, 1, *x.shape[2:])
-        return torch.addcmul(x, self.strength.to(x.dtype), added.to(x.dtype), value=gain)
+        return x + (gain * self.strength * added).to(x.dtype)
 
     def _constant(self, x: Tensor, use: int) -> Tensor:
         """The maps of key 0, (1, 1, H, W)."""

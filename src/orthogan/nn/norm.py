@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from orthogan.nn.apart import Coupling
 from orthogan.nn.standing import Standing
 
 
@@ -41,7 +42,7 @@ class _SyncedNormalize(torch.autograd.Function):
         return ((g - mean_g - n * mean_gn) * inverse_std.view(1, -1, 1, 1)).to(grad.dtype), None
 
 
-class BatchNorm2d(Standing):
+class BatchNorm2d(Standing, Coupling):
     """Batch norm with a gain (init 1) and a bias (init 0) a channel. (N, C, H, W) -> same.
 
     Standing statistics are means over batches of their means and of their biased variances.
@@ -63,6 +64,9 @@ class BatchNorm2d(Standing):
         """Without gain and bias in the conditional variant, with them in this one."""
         if not self.training:
             return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, eps=self.eps)
+        return self.couple_parts(x)
+
+    def couple(self, x: Tensor) -> Tensor:
         if self._collected is not None:
             self._collected.append(torch.stack(torch.var_mean(x.float(), (0, 2, 3), correction=0)))
         elif dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:

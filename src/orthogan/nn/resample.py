@@ -15,21 +15,25 @@ Upsampling = Literal["nearest", "bilinear"]
 
 
 def _box_sums(weight: Tensor) -> Tensor:
-    """Full correlation of each 3x3 kernel with a 2x2 box of ones. (O, I, 3, 3) -> (O, I, 4, 4)."""
+    """(16, 9): a 3x3 kernel to its full correlation with a 2x2 box of ones, 4x4."""
     eye = torch.eye(4, dtype=weight.dtype, device=weight.device)
     shift = eye[:3] + eye[1:]
-    # One small matrix product instead of four padded additions over the whole weight.
-    return (weight.flatten(2) @ torch.kron(shift, shift)).unflatten(2, (4, 4))
+    return torch.kron(shift, shift).t()
 
 
 def doubling_kernel(weight: Tensor) -> Tensor:
-    """The transposed kernel, (I, O, 4, 4), that doubles by nearest neighbour and convolves with `weight`."""
-    return _box_sums(weight).flip(2, 3).transpose(0, 1)
+    """The transposed kernel, (I, O, 4, 4), that doubles by nearest neighbour and convolves with `weight` (O, I, 3, 3).
+
+    As a matrix product that leaves the channels last, which convolutions read without a copy.
+    """
+    kernel = _box_sums(weight).flip(0) @ weight.flatten(2).permute(1, 2, 0)  # (I, 16, O)
+    return kernel.unflatten(1, (4, 4)).permute(0, 3, 1, 2)
 
 
 def halving_kernel(weight: Tensor) -> Tensor:
-    """The kernel, (O, I, 4, 4), that convolves with `weight` and takes 2x2 means."""
-    return _box_sums(weight) / 4
+    """The kernel, (O, I, 4, 4), that convolves with `weight` (O, I, 3, 3) and takes 2x2 means; channels last too."""
+    kernel = (_box_sums(weight) / 4) @ weight.flatten(2).transpose(1, 2)  # (O, 16, I)
+    return kernel.unflatten(1, (4, 4)).permute(0, 3, 1, 2)
 
 
 def double_then_conv(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:

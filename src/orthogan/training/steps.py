@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from orthogan.game.augment.base import Augment
 from orthogan.game.losses import Loss
 from orthogan.game.moment import Moment
+from orthogan.nn.apart import apart
 from orthogan.training.player import Player
 
 Batch = tuple[Tensor, Tensor | None]
@@ -123,12 +124,11 @@ class Game:
             self.fabric.backward(fake, gradient=gradient)
 
     def _verdicts(self, real: Batch, fake: Batch, numbers: Numbers) -> Sequence[Tensor]:
-        """Logits of both halves, in one forward, unless the images of a batch couple in D: halves must not mix."""
+        """Logits of both halves, in one forward in which they do not act on one another."""
         real = self._augmented(real[0], numbers.real), real[1]
         fake = self._augmented(fake[0], numbers.fake), fake[1]
-        if self.d.network.couples_images:
-            return self.d.wrapped(*real, *_given(numbers.drop_real)), self.d.wrapped(*fake, *_given(numbers.drop_fake))
-        logits: Tensor = self.d.wrapped(*_join([real, fake]), *_given(numbers.drop_real, numbers.drop_fake))
+        with apart(self.d.network, 2):
+            logits: Tensor = self.d.wrapped(*_join([real, fake]), *_given(numbers.drop_real, numbers.drop_fake))
         return logits.chunk(2)
 
     def _moment(
