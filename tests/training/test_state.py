@@ -18,7 +18,7 @@ from orthogan.game.regularizers.base import Regularizer
 from orthogan.networks.base import Discriminator, Generator
 from orthogan.nn.frozen import Frozen
 from orthogan.settings import override
-from orthogan.training import checkpoint, trainer
+from orthogan.training import checkpoint, setup
 from orthogan.training.checkpoint import BadCheckpoint
 from orthogan.training.trainer import Observer, Trainer
 
@@ -49,14 +49,14 @@ class Behind(Discriminator):
 
 @pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch) -> Any:
-    build = trainer.build_pair
+    build = setup.build_pair
 
     def with_identity(identity: str) -> None:
         def pair(run: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
             g, d = build(run)
             return g, Behind(d, identity)
 
-        monkeypatch.setattr(trainer, "build_pair", pair)
+        monkeypatch.setattr(setup, "build_pair", pair)
 
     return with_identity
 

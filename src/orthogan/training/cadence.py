@@ -26,6 +26,12 @@ def _doublings(images: int, first: int) -> int:
     return (images // first).bit_length()
 
 
+def saves_at(config: RunConfig[Any, Any], before: int, now: int) -> bool:
+    """Whether a checkpoint falls due in (before, now] images: after scores too, which a kill must not part from it."""
+    cadence = config.cadence
+    return due(before, now, cadence.score_images) or due(before, now, cadence.checkpoint_images, cadence.first_images)
+
+
 def times_due(images: int, every: int, first: int = 0) -> int:
     """How often something falls due from 0 to `images`, if steps are single images."""
     if every <= 0:
@@ -37,6 +43,14 @@ def times_due(images: int, every: int, first: int = 0) -> int:
 def total_steps(config: RunConfig[Any, Any]) -> int:
     """Updates of G in a whole run."""
     return -(-config.images // config.images_per_step)
+
+
+def rate_share(config: RunConfig[Any, Any], images: int) -> float:
+    """What is left of the learning rates: all, or falling linearly to 0 from `decay_from_images` to the run's end."""
+    start = config.optimizer.decay_from_images
+    if start is None:
+        return 1.0
+    return min(1.0, max(0.0, (config.images - images) / max(1, config.images - start)))
 
 
 def follow_length(preset: RunConfig[Any, Any], images: int, batch: int, d_steps: int) -> RunConfig[Any, Any]:
