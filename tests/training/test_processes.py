@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from process import Running, orthogan
 from safetensors.torch import load_file
 
 from orthogan.training import checkpoint
@@ -103,23 +104,12 @@ def two_processes(folder: Path, data: Path, *words: str) -> list[tuple[int, list
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "OMP_NUM_THREADS": "1"}
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
     shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     running = [
-        subprocess.Popen(
-            [sys.executable, str(DRIVE), str(folder), str(data), *words],
-            env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
+        Running(DRIVE, folder, data, *words, env={**shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")
     ]
-    try:
-        told = [process.communicate(timeout=120)[0].splitlines() for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    return [(process.returncode, lines) for process, lines in zip(running, told, strict=True)]
+    return [(done.status, done.out.splitlines()) for done in [process.wait() for process in running]]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +133,7 @@ def test_two_processes_see_a_collapse_as_one_does_and_return_alike(tmp_path: Pat
     assert known == json.loads(other[-2])
     assert (known["attempt"], known["images"], len(known["watch"]["alarms"])) == (1, 192, 1)
     assert [(record["from"], record["to"]) for record in known["rollbacks"]] == [(128, 64)]
-    train(tmp_path / "one", arrays, [], *words)
+    assert orthogan(DRIVE, tmp_path / "one", arrays, *words).status == 0
     one, two = (
         [json.loads(line) for line in (tmp_path / name / "watch.jsonl").read_text().splitlines()]
         for name in ("one", "two")
