@@ -52,9 +52,10 @@ def test_a_study_of_one_column_shows_every_score() -> None:
 
 def test_shares_are_of_the_seeds_whose_discriminator_says_numbers() -> None:
     results = [{**result(1.0), "accuracy": {"training": share}} for share in (0.9, 0.7)]
-    diverged = {**result(None), "accuracy": {"training": None}}
-    heads, body = summary.tables([Found("a", "", [*results, diverged]), Found("b", "", [diverged])], "lite")["scores"]
-    assert [row[-1] for row in body] == ["0.8 ±0.1 (1 without numbers)", "– (1 without numbers)"]
+    diverged, pairing = ({**result(score), "accuracy": {"training": None}} for score in (None, 1.0))
+    cells = [Found("a", "", [*results, diverged]), Found("b", "", [diverged]), Found("c", "", [pairing])]
+    heads, body = summary.tables(cells, "lite")["scores"]
+    assert [row[-1] for row in body] == ["0.8 ±0.1 (1 diverged)", "– (1 diverged)", "–"]
     assert len(heads) == len(body[0])
 
 

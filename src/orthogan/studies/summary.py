@@ -211,10 +211,13 @@ def entry(cell: Found | None, score: str = MAIN) -> str:
 
 
 def share_entry(cell: Found, part: str) -> str:
-    """A share of images that D took for real, and of how many seeds it has no meaning: D's logits were no numbers."""
-    told = spread(shares := cell.accuracy(part))
-    lost = sum(part in result.get("accuracy", {}) for result in cell.results) - len(shares)
-    return f"{told} ({lost} without numbers)" if lost else told
+    """A share of images that D took for real, and of how many seeds it has none: they diverged to no numbers.
+
+    Under a loss that gives a single logit no meaning no seed has one.
+    """
+    told = spread(cell.accuracy(part))
+    lost = sum(bool(r["diverged"]) and r.get("accuracy", {}).get(part, 0) is None for r in cell.results)
+    return f"{told} ({lost} diverged)" if lost else told
 
 
 def by_place(found: Sequence[Found], tell: Any) -> Table:
