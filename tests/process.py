@@ -1,4 +1,4 @@
-"""The command line in a process of its own, as a person meets it: exit status, output, and no traceback.
+"""The command line, or a script of the tests, in a process of its own: exit status, output, and no traceback.
 
 Processes are forked from a server that has imported PyTorch already, so each costs milliseconds instead of seconds.
 What an interpreter does at its very end, or before the imports, needs `subprocess` instead.
@@ -7,6 +7,7 @@ What an interpreter does at its very end, or before the imports, needs `subproce
 import multiprocessing
 import os
 import resource
+import runpy
 import sys
 import tempfile
 import traceback
@@ -47,7 +48,10 @@ class Running:
         cwd: Path | None = None,
         limits: Mapping[int, int] | None = None,
     ):
-        """`limits` are of `resource`: RLIMIT_FSIZE in bytes of a file; RLIMIT_AS in bytes beyond those in use."""
+        """The words are those after `orthogan`, or a script and its own.
+
+        `limits` are of `resource`: RLIMIT_FSIZE in bytes of a file; RLIMIT_AS in bytes beyond those in use.
+        """
         self._texts = tempfile.TemporaryDirectory()
         folder = Path(self._texts.name)
         self.out, self.err = folder / "out", folder / "err"
@@ -86,7 +90,8 @@ def _be_the_command(argv: list[str], env: dict[str, str], place: str, folder: Pa
     os.chdir(place)
     for name, descriptor in (("out", 1), ("err", 2)):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
-    sys.argv = ["orthogan", *argv]
+    is_script = argv[0].endswith(".py")
+    sys.argv = argv if is_script else ["orthogan", *argv]
     import torch
 
     torch.set_num_threads(1)
@@ -97,7 +102,9 @@ def _be_the_command(argv: list[str], env: dict[str, str], place: str, folder: Pa
         number += in_use if limit == resource.RLIMIT_AS else 0
         resource.setrlimit(limit, (number, number))
     try:
-        status = main(argv)
+        if is_script:
+            runpy.run_path(argv[0], run_name="__main__")
+        status = 0 if is_script else main(argv)
     except SystemExit as left:
         status = left.code if isinstance(left.code, int) else 1
     except BaseException:

@@ -17,7 +17,7 @@ from orthogan import hub, runtime, tensorfile
 from orthogan.classes import Classes, indices
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite, cache_folder, remove_asides
-from orthogan.interop.statistics import Brought
+from orthogan.interop.statistics import FACT, FROM_FILE, Collected, Held
 from orthogan.metrics.evaluate import in_chunks
 from orthogan.networks import build_generator, family_of
 from orthogan.networks.base import Generator
@@ -33,9 +33,6 @@ Seed = int | torch.Generator
 
 Progress = Callable[[int, int], object]
 """Is called with the images that are done, and with all."""
-
-SHIPPED = "standing"
-"""Fact of a file that holds standing statistics: truncation, form, batches, mode of noise."""
 
 
 class Model:
@@ -66,11 +63,10 @@ class Model:
         # Assigned, not copied: a configuration that the tensors do not fit costs no memory.
         generator.load_state_dict(found.require_fit("ema", generator), assign=True)
         self._standing_folder = standing_folder or self.path.parent / "standing"
-        self._shipped = {name: buffer.clone() for name, buffer in standing_buffers(generator).items()}
-        self._brought = Brought(found, generator)
+        self._held = Held(found, generator)
         self._plain: Generator | None = None
         # Singular vectors that an imported or exported file brings are those that divide its weights: they stay.
-        iterations = 0 if {"imported", SHIPPED} & self.header.extra.keys() else SINGULAR_ITERATIONS
+        iterations = 0 if {"imported", FACT} & self.header.extra.keys() else SINGULAR_ITERATIONS
         picked = runtime.pick_device(device)
         self.sampler = Sampler(generator, precision, picked, noise=noise, cutoff=cutoff, iterations=iterations)
 
@@ -220,35 +216,22 @@ class Model:
         return None if classes is None else indices(classes, self.class_names, self.n_classes)
 
     def stand(self, truncation: float | None = None, form: str = "redraw", batches: int = STANDING_BATCHES) -> None:
-        """Load or collect the standing statistics for a truncation; an imported file may have brought its own."""
-        self.sampler.generator.check_truncation(truncation, form)
-        brought = self._brought.at(truncation, form)
-        if brought is not None:
-            for name, buffer in standing_buffers(self.sampler.generator).items():
-                buffer.copy_(brought[name])
-            self.sampler.standing = (truncation, form, FROM_FILE, 0)
+        """Load or collect the standing statistics for a truncation; the checkpoint itself may hold them."""
+        generator, wanted = self.sampler.generator, (truncation, form, batches)
+        generator.check_truncation(truncation, form)
+        if self.sampler.standing in ((*wanted, 0), (truncation, form, FROM_FILE, 0)):
             return
-        wanted = (truncation, form, batches)
-        if self.sampler.standing == (*wanted, 0):
-            return
-        buffers = standing_buffers(self.sampler.generator)
+        buffers = standing_buffers(generator)
         kept = self._standing_file(wanted)
-        of_file = self._standing_of_file(wanted)
-        stored = _read_standing(kept, buffers) if of_file is None else of_file
+        noise = generator.noise if generator.noise_modes else None
+        stored, of = self._held.at(Collected(*wanted, noise)) or (_read_standing(kept, buffers), batches)
         if stored is not None:
             for name, buffer in buffers.items():
                 buffer.copy_(stored[name])
-            self.sampler.standing = (*wanted, 0)
+            self.sampler.standing = (truncation, form, of, 0)
         else:
             self.sampler.collect(truncation, form, batches)
             self._keep(kept, buffers)
-
-    def _standing_of_file(self, wanted: tuple[Any, ...]) -> dict[str, Tensor] | None:
-        """The statistics that an exported file holds, where they are the wanted ones."""
-        noise = self.sampler.generator.noise if self.sampler.generator.noise_modes else None
-        # Those that an imported file had brought were exported as they were, whatever batches they are of.
-        fits = self.header.extra.get(SHIPPED) in ([*wanted, noise], [*wanted[:2], FROM_FILE, noise])
-        return self._shipped if fits and all(bool(t.isfinite().all()) for t in self._shipped.values()) else None
 
     def _standing_file(self, wanted: tuple[Any, ...]) -> Path:
         """Named by all that the statistics depend on: the weights, the truncation, the precision of the forwards."""
@@ -287,8 +270,6 @@ class Model:
         } | ({"noise": self.sampler.generator.noise} if self.sampler.generator.noise_modes else {})
 
 
-FROM_FILE = 0
-"""Batches of statistics that were not collected here."""
 STALE_SECONDS = 3600
 """Several programs may sample one checkpoint; what was being written for so long has lost its writer."""
 

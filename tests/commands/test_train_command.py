@@ -117,7 +117,17 @@ def test_what_will_never_happen_and_the_traps_of_the_data_are_told_before_the_fi
     for i in range(4):
         Image.new("RGB", (32, 32), (i, 0, 0)).save(folder / f"{i}.png")
     words = ["--data", folder.parent, "--images", "16", "--out", tmp_path / "run", *TINY]
-    done = orthogan("train", "small-32", *words, "--cadence.checkpoint-images", "5000", "--ema.start-steps", "2")
+    done = orthogan(
+        "train",
+        "small-32",
+        *words,
+        "--cadence.checkpoint-images",
+        "5000",
+        "--ema.start-steps",
+        "2",
+        "--ema.decay",
+        "0.9",
+    )
     assert done.status == 0, done.err
     before_training = done.out[: done.out.index("checkpoint " + str(tmp_path))]
     for told in (

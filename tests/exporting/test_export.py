@@ -15,11 +15,13 @@ from orthogan import hub
 from orthogan.errors import UserError
 from orthogan.exporting import check_graph, write_folder, write_graph, write_weights
 from orthogan.exporting.folder import Card
+from orthogan.interop.statistics import Collected
 from orthogan.model import Model, load
 from orthogan.networks import GENERATORS, build_generator
 from orthogan.nn.noise import NoiseInjection
 from orthogan.nn.spectral import normalized_layers
 from orthogan.nn.standing import standing_buffers
+from orthogan.sampling import STANDING_BATCHES
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Header
 
@@ -63,7 +65,12 @@ def test_a_file_of_every_generator_gives_the_same_images(tmp_path: Path, name: s
     assert not (tmp_path / "standing").exists()  # nothing had to be collected
     for _, layer in normalized_layers(again.sampler.generator):
         assert layer.sigma().item() == pytest.approx(1, rel=1e-5)
-    if truncation is not None and again._shipped:
+    generator = again.sampler.generator
+    if generator.truncation == "w":  # no psi changes the mean of w
+        expected = model.sample(2, truncation=0.7).astype(int)
+        assert np.abs(again.sample(2, truncation=0.7) - expected).max() <= 1
+        assert not (tmp_path / "standing").exists()
+    if generator.truncation == "z" and standing_buffers(generator):
         again.sample(1)
         assert (tmp_path / "standing").exists()  # of another truncation
 
@@ -204,15 +211,54 @@ def test_the_command_writes_and_refuses(cached: tuple[Path, Path], tmp_path: Pat
     assert not (tmp_path / "x.onnx").exists()
 
 
+AS_COLLECTED = {"truncation": None, "form": "redraw", "batches": STANDING_BATCHES, "noise": None}
+FACTS = {
+    "import": ({"truncation": None, "form": "redraw", "batches": 0, "noise": None}, [(None, 0)]),
+    "import, as it was": ({"thresholds": None}, [(None, 0)]),
+    "export": (AS_COLLECTED, [(None, STANDING_BATCHES)]),
+    "export, as it was": ([None, "redraw", STANDING_BATCHES, None], [(None, STANDING_BATCHES)]),
+    "export at a truncation": ({**AS_COLLECTED, "truncation": 0.5}, [(0.5, STANDING_BATCHES)]),
+    "export of an import, as it was": ([0.5, "redraw", 0, None], [(0.5, 0)]),
+    "export of other batches": ({**AS_COLLECTED, "batches": 5}, []),
+    "rubbish": ({"truncation": None, "batches": 0}, None),
+    "a list of rubbish": (["x"], []),
+}
+"""The fact `standing` of a header, and at which truncations its file's statistics are used, of how many batches."""
+
+
+@pytest.mark.parametrize("case", FACTS)
+def test_statistics_of_a_file_are_used_at_the_truncation_that_they_are_of(tmp_path: Path, case: str) -> None:
+    fact, expected = FACTS[case]
+    path = with_statistics(tmp_path / "a.safetensors", fact)
+    if expected is None:
+        with pytest.raises(checkpoint.BadCheckpoint, match="standing statistics do not fit"):
+            opened(path)
+        return
+    found = []
+    for truncation in (None, 0.5):
+        model = opened(path)
+        before = {name: buffer.clone() for name, buffer in standing_buffers(model.sampler.generator).items()}
+        model.stand(truncation)
+        now = standing_buffers(model.sampler.generator)
+        if all(before[name].equal(now[name]) for name in now):
+            found.append((truncation, model.describe()["standing_statistics_batches"]))
+    assert found == expected
+
+
 def test_statistics_that_an_imported_file_brought_are_those_of_its_export(tmp_path: Path) -> None:
+    imported = opened(with_statistics(tmp_path / "a.safetensors", Collected().facts(), imported={}))
+    write_weights(imported, tmp_path / "b.safetensors")
+    exported = opened(tmp_path / "b.safetensors")
+    assert (imported.sample(4) == exported.sample(4)).all()
+    assert exported.describe()["standing_statistics_batches"] == 0
+
+
+def with_statistics(path: Path, fact: Any, **facts: Any) -> Path:
+    """A file whose statistics are not those of any collection."""
     torch.manual_seed(0)
     network = tiny_generator()
     for buffer in standing_buffers(network).values():
         buffer.copy_(torch.rand(buffer.shape) + 0.5)
     tensors = {f"ema.{name}": tensor for name, tensor in network.state_dict().items()}
-    facts = {"imported": {}, "standing": {"thresholds": None}}
-    checkpoint.save(tmp_path / "a.safetensors", tensors, Header(tiny_run(tmp_path), 0, 0, facts))
-    imported = load(tmp_path / "a.safetensors", "cpu", "float32")
-    write_weights(imported, tmp_path / "b.safetensors")
-    exported = load(tmp_path / "b.safetensors", "cpu", "float32")
-    assert (imported.sample(4) == exported.sample(4)).all()
+    checkpoint.save(path, tensors, Header(tiny_run(path.parent), 0, 0, {**facts, "standing": fact}))
+    return path

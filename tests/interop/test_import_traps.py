@@ -12,6 +12,7 @@ from foreign_files import apart, discriminator_of, generator_of, imported, outpu
 from orthogan.errors import UserError
 from orthogan.interop import archives
 from orthogan.interop.foreign import Foreign, Hints, layer, multiples
+from orthogan.interop.statistics import Collected
 from orthogan.interop.writing import prepare, write
 from orthogan.model import load
 from orthogan.networks import build_discriminator, build_generator
@@ -39,17 +40,19 @@ def test_the_rows_of_a_released_file_are_at_hundredths_exactly(tmp_path: Path) -
     """0.14, 0.28, 0.56, 0.58 and 0.94 are where the published code takes a neighbouring row."""
     write(imported("huggingface", tmp_path / "in"), tmp_path / "out.safetensors")
     model = load(tmp_path / "out.safetensors", "cpu", "float32")
-    brought, count = model._brought, 51
-    brought._thresholds = [i / (count - 1) for i in range(count)]
-    brought._rows = {"0.mean": torch.arange(count).float()[:, None]}
-    for i in range(count):
-        row = brought.at(float(f"{0.02 * i:.2f}"), "scaled")
-        assert row is not None
-        assert row["0.mean"].item() == i
-    assert brought.at(0.01, "scaled")["0.mean"].item() == pytest.approx(0.5)  # type: ignore[index]
-    assert brought.at(1.01, "scaled") is None
-    assert brought.at(0.5, "redraw") is None
-    assert brought.at(None, "redraw") is None
+    held, count = model._held, 51
+    held._thresholds = [i / (count - 1) for i in range(count)]
+    held._rows = {"0.mean": torch.arange(count).float()[:, None]}
+
+    def mean(truncation: float | None, form: str) -> float | None:
+        found = held.at(Collected(truncation, form, 16))
+        return None if found is None else found[0]["0.mean"].item()
+
+    assert [mean(float(f"{0.02 * i:.2f}"), "scaled") for i in range(count)] == list(range(count))
+    assert mean(0.01, "scaled") == pytest.approx(0.5)
+    assert mean(1.01, "scaled") is None
+    assert mean(0.5, "redraw") is None
+    assert mean(None, "redraw") is None
 
 
 def test_sigma_of_the_image_layer_is_that_of_all_its_channels(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tiny import tiny_run
 
 from orthogan import runs
 from orthogan.data.config import DataConfig
+from orthogan.errors import UserError
 from orthogan.game.losses import LOSSES
 from orthogan.judging import verdicts
 from orthogan.networks import DISCRIMINATORS
@@ -76,6 +77,14 @@ def test_share_of_images_taken_for_real(loss: str, share: float | None, arrays: 
     assert said["share_real"] == share
     assert said["mean_logit"] == 0.75
     assert ("share_real_interval" in said) == (share is not None)
+
+
+def test_logits_that_are_no_numbers_are_not_those_of_generated_images(arrays: Path, tmp_path: Path) -> None:
+    diverged = np.array([1.0, np.nan, np.inf])
+    assert verdicts.share_real(diverged, config_of(arrays, "biggan")) is None
+    with pytest.raises(UserError, match=r"run\.safetensors has diverged: its logits of 2 of 3 images are no numbers"):
+        verdicts.require_numbers(diverged, Path("run.safetensors"))
+    verdicts.require_numbers(diverged[:1], Path("run.safetensors"))
 
 
 def test_every_loss_that_pairs_images_draws_no_line() -> None:

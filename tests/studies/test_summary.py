@@ -50,6 +50,15 @@ def test_a_study_of_one_column_shows_every_score() -> None:
     assert body == [["baseline", "1.5 ±0.5", "150 ±50", "0.5 ±0", "0.25 ±0", "1.00"]]
 
 
+def test_shares_are_of_the_seeds_whose_discriminator_says_numbers() -> None:
+    results = [{**result(1.0), "accuracy": {"training": share}} for share in (0.9, 0.7)]
+    diverged, pairing = ({**result(score), "accuracy": {"training": None}} for score in (None, 1.0))
+    cells = [Found("a", "", [*results, diverged]), Found("b", "", [diverged]), Found("c", "", [pairing])]
+    heads, body = summary.tables(cells, "lite")["scores"]
+    assert [row[-1] for row in body] == ["0.8 ±0.1 (1 diverged)", "– (1 diverged)", "–"]
+    assert len(heads) == len(body[0])
+
+
 def test_times_are_relative_to_the_first_row_column_by_column() -> None:
     assert summary.times(TABLE) == {"none": 1.0, "spectral-norm": 2.0}  # (1.5 / 1 + 2.5 / 1) / 2
 

@@ -1,11 +1,14 @@
 """Run a tiny training in a process of its own, so that tests can kill it. Arguments: folder, data, images, extras.
 
 `--die-in-write N` kills the process with SIGKILL in the middle of writing checkpoint number N (from 1), when the file
-that is written aside exists and has not been renamed.
+that is written aside exists and has not been renamed. `--no-room NAME` is a disk without room for files of that name.
+`--collapse` has G draw one image for all latents in the first attempt from 96 images on, and rolls back. The last line
+tells how the run ended in this process; with `--collapse`, the one before it what the process knows of the watch.
 """
 
 import argparse
 import itertools
+import json
 import os
 import signal
 import sys
@@ -20,9 +23,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny import tiny_networks, tiny_run
 
 from orthogan import files, runs
+from orthogan.errors import UserError
 from orthogan.model import find_checkpoint
 from orthogan.settings import override
+from orthogan.stability import watch as rules
 from orthogan.training import duties
+from orthogan.training import watch as duty
 from orthogan.training.launch import leave_together
 from orthogan.training.logs import read_config
 from orthogan.training.trainer import Observer
@@ -38,11 +44,13 @@ parser.add_argument("--loss", default="hinge")
 parser.add_argument("--stabilizer", default="spectral-norm")
 parser.add_argument("--scores", action="store_true", help="sheets and made-up scores after every step")
 parser.add_argument("--init", default="", help="run whose networks this one begins from, the first block of D frozen")
+parser.add_argument("--no-room", default="none", metavar="NAME")
+parser.add_argument("--collapse", action="store_true")
 options = parser.parse_args()
 torch.set_num_threads(1)
 
 writes = itertools.count(1)
-whole_flush = files.flush
+whole_flush, whole_open = files.flush, Path.open
 
 
 def flush_and_die(path: Path) -> None:
@@ -50,7 +58,19 @@ def flush_and_die(path: Path) -> None:
         with open(path, "r+b") as file:
             file.truncate(path.stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)
+    refuse(path)
     whole_flush(path)
+
+
+def refuse(path: Path) -> None:
+    if path.name.startswith(options.no_room):
+        raise OSError(28, "No space left on device")
+
+
+def open_or_refuse(path: Path, mode: str = "r", *args: Any, **named: Any) -> Any:
+    if mode == "a":
+        refuse(path)
+    return whole_open(path, mode, *args, **named)
 
 
 class Steps(Observer):
@@ -69,6 +89,7 @@ class Scorer:
 
 
 files.flush = flush_and_die
+Path.open = open_or_refuse  # type: ignore[assignment, method-assign]
 duties.Scorer = Scorer
 cpu = torch.device("cpu")
 if (options.folder / "config.json").exists():
@@ -92,8 +113,23 @@ else:
         "cadence.sheet_images": every,
         "cadence.score_samples": 10,
     }
+    if options.collapse:
+        duty.LEAST_STEPS, rules.WARM_UP = 1, 2
+        changes |= {"watch.every_images": 16, "watch.on_collapse": "rollback", "watch.change": "lower-rates"}
+        changes |= {"cadence.checkpoint_images": 32, "cadence.first_images": 0}
     config = override(tiny_run(options.data, loss=loss, **networks), changes)
     trainer = runs.start(config, "digits", options.folder, Steps(), cpu, lambda done, total: None)
-finished = trainer.run()
+if options.collapse:
+    trainer.game.g.network.register_forward_hook(
+        lambda module, inputs, out: 0 * out + 0.3 if trainer.feed.attempt == 0 and trainer.images >= 96 else out
+    )
+try:
+    finished = trainer.run()
+except UserError as error:
+    print(f"refused: {error}", flush=True)
+    sys.exit(4)
+if options.collapse:
+    known = {"images": trainer.images, "attempt": trainer.feed.attempt, "rollbacks": trainer.rollbacks}
+    print(json.dumps(known | trainer.duties["watch"].facts()), flush=True)
 leave_together()
 print("finished" if finished else "stopped", flush=True)

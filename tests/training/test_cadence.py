@@ -38,7 +38,7 @@ def test_a_short_biggan_64_has_sheets_checkpoints_and_an_average() -> None:
     """15,625 steps of an average that would begin after 20,000, and nothing to see before 2,048,000 images."""
     run = presets.get("biggan-64")
     short = override(follow_length(run, 2_000_000, 64, 2), {"batch": 64})
-    assert short.ema.start_steps == int(20_000 * 15_625 / 165_000)
+    assert (short.ema.start_steps, short.ema.decay) == (int(20_000 * 15_625 / 165_000), 0.9994)
     assert (short.cadence.log_images, short.cadence.sheet_images, short.cadence.checkpoint_images) == (
         2_000_000 // 200,
         2_000_000 // 50,
@@ -49,6 +49,29 @@ def test_a_short_biggan_64_has_sheets_checkpoints_and_an_average() -> None:
     assert "no sheet: cadence.sheet_images is 2,048,000" in told
     assert "no checkpoint before its end: cadence.checkpoint_images" in told
     assert "ema.start_steps is 20,000 and the run has 15,625 steps" in told
+
+
+@pytest.mark.parametrize(
+    ("preset", "images", "decay"),
+    [
+        ("small-32", 32_000, 0.99),  # over 100 of 1,000 updates
+        ("small-32", 96_000, 0.995),  # 200 of 3,000 are no more than a tenth
+        ("digits", 3_200, 0.925),  # over 2 / 15 of 100, as in the preset over 100 of 750
+        ("digits", 32, 0.0),
+        ("sagan-128", 25_600, 0.0),  # has no average
+        ("biggan-64", 204_800, 0.8),  # 50 updates; the preset's spans 6 % of 165,000
+    ],
+)
+def test_the_average_of_a_short_run_spans_a_part_of_it(preset: str, images: int, decay: float) -> None:
+    run = presets.get(preset)
+    short = follow_length(run, images, run.batch, run.d_steps)
+    assert short.ema.decay == decay
+    assert not [told for told in never(short) if "initial weights" in told]
+
+
+def test_an_average_by_images_stays_with_its_rampup() -> None:
+    run = presets.get("stylegan2-ada-32")
+    assert follow_length(run, 10_000, run.batch, 1).ema == run.ema
 
 
 def test_a_longer_run_keeps_the_preset_s_cadences_and_average() -> None:

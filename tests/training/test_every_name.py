@@ -159,17 +159,6 @@ def test_every_prior(tmp_path: Path, arrays: Path, prior: str) -> None:
     check(tmp_path / "run", train(tmp_path / "run", arrays, "biggan", generator__latent=prior))
 
 
-def test_learning_rates_fall_to_zero_at_the_end(tmp_path: Path, arrays: Path) -> None:
-    config = override(tiny_run(arrays), {"optimizer.decay_from_images": 80, "n_classes": 10})
-    trainer = runs.start(config, "digits", tmp_path / "run", Observer(), CPU, lambda done, total: None)
-    rates = []
-    while trainer.images < 160:
-        trainer.step()
-        rates.append(trainer.game.g.optimizer.param_groups[0]["lr"])
-    # Set at the beginning of each step of 16 images: whole until 80, then a fifth less each step.
-    np.testing.assert_allclose(rates, [1e-3] * 6 + [0.8e-3, 0.6e-3, 0.4e-3, 0.2e-3])
-
-
 def test_dequantised_images_are_within_one_grey_level(tmp_path: Path, arrays: Path) -> None:
     config = override(tiny_run(arrays), {"data.dequantize": True, "n_classes": 10})
     trainer = runs.start(config, "digits", tmp_path / "run", Observer(), CPU, lambda done, total: None)

@@ -20,7 +20,7 @@ from orthogan.pair import freeze_first
 from orthogan.presets import get
 from orthogan.runs import InitConfig
 from orthogan.settings import override
-from orthogan.training import checkpoint
+from orthogan.training import checkpoint, saving
 from orthogan.training.logs import read_config, read_parent
 from orthogan.training.trainer import Observer, Trainer
 from orthogan.training.transfer import class_axes, class_mixture, transfer
@@ -266,7 +266,7 @@ def test_frozen_blocks_keep_their_bits_and_the_others_learn(parent: Path, others
     trainer.step()
     for name, parameter in d.named_parameters():
         assert torch.equal(parameter, before[name]) == name.startswith("blocks.0."), name
-    trainer.save()
+    saving.save(trainer)
     found = find_checkpoint(tmp_path / "new")
     trainer.close()
     thawed = override(read_config(tmp_path / "new"), {"freeze_d_blocks": 0, "images": 96})

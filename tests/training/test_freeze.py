@@ -15,6 +15,7 @@ from orthogan.game.augment import AugmentConfig
 from orthogan.reports import TrainingView
 from orthogan.training import checkpoint
 from orthogan.training.logs import read_config
+from orthogan.training.saving import parts
 from orthogan.training.state import gather
 from orthogan.training.trainer import Observer, Trainer
 
@@ -31,7 +32,7 @@ def begin(folder: Path, config: RunConfig[Any, Any], observer: Observer | None =
 
 
 def state(trainer: Trainer) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in gather(trainer.parts()).items()}
+    return {name: tensor.clone() for name, tensor in gather(parts(trainer)).items()}
 
 
 @pytest.mark.parametrize("loss", ["hinge", "relativistic"])

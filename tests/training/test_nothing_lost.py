@@ -21,7 +21,7 @@ from orthogan.config import CadenceConfig
 from orthogan.errors import UserError
 from orthogan.model import load
 from orthogan.settings import override
-from orthogan.training import checkpoint, duties, logs
+from orthogan.training import checkpoint, duties, logs, saving
 from orthogan.training.checkpoint import BadCheckpoint
 from orthogan.training.logs import read_config
 from orthogan.training.player import NonFiniteError
@@ -224,7 +224,7 @@ def test_a_checkpoint_that_is_not_finite_is_never_written(tmp_path: Path, arrays
     with torch.no_grad():
         next(resumed.ema.module.parameters()).fill_(torch.inf)
     with pytest.raises(NonFiniteError, match="is not finite"):
-        resumed.save()
+        saving.save(resumed)
     assert list((run / "checkpoints").iterdir()) == [good]
 
 

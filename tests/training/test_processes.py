@@ -1,7 +1,9 @@
 """Two processes (gloo, CPU) compute what one does on the same global batch."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from process import Running, orthogan
 from safetensors.torch import load_file
 
 from orthogan.training import checkpoint
@@ -94,6 +97,51 @@ def test_where_one_process_is_killed_the_others_say_so_in_one_line(tmp_path: Pat
     (line,) = [line for line in told.splitlines() if line.startswith("error: ")]
     assert "another process of this run has ended" in line
     assert f"orthogan resume {run}" in line
+
+
+def two_processes(folder: Path, data: Path, *words: str) -> list[tuple[int, list[str]]]:
+    """Exit status and lines of each, which no launcher ends before it has ended by itself."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    running = [
+        Running(DRIVE, folder, data, *words, env={**shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")
+    ]
+    return [(done.status, done.out.splitlines()) for done in [process.wait() for process in running]]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("images-000000000032", ["--scores"]), ("log.jsonl", []), ("alarms.jsonl", ["--collapse"])]
+)
+def test_where_the_first_process_cannot_write_all_end(
+    tmp_path: Path, arrays: Path, name: str, words: list[str]
+) -> None:
+    (status, first), (other_status, other) = two_processes(tmp_path / "run", arrays, "--no-room", name, *words)
+    assert (status, other_status) == (4, 4)
+    assert first[-1].startswith("refused: ")
+    assert first[-1].endswith("cannot be written: No space left on device")
+    assert other[-1] == f"refused: stopped, because another process of this run did: {first[-1].partition(' ')[2]}"
+
+
+def test_two_processes_see_a_collapse_as_one_does_and_return_alike(tmp_path: Path, arrays: Path) -> None:
+    words = ["--collapse", "--images", "192"]
+    (_, first), (_, other) = two_processes(tmp_path / "two", arrays, *words)
+    assert first[-1] == other[-1] == "finished"
+    known = json.loads(first[-2])
+    assert known == json.loads(other[-2])
+    assert (known["attempt"], known["images"], len(known["watch"]["alarms"])) == (1, 192, 1)
+    assert [(record["from"], record["to"]) for record in known["rollbacks"]] == [(128, 64)]
+    assert orthogan(DRIVE, tmp_path / "one", arrays, *words).status == 0
+    one, two = (
+        [json.loads(line) for line in (tmp_path / name / "watch.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    assert len(one) == len(two) == 16
+    for a, b in zip(one, two, strict=True):
+        assert a == pytest.approx(b, rel=1e-2, abs=1e-3)
+        assert "label_fit" in a
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:

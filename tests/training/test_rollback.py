@@ -18,7 +18,7 @@ from orthogan.errors import UserError
 from orthogan.settings import override
 from orthogan.stability import history
 from orthogan.stability import watch as rules
-from orthogan.training import checkpoint
+from orthogan.training import checkpoint, saving
 from orthogan.training import watch as duty
 from orthogan.training.logs import read_config
 from orthogan.training.observer import Observer
@@ -174,8 +174,8 @@ def test_a_run_that_is_killed_ends_with_the_bits_of_one_that_is_not(
     if moment == "when the alarm is told":
         observer.alarmed = die  # type: ignore[method-assign]
     if moment == "before the new checkpoint":
-        save = trainer.save
-        monkeypatch.setattr(trainer, "save", lambda: die() if trainer.feed.attempt else save())
+        save = saving.save
+        monkeypatch.setattr(saving, "save", lambda run: die() if run.feed.attempt else save(run))
     if moment == "after the new checkpoint":
         prune = checkpoint.prune
         monkeypatch.setattr(checkpoint, "prune", lambda *a, **k: die() if trainer.feed.attempt else prune(*a, **k))

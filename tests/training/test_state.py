@@ -10,7 +10,7 @@ from tiny import tiny_run
 from torch import Tensor, nn
 
 from orthogan import runs
-from orthogan.config import RunConfig
+from orthogan.config import RunConfig, WatchConfig
 from orthogan.game import regularizers
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers import Rule
@@ -18,7 +18,8 @@ from orthogan.game.regularizers.base import Regularizer
 from orthogan.networks.base import Discriminator, Generator
 from orthogan.nn.frozen import Frozen
 from orthogan.settings import override
-from orthogan.training import checkpoint, trainer
+from orthogan.training import checkpoint, saving, setup
+from orthogan.training.changes import Changes, change
 from orthogan.training.checkpoint import BadCheckpoint
 from orthogan.training.trainer import Observer, Trainer
 
@@ -49,14 +50,14 @@ class Behind(Discriminator):
 
 @pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch) -> Any:
-    build = trainer.build_pair
+    build = setup.build_pair
 
     def with_identity(identity: str) -> None:
         def pair(run: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
             g, d = build(run)
             return g, Behind(d, identity)
 
-        monkeypatch.setattr(trainer, "build_pair", pair)
+        monkeypatch.setattr(setup, "build_pair", pair)
 
     return with_identity
 
@@ -133,3 +134,35 @@ def test_another_attempt_takes_other_draws_and_is_kept(tmp_path: Path, arrays: P
     assert losses[1] == losses[2]
     assert run.run()
     assert go_on(tmp_path / "run2", override(config, {"images": 48})).feed.attempt == 1
+
+
+def test_a_checkpoint_holds_every_part_of_the_game(tmp_path: Path, arrays: Path) -> None:
+    settings = {
+        "regularizers.g_ortho.strength": 1e-4,
+        "regularizers.d_consistency.strength": 1.0,
+        "augment.kind": "ada",
+    }
+    run = begin(tmp_path / "run", override(tiny_run(arrays), settings))
+    run.close()
+    networks = {"generator", "discriminator", "ema", "g_optimizer", "d_optimizer"}
+    assert set(saving.parts(run)) == networks | {"augment", "rules.g_ortho", "rules.d_consistency"}
+
+
+def test_what_a_rollback_changed_in_the_rules_of_d_is_taken_back(tmp_path: Path, arrays: Path) -> None:
+    """As by a return to a checkpoint from before."""
+    config = override(tiny_run(arrays), {"regularizers.d_r1.strength": 3.0, "regularizers.d_r1.interval": 4})
+    run = begin(tmp_path / "run", config)
+    run.close()
+    rules = run.game.d.rules
+
+    def r1() -> tuple[float, int]:
+        rule: Any = run.game.d.rules["d_r1"]
+        return rule.gamma, rule.interval
+
+    change(run, Changes(r1_gamma=6.0))
+    assert r1() == (6.0, 4)
+    change(run, Changes())
+    assert r1() == (3.0, 4)
+    assert run.game.d.rules is rules
+    twice = Changes().after(WatchConfig(on_collapse="rollback", change="r1", r1_gamma=6.0))
+    assert twice.after(WatchConfig(on_collapse="rollback", change="r1", r1_gamma=6.0)) == Changes(r1_gamma=12.0)

@@ -7,9 +7,9 @@ from orthogan.errors import is_out_of_memory
 from orthogan.files import CannotWrite
 from orthogan.reports import command
 from orthogan.training import advice, checkpoint
+from orthogan.training.keeping import checkpoint_before
 from orthogan.training.launch import is_lost_process
 from orthogan.training.player import NonFiniteError
-from orthogan.training.rollback import checkpoint_before
 from orthogan.training.trainer import Trainer
 from orthogan.training.watch import Collapsed, watch_of
 

@@ -163,13 +163,13 @@ def train(planned: list[Planned], folder: Path, where: list[Place]) -> tuple[int
 
     def ended(name: str, status: int) -> None:
         view.ended(name, status == 0)
-        if status and (not pool.stopped_by or (run_folder(folder, name) / ERROR).exists()):
+        if status and (not pool.stop.by or (run_folder(folder, name) / ERROR).exists()):
             failed.append(name)
 
     pool = Pool(where, view.stepped, ended)
     with view:
         pool.run([run_folder(folder, run.name) for run in left])
-    return pool.stopped_by or 0, failed
+    return pool.stop.by or 0, failed
 
 
 def failure(folder: Path, failed: list[str]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from orthogan.model import SHIPPED, Model
+from orthogan.interop.statistics import FACT, Collected
+from orthogan.model import Model
 from orthogan.nn.spectral import normalized_layers
 from orthogan.settings import override
 from orthogan.training import checkpoint
@@ -22,11 +23,12 @@ def header_of(model: Model) -> checkpoint.Header:
     """What the file says of itself: the run's settings without the place of its data, and the statistics it holds."""
     header, sampler = model.header, model.sampler
     assert sampler.standing is not None
-    *wanted, _ = sampler.standing
+    truncation, form, batches, _ = sampler.standing
     noise = sampler.generator.noise if sampler.generator.noise_modes else None
+    collected = Collected(truncation, form, batches, noise)
     facts = {name: header.extra[name] for name in KEPT if name in header.extra}
     config = override(header.config, {"data.source": ""})
-    return checkpoint.Header(config, header.images, header.steps, {**facts, SHIPPED: [*wanted, noise]})
+    return checkpoint.Header(config, header.images, header.steps, {**facts, FACT: collected.facts()})
 
 
 @torch.no_grad()

@@ -1,9 +1,14 @@
-"""Standing statistics that an imported file has brought along, for the truncations that they were collected at."""
+"""Standing statistics that a file holds, an imported or an exported one, and the truncations that they are of.
+
+The fact `standing` of its header says what they were collected with, where the averaged generator's own buffers are the
+statistics (`Collected`), or the thresholds of rows of them in a part of their own.
+"""
 
 import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -13,43 +18,76 @@ from orthogan.networks.base import Generator
 from orthogan.nn.standing import standing_buffers
 from orthogan.training.checkpoint import BadCheckpoint, Loaded
 
-PART = "standing"
-"""Of a checkpoint: rows of statistics, one for each threshold, by the names of the buffers."""
-FACT = "standing"
-"""Of its header: the thresholds, or null where the averaged generator's own buffers are the statistics."""
+FACT = PART = "standing"
+"""Of the header, and of the tensors: rows of statistics, one for each threshold, by the names of the buffers."""
 FORM = "scaled"
 """How latents were truncated that rows of statistics are of: as in the released BigGANs."""
+FROM_FILE = 0
+"""Batches of statistics that another program collected."""
 
 
-class Brought:
+@dataclass(frozen=True)
+class Collected:
+    """What statistics were collected with."""
+
+    truncation: float | None = None
+    form: str = "redraw"
+    batches: int = FROM_FILE
+    noise: str | None = None
+    """Mode of the noise inside; None in a generator without."""
+
+    def facts(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def of_fact(cls, fact: Any) -> "Collected | None":
+        """None for rows, and for what no version wrote: imports said once only that there are no thresholds, exports
+        a list of the four."""
+        if fact == {"thresholds": None}:
+            return cls()
+        values = dict(zip(cls.__annotations__, fact, strict=False)) if isinstance(fact, list) else fact
+        whole = isinstance(values, dict) and values.keys() == cls.__annotations__.keys()
+        return cls(**values) if whole else None
+
+    def is_for(self, wanted: "Collected", truncated: str) -> bool:
+        """Whether they are the wanted ones in a generator whose truncation is of this kind: only that of z matters."""
+        untruncated = self.truncation is wanted.truncation is None
+        same = truncated != "z" or untruncated or (self.truncation, self.form) == (wanted.truncation, wanted.form)
+        return same and (self.batches == FROM_FILE or (self.batches, self.noise) == (wanted.batches, wanted.noise))
+
+
+def of_rows(thresholds: tuple[float, ...]) -> dict[str, Any]:
+    """The fact of a file that holds statistics for each of these truncations."""
+    return {"thresholds": list(thresholds)}
+
+
+class Held:
     """The statistics of a file. Those that it has none of are collected, as for any other."""
 
     def __init__(self, found: Loaded, generator: Generator):
         self._kind = generator.truncation
-        self._own: dict[str, Tensor] | None = None
+        self._own: dict[str, Tensor] = {}
         self._rows: Mapping[str, Tensor] = {}
         self._thresholds: list[float] = []
-        fact = found.header.extra.get(FACT)
-        if not isinstance(fact, dict):
-            return
-        buffers = standing_buffers(generator)
-        thresholds = fact.get("thresholds")
-        if thresholds is None:
+        fact, buffers = found.header.extra.get(FACT), standing_buffers(generator)
+        self._collected = Collected.of_fact(fact)
+        if self._collected is not None:
             self._own = {name: buffer.clone() for name, buffer in buffers.items()}
-            return
-        self._thresholds, self._rows = checked(found, thresholds, buffers), found.part(PART)
+        elif isinstance(fact, dict):
+            self._thresholds, self._rows = checked(found, fact.get("thresholds"), buffers), found.part(PART)
 
-    def at(self, truncation: float | None, form: str) -> dict[str, Tensor] | None:
-        """The statistics for a truncation, or None where the file says nothing of it."""
-        if self._own is not None:
-            of_z = truncation is not None and self._kind == "z"
-            return None if of_z else self._own
-        known = self._thresholds
-        if truncation is None or form != FORM or not known or not known[0] <= truncation <= known[-1]:
+    def at(self, wanted: Collected) -> tuple[dict[str, Tensor], int] | None:
+        """The statistics by the names of the buffers, and of how many batches they are; None where there are none."""
+        own, known, truncation = self._collected, self._thresholds, wanted.truncation
+        if own is not None:
+            fits = own.is_for(wanted, self._kind) and all(bool(t.isfinite().all()) for t in self._own.values())
+            return (self._own, own.batches) if fits else None
+        if truncation is None or wanted.form != FORM or not known or not known[0] <= truncation <= known[-1]:
             return None
         i = min(bisect_right(known, truncation), len(known) - 1) - 1
         share = (truncation - known[i]) / (known[i + 1] - known[i])
-        return {name: torch.lerp(rows[i], rows[i + 1], share) for name, rows in self._rows.items()}
+        return {name: torch.lerp(rows[i], rows[i + 1], share) for name, rows in self._rows.items()}, FROM_FILE
 
 
 def checked(found: Loaded, thresholds: Any, buffers: Mapping[str, Tensor]) -> list[float]:

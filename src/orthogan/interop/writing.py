@@ -14,7 +14,7 @@ from orthogan.errors import UserError
 from orthogan.interop import archives, projects
 from orthogan.interop.archives import Found
 from orthogan.interop.foreign import Foreign, Hints, NotImportable, Part
-from orthogan.interop.statistics import FACT, PART
+from orthogan.interop.statistics import FACT, PART, Collected, of_rows
 from orthogan.networks import DISCRIMINATORS, family_of
 from orthogan.networks.base import DiscriminatorConfig
 from orthogan.training import checkpoint
@@ -170,7 +170,7 @@ def assembled(parts: Sequence[Imported], statistics: bool, remarks: tuple[str, .
         },
     }
     if statistics:
-        extra[FACT] = {"thresholds": list(g.thresholds) or None}
+        extra[FACT] = of_rows(g.thresholds) if g.thresholds else Collected().facts()
         tensors |= {f"{PART}.{name}": tensor for name, tensor in g.rows.items()}
     told = tuple(dict.fromkeys(remark for p in parts for remark in p.part.remarks))
     return Result(parts, run, tensors, checkpoint.Header(run, 0, 0, extra), (*told, *remarks))

@@ -191,6 +191,8 @@ class _Examined:
         logits[GENERATED] = verdicts.mean_logits(
             network, self.config, self.samples.numpy(), classes, np.arange(q.samples)
         )
+        for values in logits.values():
+            verdicts.require_numbers(values, self.found.path)
         told = {name: verdicts.describe(values, self.config) for name, values in logits.items()}
         return told | {"separation": verdicts.separation(logits["training"], logits["held_out"], q.seed)}
 

@@ -1,5 +1,6 @@
 """What a discriminator says of images: which of them it takes for real, and how it tells two sets of them apart."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
+from orthogan.errors import UserError
 from orthogan.features.pretrained import exact_float32
 from orthogan.game.losses import LOSSES
 from orthogan.metrics import intervals
@@ -63,9 +65,22 @@ def _scaled(x: Tensor, dequantize: bool) -> Tensor:
 
 
 def share_real(logits: np.ndarray, config: RunConfig[Any, Any]) -> float | None:
-    """Share of the images that D takes for real; None under a loss that gives a single logit no meaning."""
+    """Share of the images that D takes for real.
+
+    None under a loss that gives a single logit no meaning, and where one is no number, as after a divergence.
+    """
     boundary = LOSSES[config.loss].boundary
-    return None if boundary is None else float((logits > boundary).mean())
+    return None if boundary is None or not np.isfinite(logits).all() else float((logits > boundary).mean())
+
+
+def require_numbers(logits: np.ndarray, path: Path) -> None:
+    """Raises `UserError` where D has diverged."""
+    if not np.isfinite(logits).all():
+        lost = int((~np.isfinite(logits)).sum())
+        raise UserError(
+            f"the discriminator of {path} has diverged: its logits of {lost} of {len(logits)} images are no numbers; "
+            "give an earlier checkpoint"
+        )
 
 
 def describe(logits: np.ndarray, config: RunConfig[Any, Any]) -> dict[str, Any]:

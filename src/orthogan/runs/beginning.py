@@ -19,7 +19,7 @@ from orthogan.runs.checks import (
     resolve,
 )
 from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data
-from orthogan.training import checkpoint
+from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric, of_first, together
 from orthogan.training.limits import check_world
 from orthogan.training.logs import is_whole, read_config, read_parent, read_preset, write_config
@@ -76,7 +76,7 @@ def resume(
             observer.told(f"skipped: {complaint}")
         if newest is not None:
             # The first process has read and verified it already.
-            together(fabric, lambda: trainer.restore(found or checkpoint.load(newest)))
+            together(fabric, lambda: saving.restore(trainer, found or checkpoint.load(newest)))
             if fabric.is_global_zero:
                 observer.told(f"resumed from {newest}")
         of_first(fabric, lambda: _mend(trainer))

@@ -15,7 +15,7 @@ from orthogan.pair import build_pair
 from orthogan.runs.checks import Progress, check_classes, check_compile, check_names, load_on_all
 from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data, whole_path
 from orthogan.settings import differences, override, require
-from orthogan.training import checkpoint
+from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric, of_first, together
 from orthogan.training.limits import check_world
 from orthogan.training.logs import write_config
@@ -54,13 +54,13 @@ def branch(
         cache = load_on_all(fabric, config, progress)
         check_classes(config, cache)
         trainer = Trainer(config, cache, folder, fabric, observer, found.header.extra.get("preset", ""), lock)
-        taken = together(fabric, lambda: trainer.branch_from(found))
+        taken = together(fabric, lambda: saving.branch_from(trainer, found))
         assert taken is not None
         trainer.parent = _parent(found, config, *taken)
         if fabric.is_global_zero:
             _tell_branch(trainer)
         # Before the configuration: a run that has one and no checkpoint would be resumed from step 0.
-        trainer.save()
+        saving.save(trainer)
         of_first(fabric, lambda: write_config(folder, config, trainer.preset, trainer.parent))
     return trainer
 

@@ -19,7 +19,7 @@ from orthogan.runs.branching import found_by_first
 from orthogan.runs.checks import Progress, check_compile, check_names, load_on_all, resolve
 from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data
 from orthogan.settings import differences, require
-from orthogan.training import checkpoint
+from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric, of_first, together
 from orthogan.training.limits import check_world
 from orthogan.training.logs import write_config
@@ -100,7 +100,7 @@ def fine_tune(
         if fabric.is_global_zero:
             _tell(trainer)
         # Before the configuration: a run that has one and no checkpoint would be resumed from fresh networks.
-        trainer.save()
+        saving.save(trainer)
         of_first(fabric, lambda: write_config(folder, config, preset, trainer.parent))
     return trainer
 

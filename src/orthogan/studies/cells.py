@@ -42,7 +42,8 @@ class StudyOptions:
     scores: int = 1
     """Scores of each run, evenly spaced, the last at its end."""
     jobs: int | None = None
-    """Runs at the same time; one a GPU, or one a processor core with one thread each, if left out."""
+    """Runs at the same time; one a GPU or a processor core if left out. On cores with OMP_NUM_THREADS threads each, or
+    one."""
     device: str | None = None
     """cpu or cuda; the GPU if there is one."""
     precision: Literal["auto", "float32", "bf16"] = "auto"

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from orthogan import runtime
+from orthogan.stop import Stop
 from orthogan.studies import work
 from orthogan.studies.work import Place
 
@@ -29,12 +30,19 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def places(device: str | None, jobs: int | None, runs: int) -> list[Place]:
-    """Where runs go at the same time: each GPU, or each core that this program may use, not more than runs."""
+    """Where runs go at the same time: each GPU, or each core that this program may use, not more than runs.
+
+    On processors the threads of a run, on which its last bits depend, do not follow from how many run beside it.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     picked = runtime.pick_device(device)
+    if picked.type == "cpu":
+        given = os.environ.get(THREADS[0], "")
+        threads = max(1, int(given)) if given.isdecimal() else 1
+        return [Place("cpu", threads)] * min(jobs or max(1, cores // threads), runs)
     all_gpus = picked.type == "cuda" and device in (None, "cuda")
     names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if all_gpus else [str(picked)]
-    jobs = min(jobs or (cores if picked.type == "cpu" else len(names)), runs)
+    jobs = min(jobs or len(names), runs)
     return [Place(names[i % len(names)], max(1, cores // jobs)) for i in range(jobs)]
 
 
@@ -77,17 +85,18 @@ class Pool:
     places: list[Place]
     told: Callable[[str, int], None]
     ended: Callable[[str, int], None]
-    stopped_by: signal.Signals | None = None
+    stop: Stop = field(default_factory=Stop)
     _running: dict[BaseProcess, tuple[Path, Place]] = field(default_factory=dict)
 
     def run(self, folders: list[Path]) -> None:
         """All of them, in this order; returns early, with every run saved, when a signal came."""
         news = SPAWN.Queue()
         waiting, free = deque(folders), list(self.places)
-        with self._signals():
+        # Every run finishes its step and saves; another Ctrl-C kills them.
+        with self.stop.on_signals(self._stop, self._kill):
             try:
-                while self._running or (waiting and not self.stopped_by):
-                    while waiting and free and not self.stopped_by:
+                while self._running or (waiting and not self.stop.by):
+                    while waiting and free and not self.stop.by:
                         self._start(news, waiting.popleft(), free.pop())
                     wait([process.sentinel for process in self._running], POLL_SECONDS)
                     self._hear(news)
@@ -102,7 +111,7 @@ class Pool:
         with limited(place.threads):
             process.start()
         self._running[process] = (folder, place)
-        if self.stopped_by:  # the signal came while it was being started
+        if self.stop.by:  # the signal came while it was being started
             self._stop()
 
     def _stop(self) -> None:
@@ -126,21 +135,6 @@ class Pool:
             freed.append(place)
         return freed
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C, SIGTERM and a closed terminal let every run finish its step and save; a second Ctrl-C kills them."""
-
-        def stop(number: int, frame: object) -> None:
-            if self.stopped_by and number == signal.SIGINT:
-                for process in self._running:
-                    process.kill()
-            self.stopped_by = signal.Signals(number)
-            self._stop()
-
-        numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-        before = {s: signal.signal(s, stop) for s in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _kill(self) -> None:
+        for process in self._running:
+            process.kill()

@@ -53,7 +53,7 @@ class Found:
         return [[(point["images"], point[name]) for point in result.get("curve", [])] for result in self.whole()]
 
     def accuracy(self, part: str) -> list[float]:
-        """Shares of the `training` or `held_out` images that D took for real, of all seeds."""
+        """Shares of the `training` or `held_out` images that D took for real, of all seeds whose D says numbers."""
         shares = [result.get("accuracy", {}).get(part) for result in self.results]
         return [share for share in shares if share is not None]
 
@@ -210,6 +210,16 @@ def entry(cell: Found | None, score: str = MAIN) -> str:
     return f"{told} ({cell.diverged} diverged)" if cell.diverged else told
 
 
+def share_entry(cell: Found, part: str) -> str:
+    """A share of images that D took for real, and of how many seeds it has none: they diverged to no numbers.
+
+    Under a loss that gives a single logit no meaning no seed has one.
+    """
+    told = spread(cell.accuracy(part))
+    lost = sum(bool(r["diverged"]) and r.get("accuracy", {}).get(part, 0) is None for r in cell.results)
+    return f"{told} ({lost} diverged)" if lost else told
+
+
 def by_place(found: Sequence[Found], tell: Any) -> Table:
     """A table of rows and columns with what is to be told of each cell."""
     cells = grid(found)
@@ -239,7 +249,7 @@ def tables(found: Sequence[Found], network: str, reference: str = "") -> dict[st
             cell.row,
             *(entry(cell, score) for score in SCORES),
             stable_rank(cell),
-            *(spread(cell.accuracy(part)) for part in asked),
+            *(share_entry(cell, part) for part in asked),
         ]
         for cell in found
     ]

@@ -4,12 +4,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from orthogan.config import CadenceConfig, RunConfig, WatchConfig
+from orthogan.config import CadenceConfig, EmaConfig, RunConfig, WatchConfig
 
 MOST = {"log_images": 200, "sheet_images": 50, "checkpoint_images": 20, "spectra_images": 200}
 """So many of each at most in a run that is shorter than its preset's, besides the early ones."""
 MOST_LOOKS = 200
 """Of the watch in such a run."""
+SPAN = 0.1
+"""Share of the updates that the average of G spans at most in such a run; the preset's own share, if that is more."""
 
 
 def due(before: int, now: int, every: int, first: int = 0) -> bool:
@@ -26,6 +28,12 @@ def _doublings(images: int, first: int) -> int:
     return (images // first).bit_length()
 
 
+def saves_at(config: RunConfig[Any, Any], before: int, now: int) -> bool:
+    """Whether a checkpoint falls due in (before, now] images: after scores too, which a kill must not part from it."""
+    cadence = config.cadence
+    return due(before, now, cadence.score_images) or due(before, now, cadence.checkpoint_images, cadence.first_images)
+
+
 def times_due(images: int, every: int, first: int = 0) -> int:
     """How often something falls due from 0 to `images`, if steps are single images."""
     if every <= 0:
@@ -39,23 +47,42 @@ def total_steps(config: RunConfig[Any, Any]) -> int:
     return -(-config.images // config.images_per_step)
 
 
+def rate_share(config: RunConfig[Any, Any], images: int) -> float:
+    """What is left of the learning rates: all, or falling linearly to 0 from `decay_from_images` to the run's end."""
+    start = config.optimizer.decay_from_images
+    if start is None:
+        return 1.0
+    return min(1.0, max(0.0, (config.images - images) / max(1, config.images - start)))
+
+
 def follow_length(preset: RunConfig[Any, Any], images: int, batch: int, d_steps: int) -> RunConfig[Any, Any]:
     """The preset at another length, to be run at this batch: what depends on the length keeps its place in the run.
 
     A falling learning rate begins at the same share of the run. In a shorter run the average of G begins at the same
-    share of the updates, and there are as many log lines, sheets, checkpoints and spectra as in the preset's, but no
-    more of them than `MOST`.
+    share of the updates and spans at most `SPAN` of them, and there are as many log lines, sheets, checkpoints and
+    spectra as in the preset's, but no more of them than `MOST`.
     """
-    share = images / preset.images
-    changed = replace(
+    return replace(
         preset,
         images=images,
-        optimizer=_falling(preset, share),
+        optimizer=_falling(preset, images / preset.images),
         cadence=_cadence(preset, images),
         watch=_watch(preset, images),
+        ema=_average(preset, images / (batch * d_steps)),
     )
-    part = min(1.0, images / (batch * d_steps) / total_steps(preset))
-    return replace(changed, ema=replace(preset.ema, start_steps=int(preset.ema.start_steps * part)))
+
+
+def _average(preset: RunConfig[Any, Any], steps: float) -> EmaConfig:
+    ema, part = preset.ema, steps / total_steps(preset)
+    if part >= 1:
+        return ema
+    decay = ema.decay and min(ema.decay, decay_over(max(SPAN * steps, part / (1 - ema.decay))))
+    return replace(ema, start_steps=int(ema.start_steps * part), decay=decay)
+
+
+def decay_over(steps: float) -> float:
+    """Of an average over about so many updates."""
+    return round(max(0.0, 1 - 1 / steps), 4)
 
 
 def _falling(preset: RunConfig[Any, Any], share: float) -> Any:
@@ -120,7 +147,7 @@ def _average_warnings(config: RunConfig[Any, Any]) -> list[str]:
         better = f"--ema.halflife-images {config.images / 15:.0f}"
     else:
         initial, said = ema.decay**steps, f"ema.decay={ema.decay}"
-        better = f"--ema.decay {round(max(0.0, 1 - 10 / steps), 4):g}"
+        better = f"--ema.decay {decay_over(SPAN * steps):g}"
     if initial <= 0.05:
         return []
     return [

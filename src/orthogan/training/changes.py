@@ -1,11 +1,17 @@
 """What rollbacks have changed in a run: facts of its checkpoints, beside its configuration."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orthogan.config import RunConfig, WatchConfig
+from orthogan.game.regularizers.r1 import R1
 from orthogan.training.checkpoint import Header
+
+if TYPE_CHECKING:
+    from orthogan.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Changes:
     r1_gamma: float | None = None
     """R1 in place of the configuration's own."""
 
-    def after(self, watch: WatchConfig) -> "Changes":
+    def after(self, watch: WatchConfig) -> Changes:
         """Those of one more rollback."""
         if watch.change == "lower-rates":
             return replace(self, rate_factor=self.rate_factor * watch.rate_factor)
@@ -30,9 +36,19 @@ class Changes:
         return asdict(self)
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> "Changes":
+    def of_facts(cls, facts: Mapping[str, Any]) -> Changes:
         """What `facts` wrote."""
         return cls(**facts)
+
+
+def change(run: Trainer, changes: Changes) -> None:
+    """Train on with what rollbacks have changed: rates from the next step on, and the rules of D."""
+    run.changes, d = changes, run.game.d
+    d.rules = run.own_rules
+    if changes.r1_gamma is not None:
+        rule = R1(changes.r1_gamma, run.config.regularizers.d_r1.interval)
+        rule.begin(d.network, d.trained)
+        d.rules = {**run.own_rules, "d_r1": rule}
 
 
 def inherited(config: RunConfig[Any, Any], header: Header) -> Changes:

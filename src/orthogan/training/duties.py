@@ -17,8 +17,8 @@ from orthogan.metrics.evaluate import AS_DATA, Scorer, classes_like, partial_to
 from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
 from orthogan.stability import spectra
 from orthogan.stability.history import SPECTRA
-from orthogan.training import checkpoint
 from orthogan.training.cadence import due
+from orthogan.training.player import refuse_non_finite
 from orthogan.training.steps import Stats
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ class Duty:
         return False
 
     def do(self, run: Trainer) -> None:
-        """The duty itself."""
+        """The duty itself, for which all processes wait. Where one of them cannot write, all end.
+
+        What all processes do together in it comes before anything that one of them may fail at by itself.
+        """
 
     def facts(self) -> Facts:
         """What a checkpoint must hold for the duty to go on as if it had never stopped."""
@@ -104,11 +107,21 @@ class Log(Duty):
             run.log.line({"images": run.images, "steps": run.steps, **means})
             run.log.curves(means | {"images_per_second": run.log.speed(run.images)}, run.images)
 
+    def refuse_non_finite(self, run: Trainer) -> None:
+        """Raises `NonFiniteError` if a loss or gradient since the last line was not finite."""
+        refuse_non_finite(run.game.g, run.game.d, self.window.sums())
+
     def facts(self) -> Facts:
         return self.window.facts()
 
     def take(self, facts: Facts) -> None:
         self.window.take(facts)
+
+
+def log_of(run: Trainer) -> Log:
+    log = run.duties["log"]
+    assert isinstance(log, Log)
+    return log
 
 
 class Spectra(Duty):
@@ -142,7 +155,6 @@ class Sheet(Duty):
                 sheet.save(partial)
             run.log.picture(sheet, run.images)
             run.observer.told(f"sheet {path}")
-        run.fabric.barrier()
 
 
 def scored_images(config: RunConfig[Any, Any], features: str, cache: ImageCache | None = None) -> ImageCache:
@@ -216,28 +228,3 @@ class Score(Duty):
 
     def take(self, facts: Facts) -> None:
         self.best, self.best_images = facts["best"], facts.get("best_images")  # files of format 1 have no place
-
-
-def saves_at(config: RunConfig[Any, Any], before: int, now: int) -> bool:
-    """Whether a checkpoint falls due in (before, now] images."""
-    cadence = config.cadence
-    return due(before, now, cadence.score_images) or due(before, now, cadence.checkpoint_images, cadence.first_images)
-
-
-class Save(Duty):
-    """A checkpoint: after every score too, so that a run that is killed while it scores goes on from before."""
-
-    def __init__(self, score: Score) -> None:
-        self._score = score
-
-    def mend(self, run: Trainer) -> None:
-        checkpoint.clear_leftovers(run.checkpoints)
-        checkpoint.repair_best(run.checkpoints, self._score.best_images)
-
-    def is_due(self, run: Trainer, before: int) -> bool:
-        return saves_at(run.config, before, run.images)
-
-    def do(self, run: Trainer) -> None:
-        path = run.save()
-        if self._score.best_images == run.images and run.log is not None:
-            checkpoint.keep_as_best(path)

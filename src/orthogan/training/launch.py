@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor
 
 from orthogan.errors import UserError
 
@@ -76,6 +77,22 @@ def of_first(fabric: Fabric, work: Callable[[], Result]) -> Result:
     """What the first process finds, which decides for all. Raises `UserError` in all of them where it fails."""
     decided: Any = fabric.broadcast(together(fabric, work, here=fabric.is_global_zero))
     return cast(Result, decided)
+
+
+def any_process(fabric: Fabric, here: bool) -> bool:
+    """Whether something holds in any process, which all of them then know."""
+    if fabric.world_size == 1:
+        return here
+    return bool(fabric.all_reduce(torch.tensor(float(here)), reduce_op="sum"))
+
+
+def rows_of_all(fabric: Fabric, rows: Tensor) -> Tensor:
+    """The rows of all processes, each of which has as many."""
+    if fabric.world_size == 1:
+        return rows
+    found = fabric.all_gather(rows)
+    assert isinstance(found, Tensor)
+    return found.flatten(0, 1)
 
 
 def is_lost_process(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """A network that plays: what of it is trained, by which optimiser, under which rules."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,11 +27,18 @@ class Player:
     rules: Mapping[str, Regularizer] = field(default_factory=dict)
     trained: list[nn.Parameter] = field(init=False)
     """The parameters that updates change: all but frozen ones. Fixed here, before any of them is closed."""
+    rate: float = field(init=False)
+    """The learning rate that the optimiser was made with."""
     rerun: Callable[[], object] = lambda: None
     """Repeats the last forward of this network's update, to find what was not finite in it."""
 
     def __post_init__(self) -> None:
         self.trained = trainable(self.network)
+        self.rate = self.optimizer.param_groups[0]["lr"]
+
+    def set_rate(self, share: float) -> None:
+        """Learn at a share of the learning rate."""
+        self.optimizer.param_groups[0]["lr"] = self.rate * share
 
     def open(self, is_open: bool = True) -> None:
         """Let the trained parameters have gradients, or not: the backward pass of a closed network costs half."""
@@ -103,3 +111,13 @@ class Player:
             for handle in handles:
                 handle.remove()
         return found
+
+
+def refuse_non_finite(g: Player, d: Player, scalars: Mapping[str, float]) -> None:
+    """Raises `NonFiniteError`, which names the layer, if a loss or gradient of these steps was not finite."""
+    strange = [name for name, value in scalars.items() if not math.isfinite(value)]
+    if strange:
+        player = d if strange[0].startswith("d_") else g
+        # A bad weight of G shows first in the loss of D.
+        why = g.strange_parameter() or player.culprit() or f"{strange[0]} was not finite"
+        raise NonFiniteError(why)

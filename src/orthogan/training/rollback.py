@@ -9,11 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orthogan.files import writing
 from orthogan.stability.watch import Alarm, Sign
-from orthogan.training import checkpoint
-from orthogan.training.checkpoint import BadCheckpoint, Loaded
-from orthogan.training.duties import saves_at
-from orthogan.training.launch import of_first
+from orthogan.training import checkpoint, saving
+from orthogan.training.changes import change
+from orthogan.training.keeping import good_checkpoint
+from orthogan.training.launch import of_first, together
 from orthogan.training.player import NonFiniteError
 from orthogan.training.watch import Collapsed, in_words, watch_of
 
@@ -26,18 +27,19 @@ def answer(run: Trainer, error: NonFiniteError | Collapsed) -> None:
     watch, own = run.config.watch, watch_of(run)
     if isinstance(error, NonFiniteError):
         alarm = _of_non_finite(run, error)
-        own.write_down(run, alarm)
+        together(run.fabric, lambda: own.write_down(run, alarm))
         if watch.on_collapse == "warn":
             raise error
-        run.observer.alarmed(in_words(alarm))
+        if run.fabric.is_global_zero:
+            run.observer.alarmed(in_words(alarm))
         error = Collapsed(alarm, diverged=True)
     if watch.on_collapse == "rollback" and len(run.rollbacks) < watch.rollbacks:
         found = of_first(run.fabric, lambda: good_checkpoint(run, error.alarm.before))
         if found is not None:
-            roll_back(run, checkpoint.load(found), error.alarm)
+            roll_back(run, found)
             return
     if not error.diverged and run.saved_images != run.images:
-        run.save()
+        saving.save(run)
     raise error
 
 
@@ -49,61 +51,32 @@ def _of_non_finite(run: Trainer, error: NonFiniteError) -> Alarm:
     return Alarm(run.images, run.images, before, (sign,))
 
 
-def roll_back(run: Trainer, found: Loaded, alarm: Alarm) -> None:
+def roll_back(run: Trainer, path: Path) -> None:
     """Go on from a checkpoint with other draws and the change that is wished for; it is written anew with both."""
     attempt, rollbacks, changes = run.feed.attempt + 1, run.rollbacks, run.changes.after(run.config.watch)
     own, score, left = watch_of(run), run.duties["score"], run.images
     best, alarms = score.facts(), own.alarms
-    run.restore(found)
+    together(run.fabric, lambda: saving.restore(run, checkpoint.load(path)))
     if best["best"] is not None and run.images < (best["best_images"] or run.images + 1) < left:
         # Its file stays; the checkpoint that this attempt will have at those images is another one.
         score.take({**best, "best_images": None})
     own.alarms = alarms
     run.feed.attempt = attempt
-    run.change(changes)
+    change(run, changes)
     record = {"from": left, "to": run.images, "attempt": attempt, "change": run.config.watch.change, **changes.facts()}
     run.rollbacks = [*rollbacks, record]
+    together(run.fabric, lambda: _forget_beyond(run), here=run.fabric.is_global_zero)
+    saving.save(run)
     if run.fabric.is_global_zero:
-        for path in checkpoint.numbered(run.checkpoints):
-            if checkpoint.images_of(path) > run.images:
+        run.observer.told(
+            f"rolled back from {left} to {run.images} images ({len(run.rollbacks)} of {run.config.watch.rollbacks})"
+        )
+
+
+def _forget_beyond(run: Trainer) -> None:
+    """The checkpoints and the curves that the run has given up."""
+    for path in checkpoint.numbered(run.checkpoints):
+        if checkpoint.images_of(path) > run.images:
+            with writing(path):
                 path.unlink(missing_ok=True)
     run.open_log()
-    run.save()
-    run.observer.told(
-        f"rolled back from {left} to {run.images} images ({len(run.rollbacks)} of {run.config.watch.rollbacks})"
-    )
-
-
-def good_checkpoint(run: Trainer, before: int) -> Path | None:
-    """The newest whole one at or below so many images."""
-    for path in _candidates(run, before):
-        try:
-            checkpoint.load(path)
-        except BadCheckpoint:
-            continue
-        return path
-    return None
-
-
-def checkpoint_before(run: Trainer, before: int) -> int | None:
-    """Images of the newest checkpoint at or below so many."""
-    found = _candidates(run, before)
-    return checkpoint.images_of(found[0]) if found else None
-
-
-def _candidates(run: Trainer, before: int) -> list[Path]:
-    """Newest first; only those by plan if there are any: where a run was stopped by hand must not decide its future."""
-    there = [path for path in checkpoint.numbered(run.checkpoints) if 0 <= checkpoint.images_of(path) <= before]
-    return [path for path in there if _is_by_plan(run, path)] or there
-
-
-def _is_by_plan(run: Trainer, path: Path) -> bool:
-    images = checkpoint.images_of(path)
-    return images <= run.begun or saves_at(run.config, images - run.config.images_per_step, images)
-
-
-def kept(run: Trainer) -> set[int]:
-    """Images of the checkpoints that must stay: from before what may be, or was, the first sign of a collapse."""
-    own = watch_of(run)
-    befores = own.judge.clean | {alarm["before"] for alarm in own.alarms}
-    return {images for before in befores if (images := checkpoint_before(run, before)) is not None}

@@ -3,16 +3,29 @@
 import math
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 
 from orthogan.config import RunConfig
 from orthogan.game import augment
 from orthogan.game.losses import LOSSES
 from orthogan.game.regularizers import Rules, of_players
-from orthogan.training.duties import Duty, Log, Save, Score, Sheet, Spectra
+from orthogan.networks.base import Discriminator, Generator, Network
+from orthogan.nn.frozen import trainable
+from orthogan.pair import build_pair
+from orthogan.randomness import WEIGHTS, draw
+from orthogan.training.duties import Duty, Log, Score, Sheet, Spectra
 from orthogan.training.player import Player
+from orthogan.training.saving import Save
 from orthogan.training.steps import Game
 from orthogan.training.watch import Watch
+
+
+def build_networks(config: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
+    """G and D with the initial weights of the seed, the same in every process, drawn on the CPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(draw(config.seed, WEIGHTS, 0).initial_seed())
+        return build_pair(config)
 
 
 def rules(config: RunConfig[Any, Any]) -> tuple[Rules, Rules]:
@@ -33,6 +46,20 @@ def adams(config: RunConfig[Any, Any], found: tuple[Rules, Rules]) -> list[dict[
         c = k / (k + 1) if o.lazy and k < math.inf else 1.0
         arguments.append({"lr": c * lr, "betas": (o.beta1**c, o.beta2**c), "eps": o.eps})
     return arguments
+
+
+def make_players(
+    config: RunConfig[Any, Any], fabric: Fabric, pair: tuple[Generator, Discriminator], found: tuple[Rules, Rules]
+) -> tuple[Player, Player]:
+    """The networks with their optimisers, on the device and in the processes of Fabric."""
+
+    def player(network: Network, adam: dict[str, Any]) -> Player:
+        trained = trainable(network.to(fabric.device))
+        wrapped, optimizer = fabric.setup(network, torch.optim.Adam(trained, **adam, fused=True))
+        return Player(wrapped, network, optimizer)
+
+    of_g, of_d = adams(config, found)
+    return player(pair[0], of_g), player(pair[1], of_d)
 
 
 def make_game(

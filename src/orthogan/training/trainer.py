@@ -1,8 +1,8 @@
 """The loop of a run: batches in, updates, and what is due at which number of images."""
 
-import math
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +12,27 @@ from lightning_fabric import Fabric
 
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
-from orthogan.errors import UserError
 from orthogan.files import CannotWrite
-from orthogan.game.regularizers.r1 import R1
-from orthogan.networks.base import Discriminator, Generator, Network
-from orthogan.nn.frozen import identities, trainable
-from orthogan.pair import build_pair
-from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, OF_D, OF_G, WEIGHTS, draw
-from orthogan.training import checkpoint, duties, rollback
-from orthogan.training.changes import Changes, inherited
-from orthogan.training.duties import Facts
+from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, OF_D, OF_G
+from orthogan.stop import Stop
+from orthogan.training import rollback, saving
+from orthogan.training.cadence import rate_share
+from orthogan.training.changes import Changes
+from orthogan.training.duties import Facts, log_of
 from orthogan.training.ema import Ema
 from orthogan.training.feed import Feed
+from orthogan.training.launch import any_process, together
 from orthogan.training.limits import check_penalties
 from orthogan.training.logs import RunLog
 from orthogan.training.observer import Observer
-from orthogan.training.player import NonFiniteError, Player
-from orthogan.training.setup import adams, make_game, rules, usual_duties
-from orthogan.training.state import NetworkPart, OptimizerPart, Part, RulePart, gather, scatter, scatter_fitting
+from orthogan.training.player import NonFiniteError
+from orthogan.training.setup import build_networks, make_game, make_players, rules, usual_duties
 from orthogan.training.status import write_status
 from orthogan.training.steps import Stats
-from orthogan.training.stop import Stop
 from orthogan.training.watch import Collapsed
 
 SHOWN_SECONDS = 0.5
 """Pause between looks at the losses on a device that is not waited for."""
-
-
-def build_networks(config: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
-    """G and D with the initial weights of the seed, the same in every process, drawn on the CPU."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(draw(config.seed, WEIGHTS, 0).initial_seed())
-        return build_pair(config)
 
 
 class Trainer:
@@ -80,10 +69,9 @@ class Trainer:
             torch.backends.cudnn.benchmark = True
         g, d = build_networks(config)
         found = rules(config)
-        self._adams = adams(config, found)
-        players = self._player(g, self._adams[0]), self._player(d, self._adams[1])
-        self.game = make_game(config, fabric, players, found)
-        self._own_rules = self.game.d.rules
+        self.game = make_game(config, fabric, make_players(config, fabric, (g, d), found), found)
+        self.own_rules = self.game.d.rules
+        """Of D by the configuration, whatever rollbacks change."""
         check_penalties(self.game, fabric.world_size, config.watch.change)
         for name, player in (("generator", self.game.g), ("discriminator", self.game.d)):
             if config.compile in (name, "both"):
@@ -92,32 +80,28 @@ class Trainer:
         self.feed = Feed(config, cache, fabric, self.game.augment.numbers if self.game.augment else 0, d.drops)
         self.duties = usual_duties()
 
-    def _player(self, network: Network, adam: dict[str, Any]) -> Player:
-        trained = trainable(network.to(self.fabric.device))
-        wrapped, optimizer = self.fabric.setup(network, torch.optim.Adam(trained, **adam, fused=True))
-        return Player(wrapped, network, optimizer)
-
-    # -- the loop ------------------------------------------------------------------------------------------------
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the run's own."""
+        return self.folder / "checkpoints"
 
     def run(self) -> bool:
         """Train to the configured number of images. False if a signal stopped it early; all is saved either way."""
         end = "failed"
-        self.open_log()
         try:
-            for duty in self.duties.values():
-                duty.prepare(self)
-            self.tell_status("training")
+            together(self.fabric, self._begin)
             if self.config.watch.on_collapse == "rollback" and self.saved_images is None:
-                self.save()  # so that there is something to return to before the first one
-            with self.stop.on_signals(self.observer if self.fabric.is_global_zero else None):
-                while self.images < self.config.images and not self.stop.is_asked(self.fabric):
+                saving.save(self)  # so that there is something to return to before the first one
+            with self.stop.on_signals(self._told_to_stop, _interrupt):
+                # All processes leave the loop after the same step.
+                while self.images < self.config.images and not any_process(self.fabric, self.stop.by is not None):
                     before = self.images
                     try:
                         self._follow_up(before, self.step())
                     except (NonFiniteError, Collapsed) as error:
                         rollback.answer(self, error)
                 if self.saved_images != self.images:
-                    self.save()
+                    saving.save(self)
             end = "finished" if self.images >= self.config.images else "stopped"
         except (NonFiniteError, Collapsed):
             end = "collapsed"
@@ -127,6 +111,12 @@ class Trainer:
                 self.tell_status(end)
             self.close()
         return self.images >= self.config.images
+
+    def _begin(self) -> None:
+        self.open_log()
+        for duty in self.duties.values():
+            duty.prepare(self)
+        self.tell_status("training")
 
     def open_log(self) -> None:
         """The log from here on, without the lines beyond; after a rollback again."""
@@ -144,7 +134,8 @@ class Trainer:
         """d_steps updates of D, each on new images, then one of G, then the average; a frozen player's are left out."""
         config, feed = self.config, self.feed
         stats: Stats = {}
-        self._set_learning_rates()
+        for player in (self.game.g, self.game.d):
+            player.set_rate(rate_share(config, self.images) * self.changes.rate_factor)
         for _ in range(config.d_steps):
             at, real = self.images, feed.real(self.images)
             latents, numbers = feed.latents(LATENTS_OF_D, at), feed.numbers(OF_D, at)
@@ -159,51 +150,25 @@ class Trainer:
         self.steps += 1
         return stats
 
-    def _set_learning_rates(self) -> None:
-        """Constant, or falling linearly to 0 from `decay_from_images` to the end of the run; rollbacks lower them."""
-        start, factor = self.config.optimizer.decay_from_images, self.changes.rate_factor
-        if start is None and factor == 1:
-            return
-        left = 1.0 if start is None else (self.config.images - self.images) / max(1, self.config.images - start)
-        for player, adam in zip((self.game.g, self.game.d), self._adams, strict=True):
-            player.optimizer.param_groups[0]["lr"] = adam["lr"] * min(1.0, max(0.0, left)) * factor
-
-    def change(self, changes: Changes) -> None:
-        """Train on with what rollbacks have changed."""
-        self.changes = changes
-        self.game.d.rules = self._own_rules
-        if changes.r1_gamma is not None:
-            rule = R1(changes.r1_gamma, self.config.regularizers.d_r1.interval)
-            rule.begin(self.game.d.network, self.game.d.trained)
-            self.game.d.rules = {**self._own_rules, "d_r1": rule}
-
     def _follow_up(self, before: int, stats: Stats) -> None:
         """Do what is due, after a look at the losses: at every step on a processor, else when something is due."""
         due = [duty for duty in self.duties.values() if duty.is_due(self, before)]
         for duty in self.duties.values():
             duty.after_step(self, stats)
         if due or self.fabric.device.type == "cpu":
-            self._refuse_non_finite(stats)
+            log_of(self).refuse_non_finite(self)
         if self.log is not None and time.monotonic() - self._shown > self._pause():
             self.observer.stepped(self.images, {name: float(value) for name, value in stats.items()})
             self._shown = time.monotonic()
         for duty in due:
-            duty.do(self)
+            together(self.fabric, partial(duty.do, self))
 
     def _pause(self) -> float:
         return 0.0 if self.fabric.device.type == "cpu" else SHOWN_SECONDS
 
-    def _refuse_non_finite(self, stats: Stats) -> None:
-        """Raises `NonFiniteError` if a loss or gradient since the last line of the log was not finite."""
-        log = self.duties["log"]
-        assert isinstance(log, duties.Log)
-        strange = [name for name, value in log.window.sums().items() if not math.isfinite(value)]
-        if strange:
-            g, d = self.game.g, self.game.d
-            player = d if strange[0].startswith("d_") else g
-            # A bad weight of G shows first in the loss of D.
-            why = g.strange_parameter() or player.culprit() or f"{strange[0]} was not finite"
-            raise NonFiniteError(why)
+    def _told_to_stop(self) -> None:
+        if self.fabric.is_global_zero:
+            self.observer.stopping()
 
     def close(self) -> None:
         """Give back the folder, the log and the thread that reads ahead."""
@@ -214,95 +179,6 @@ class Trainer:
         if log is not None:
             log.close()
 
-    # -- checkpoints ---------------------------------------------------------------------------------------------
 
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
-
-    def parts(self) -> dict[str, Part]:
-        """Everything with a state that the next step depends on, by its name in a checkpoint."""
-        g, d, augment = self.game.g, self.game.d, self.game.augment
-        return {
-            "generator": NetworkPart(g.network),
-            "discriminator": NetworkPart(d.network),
-            "ema": NetworkPart(self.ema.module),
-            "g_optimizer": OptimizerPart(g.optimizer, frozen=self.config.freeze == "generator"),
-            "d_optimizer": OptimizerPart(d.optimizer, frozen=self.config.freeze == "discriminator"),
-            **({"augment": NetworkPart(augment)} if augment and augment.state_dict() else {}),
-            **{f"rules.{name}": RulePart(rule) for player in (g, d) for name, rule in player.rules.items()},
-        }
-
-    def save(self) -> Path:
-        """Write everything the next step depends on.
-
-        Raises `NonFiniteError` instead of writing a number that is none, and `CannotWrite`; older checkpoints then
-        stay as they are.
-        """
-        path = self.checkpoints / checkpoint.file_name(self.images)
-        tensors = gather(self.parts()) if self.fabric.is_global_zero else {}
-        strange = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
-        strange = self.fabric.broadcast(strange) if self.fabric.world_size > 1 else strange
-        if strange is not None:  # in all processes: each would wait for the others
-            raise NonFiniteError(f"{strange} is not finite")
-        if self.fabric.is_global_zero:
-            checkpoint.save(path, tensors, checkpoint.Header(self.config, self.images, self.steps, self._extra()))
-            checkpoint.prune(self.checkpoints, self.config.cadence.keep_last, also=rollback.kept(self))
-            self.observer.told(f"checkpoint {path}")
-        self.saved_images = self.images
-        self.fabric.barrier()
-        return path
-
-    def _extra(self) -> dict[str, Any]:
-        extra: dict[str, Any] = {
-            "preset": self.preset,
-            "class_names": list(self.cache.class_names),
-            "data": self.cache.fingerprint,
-            "attempt": self.feed.attempt,
-        }
-        if self.rollbacks:
-            extra["rollbacks"] = self.rollbacks
-        if self.changes != Changes():
-            extra["changes"] = self.changes.facts()
-        if self.parent is not None:
-            extra["parent"] = self.parent
-        networks = {"generator": self.game.g.network, "discriminator": self.game.d.network}
-        if frozen := {name: found for name, network in networks.items() if (found := identities(network))}:
-            extra["frozen"] = frozen
-        for duty in self.duties.values():
-            extra |= duty.facts()
-        return extra
-
-    def restore(self, found: checkpoint.Loaded) -> None:
-        """Take up a run where a checkpoint of it stands. Raises `UserError` if the data has changed since."""
-        header = found.header
-        if header.extra["data"] != self.cache.fingerprint:
-            raise UserError(
-                f"the data at {self.config.data.source!r} has changed since {found.path.name} was written; "
-                "restore it, or start a new run with `orthogan train`"
-            )
-        self.rollbacks = list(header.extra.get("rollbacks", []))
-        self.change(Changes.of_facts(header.extra.get("changes", {})))
-        scatter(self.parts(), found)
-        self._stand_at(header)
-        parent = self.parent or {}
-        self.begun = 0 if "init" in parent else parent.get("images", 0)  # a fine-tuned run counts its own images
-        self.saved_images = header.images
-        for duty in self.duties.values():
-            duty.take(header.extra)
-
-    def branch_from(self, found: checkpoint.Loaded) -> tuple[list[str], list[str]]:
-        """Begin where a checkpoint of another run stands; returns the parts that took it up, and those begun afresh.
-
-        Log, scores and the best checkpoint are this run's own. Raises `BadCheckpoint` where the networks do not fit.
-        """
-        self.change(inherited(self.config, found.header))
-        parts = self.parts()
-        afresh = scatter_fitting(parts, found, strict=("generator", "discriminator", "ema"))
-        self._stand_at(found.header)
-        self.begun = self.images
-        return [name for name in parts if name not in afresh and found.part(name)], afresh
-
-    def _stand_at(self, header: checkpoint.Header) -> None:
-        self.images, self.steps = header.images, header.steps
-        self.feed.attempt = header.extra.get("attempt", 0)  # files of format 1 have none
+def _interrupt() -> None:
+    raise KeyboardInterrupt

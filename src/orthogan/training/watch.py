@@ -20,6 +20,7 @@ from orthogan.stability.watch import Alarm, Judge, Sign
 from orthogan.training import advice
 from orthogan.training.cadence import due
 from orthogan.training.duties import Duty, Facts, Score, Window
+from orthogan.training.launch import rows_of_all, together
 from orthogan.training.steps import Stats
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class Eye:
         order = torch.arange(n).view(-1, 10)[:, :COLUMNS].T.flatten()
         self.labels = None if classes is None else torch.tensor(classes)[order].to(device)
         self.z = latents_at(config.seed, 0, n, g.dim_z, None, "redraw", g.latent)[order].to(device)
-        micro = config.batch // (config.accumulate * run.fabric.world_size)
-        self.size = max(micro, chunk_size(config.resolution, device))
+        # As many as a batch norm sees in training, over all processes, which here all draw the same images.
+        self.size = max(config.batch // config.accumulate, chunk_size(config.resolution, device))
         self.real = real_images(run.cache, classes, device)
 
     @torch.no_grad()
@@ -76,11 +77,12 @@ class Eye:
         return found
 
     def _label_fit(self, run: Trainer) -> float:
-        """Of the next real images of this process: labels that have come apart from images spoil any training."""
+        """Of the next real images of all processes: labels that have come apart from images spoil any training."""
         batch, feed = run.config.batch, run.feed
         fed = [micro for k in range(-(-FED // batch)) for micro in feed.real(run.images + k * batch)]
-        labels = [y for _, y in fed if y is not None]
-        return self.real.label_fit(torch.cat([shrunk(x) for x, _ in fed]), torch.cat(labels))
+        images = torch.cat([shrunk(x) for x, _ in fed])
+        labels = torch.cat([y for _, y in fed if y is not None])
+        return self.real.label_fit(rows_of_all(run.fabric, images), rows_of_all(run.fabric, labels))
 
 
 def of_weights(run: Trainer) -> Signals:
@@ -114,7 +116,7 @@ class Collapsed(RuntimeError):
 
 
 class Watch(Duty):
-    """A look now and then, judged by the first process."""
+    """A look now and then by all processes, judged by the numbers of the first."""
 
     def __init__(self, score: Score) -> None:
         self.window = Window()
@@ -137,18 +139,22 @@ class Watch(Duty):
 
     def do(self, run: Trainer) -> None:
         values = self._look(run)
+        # Scores are the first process's own, and the last bits of some devices differ: its numbers hold for all.
+        values = run.fabric.broadcast(values) if run.fabric.world_size > 1 else values
+        self.judge, alarm = self.judge.after(run.images, values)
+        together(run.fabric, lambda: self._tell(run, values, alarm))
+        if alarm is not None and run.config.watch.on_collapse != "warn" and not alarm.notice:
+            raise Collapsed(alarm)
+        run.tell_status("training")
+
+    def _tell(self, run: Trainer, values: Signals, alarm: Alarm | None) -> None:
+        """The look in its file; an alarm in its own, and to whoever watches."""
         if run.log is not None:
             run.log.line({"images": run.images, "steps": run.steps, **values}, WATCH)
-        self.judge, alarm = self.judge.after(run.images, values)
-        # All processes have looked at the same numbers, but for the last bits of some devices.
-        alarm = run.fabric.broadcast(alarm) if run.fabric.world_size > 1 else alarm
         if alarm is not None:
             self.write_down(run, alarm)
             if run.fabric.is_global_zero:
                 run.observer.alarmed(in_words(alarm))
-            if run.config.watch.on_collapse != "warn" and not alarm.notice:
-                raise Collapsed(alarm)
-        run.tell_status("training")
 
     def write_down(self, run: Trainer, alarm: Alarm) -> None:
         """Among the facts, and in the file of alarms."""

@@ -1,0 +1,36 @@
+"""Being told to stop by signals."""
+
+import signal
+
+import pytest
+
+from orthogan.stop import SIGNALS, Stop
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda s: s.name)
+def test_the_first_signal_is_remembered_and_only_ctrl_c_after_it_ends_at_once(number: signal.Signals) -> None:
+    told: list[str] = []
+    before = [signal.getsignal(s) for s in SIGNALS]
+    stop = Stop()
+    with stop.on_signals(lambda: told.append("first"), lambda: told.append("at once")):
+        assert stop.by is None
+        for each in (number, signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(each)
+            assert (stop.by, told) == (number, ["first"])
+        signal.raise_signal(signal.SIGINT)
+        assert (stop.by, told) == (number, ["first", "at once"])
+    assert [signal.getsignal(s) for s in SIGNALS] == before
+
+
+def test_a_program_under_nohup_outlives_its_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = Stop()
+    try:
+        with stop.on_signals(lambda: None, lambda: None):
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.by is None
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.by == signal.SIGTERM
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
