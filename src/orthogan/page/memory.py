@@ -32,7 +32,10 @@ class Answer:
     """How often D rates a training image above a held-out one."""
     closer: list[Measure]
     """Share of generated and of held-out images that are very close to a training image."""
-    sentences: list[Sentence]
+    of_discriminator: Sentence
+    """Whether it knows its training images."""
+    of_generator: list[Sentence]
+    """Whether it copies them."""
     notes: list[str]
     settings: list[tuple[str, Any]]
     """Its protocol by path."""
@@ -65,8 +68,8 @@ def _answer(file: str, values: Mapping[str, Any]) -> Answer:
         real=[one for one in real if one],
         pairs=pairs,
         closer=[one for one in closer.values() if one],
-        sentences=[
-            _of_discriminator(pairs),
+        of_discriminator=_of_discriminator(pairs),
+        of_generator=[
             _of_copies(int(generated["copies"]), int(generated["images"])),
             *_of_closeness(closer["features", "generated"], closer["features", "held_out"]),
         ],

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import orthogan
@@ -61,36 +62,31 @@ def data_of(facts: Facts) -> Data:
     try:
         whole = dataclasses.replace(config.data, random_crop=1.0)
         cache = holding.load(config.data, config.resolution, read_as=whole)
+        shown = examples(cache, config.n_classes)
     except (UserError, OSError) as error:
         return Data(rows, [], None, f"the real images are not shown: {error}")
-    kept = f", and {config.data.hold_out:.0%} more kept back (data.hold_out)" if config.data.hold_out else ""
+    kept = f"; {config.data.hold_out:.0%} of all were kept back" if config.data.hold_out else ""
     rows += [("images", f"{len(cache):,}{kept}"), ("classes", cache.n_classes or "none")]
     rows += [("fingerprint", cache.fingerprint)]
     labels = [] if cache.labels is None else cache.labels.tolist()
     counts = [(name, labels.count(index)) for index, name in enumerate(cache.class_names)]
     trained_on = facts.extra.get("fingerprint")
     changed = trained_on is not None and config.data.random_crop == 1.0 and trained_on != cache.fingerprint
-    told = "the data have changed since the run learnt from them" if changed else ""
-    return Data(rows, counts, examples(cache, facts.config.n_classes), told)
+    return Data(rows, counts, shown, "the data have changed since the run learnt from them" if changed else "")
 
 
-def examples(cache: ImageCache, n_classes: int) -> Picture:
-    """Real images in rows as those of a class sheet: the first ten of each class."""
+def examples(cache: ImageCache, n_classes: int) -> Picture | None:
+    """Real images in rows as those of a class sheet: the first ten of each class that has any."""
     classes, count = sheet_layout(n_classes)
-    if classes is None or cache.labels is None:
-        chosen, names = list(range(min(count, len(cache)))), []
-    else:
-        kinds = list(dict.fromkeys(classes))
-        chosen = [i for kind in kinds for i in _ten_of(cache, kind)]
-        names = [label(kind, cache.class_names) for kind in kinds]
-    images = torch.stack([torch.as_tensor(cache.images[i].copy()) for i in chosen])
+    chosen, names = np.arange(min(count, len(cache))), []
+    if classes is not None and cache.labels is not None:
+        of_class = {kind: (cache.labels == kind).nonzero()[0] for kind in dict.fromkeys(classes)}
+        there = {kind: np.resize(rows[:10], 10) for kind, rows in of_class.items() if len(rows)}
+        chosen, names = np.concatenate([[], *there.values()]).astype(int), [label(k, cache.class_names) for k in there]
+    if not len(chosen):
+        return None
+    images = torch.from_numpy(cache.checked[chosen])
     return embed.picture(labelled(grid(images, 10), names), "real images, in the layout of the samples", "real images")
-
-
-def _ten_of(cache: ImageCache, kind: int) -> list[int]:
-    assert cache.labels is not None
-    found = (cache.labels == kind).nonzero()[0].tolist()
-    return (found * 10)[:10]
 
 
 def samples(facts: Facts, seed: int = 0, device: str | None = None) -> Picture | None:

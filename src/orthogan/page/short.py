@@ -102,7 +102,11 @@ def _alarms(facts: Facts) -> list[Sentence]:
 
 
 def _memory(facts: Facts) -> list[Sentence]:
-    return [one for answer in facts.memorization[-1:] for one in answer.sentences if one.kind == "warning"]
+    """Whether the generator copies, by the newest result."""
+    if not facts.memorization:
+        return []
+    found = [one for one in facts.memorization[-1].of_generator if one.kind == "warning"]
+    return found or [Sentence("good", "No sign was found that it copies its training images (see Memorisation).")]
 
 
 def _truncation(facts: Facts) -> list[Sentence]:
