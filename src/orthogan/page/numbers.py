@@ -1,9 +1,10 @@
 """Numbers as files have them and as people read them."""
 
 import math
+from typing import TypeGuard
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether it is one that can be drawn: JSON has integers beyond all floats, and Python's has NaN."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

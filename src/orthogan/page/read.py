@@ -72,7 +72,7 @@ class Score:
 
 
 def _count(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) and is_number(value) else None
+    return int(value) if is_number(value) else None
 
 
 @dataclass
