@@ -4,20 +4,23 @@ import base64
 import gzip
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pages import HOSTILE, page_of
+from pages import HOSTILE, page_of, score
 from PIL import Image
 from tiny import tiny_run
 
 from orthogan import presets
 from orthogan.commands import report, train
+from orthogan.data import holding
 from orthogan.errors import UserError
-from orthogan.page import charts, embed, read, repeat
+from orthogan.page import charts, embed, read, render, repeat
 from orthogan.pair import with_networks
+from orthogan.pictures import grid
 from orthogan.settings import override
 from orthogan.training import checkpoint
 from orthogan.training.logs import write_config
@@ -95,6 +98,57 @@ def test_data_that_are_gone_are_told(run: Path, arrays: Path):
     assert "the data have changed since" in page_of(run)[1].words
     arrays.unlink()
     assert "the real images are not shown" in page_of(run)[1].words
+
+
+def test_the_real_images_are_the_first_of_each_class_that_were_trained_on(run: Path, arrays: Path):
+    facts = read.read(run)
+    facts.config = override(facts.config, {"data.hold_out": 0.5})
+    cache = holding.load(facts.config.data, 16)
+    drawn: list[Any] = []
+
+    def keep(images: Any, columns: int) -> Any:
+        drawn.append((images.numpy(), columns))
+        return grid(images, columns)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "grid", keep)
+        data = render.data_of(facts)
+    ((images, columns),) = drawn
+    assert cache.labels is not None
+    rows = [row for kind in range(3) for row in ([i for i in range(len(cache)) if cache.labels[i] == kind] * 10)[:10]]
+    assert len(cache) == 21  # 7 each: of 14, 13 and 13 half are kept back, and half of 13 is 6
+    assert columns == 10
+    assert (images == cache.checked[np.array(rows)]).all()
+    assert ("images", "21; 50% of all were kept back") in data.rows
+    assert sum(count for _, count in data.counts) == 21
+    facts.extra["fingerprint"] = cache.fingerprint
+    assert render.data_of(facts).complaint == ""
+
+
+def test_learning_rates_fall_to_nothing_from_where_they_decay(run: Path):
+    facts = read.read(run)
+    facts.config = override(facts.config, {"optimizer.decay_from_images": 40})
+    assert charts.rates(facts)[0] == ("discriminator", [0, 40, 160], [1e-3, 1e-3, 0.0])
+    facts.config = override(facts.config, {"optimizer.decay_from_images": None})
+    assert charts.rates(facts)[1] == ("generator", [0, 160], [1e-3, 1e-3])
+
+
+def test_the_spikes_of_the_beginning_lie_outside_a_figure():
+    xs = list(range(101))
+    ys = [1000.0 if x <= 5 else float(x % 2) for x in xs]
+    assert charts.settled([("a", xs, ys)]) == pytest.approx((-0.08, 1.08))
+    assert charts.settled([("a", [], [])]) is None
+
+
+def test_a_score_is_shown_with_its_deviation_and_repeated_by_a_command(run: Path):
+    result = score(7.0, images=160)
+    result["protocol"]["generator"]["checkpoint"] = "images-000000000160.safetensors"
+    result["protocol"] |= {"real": {"images": 40, "source": "else where"}, "settings": {"seed": 3}}
+    (run / "scores-tiny.json").write_text(json.dumps(result))
+    words = page_of(run)[1].words
+    assert "0.5 ± 0.1" in words
+    file = shlex.quote(str(run / "checkpoints" / "images-000000000160.safetensors"))
+    assert f"orthogan evaluate {file} --against 'else where' --features tiny --samples 50 --seed 3" in words
 
 
 def test_numbers_that_are_none_leave_a_gap():

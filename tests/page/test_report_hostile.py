@@ -159,7 +159,7 @@ def test_memorisation_is_told_in_words_with_the_sheet_of_its_name(run: Path):
     assert "2 of 100 generated images are copies of training images." in page.words
     assert "50% of the time (a coin: 50%)" in page.words
     assert "share_closer" not in page.words
-    assert "Earlier results (1)" in page.words
+    assert page.words.index("2 of 100") < page.words.index("Earlier results (1)") < page.words.index("None of 100")
     assert [image["width"] for image in page.all("img") if "closest" in str(image["alt"])] == ["8"]
     assert "The sheet of nearest images is not beside memorization-a.json" in page.words
 

@@ -10,7 +10,7 @@ from pages import Page, lines, score
 from tiny import tiny_run
 
 from orthogan.errors import UserError
-from orthogan.page import alike, charts, embed, read, several
+from orthogan.page import alike, charts, embed, read, render, several
 from orthogan.page.read import Facts, Score
 from orthogan.settings import override
 from orthogan.training.logs import write_config
@@ -74,7 +74,12 @@ def test_runs_with_several_protocols_are_shown_by_the_one_they_share(run: Path, 
 
 
 def test_shared_protocols_by_hand():
-    runs = {"a": [one("x"), one("y")], "b": [one("y", 10), one("y", 20), one("y", 15)], "c": [one("z")], "d": []}
+    runs = {
+        "a": [*[one("x", i) for i in range(9)], one("y")],
+        "b": [one("y", 10), one("y", 20), one("y", 15)],
+        "c": [one("z")],
+        "d": [],
+    }
     found = alike.shared(runs)
     assert [{name: (score.network, score.images) for name, score in group.scores.items()} for group in found] == [
         {"a": ("y", 80), "b": ("y", 20)},
@@ -135,6 +140,17 @@ def test_curves_over_time_put_scores_at_the_hours_of_their_images(run: Path):
     facts = read.read(run)
     (over_time,) = [one for one in charts.scores({"a": facts}, clock=True) if "Fréchet" in one["title"]]
     assert over_time["data"][0]["x"] == pytest.approx([80 / 4 / 3600, (80 / 4 + 80 / 2) / 3600])
+
+
+def test_samples_are_of_the_seed_that_is_asked_for(run: Path, tmp_path: Path, arrays: Path):
+    """The run's own sheet, a red square, is of its own seed."""
+    facts = read.read(run)
+    own, other, again = (render.samples(facts, seed, "cpu") for seed in (0, 1, 1))
+    assert own is not None
+    assert other is not None
+    assert (own.width, own.height) == (40, 40)
+    assert other.width > 40
+    assert other == again
 
 
 def test_too_many_runs_are_refused(run: Path):

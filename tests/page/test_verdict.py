@@ -95,6 +95,23 @@ def test_what_went_wrong_is_said_without_short_forms(run: Path):
     )
 
 
+def test_the_newest_of_the_alarms_that_stand_is_told(run: Path):
+    found = troubles.of_run(facts_of(run, alarms=[alarm(), alarm(120, before=110), {"images": 130, "odd": 1}]))
+    assert found is not None
+    assert (found.images, found.before, found.advice) == (120, 110, ["rates", "r1"])
+
+
+def test_the_plain_score_of_the_newest_generator_counts():
+    def cut(images: int) -> read.Score:
+        score = scored(0.1, 0.1, images)
+        return dataclasses.replace(score, protocol=score.protocol | {"generator": {"truncation": 0.5}})
+
+    plain = [scored(0.9, 0.9, 160), scored(0.8, 0.8, 80)]
+    assert verdict.newest([*plain, cut(320)]) == plain[0]
+    assert verdict.newest([cut(80), cut(320), cut(160)]) == cut(320)
+    assert verdict.newest([]) is None
+
+
 def test_after_an_alarm_the_advice_begins_before_its_first_sign(run: Path):
     first = following.steps(facts_of(run, alarms=[alarm()]))[0]
     beside = run.with_name(f"{run.name}-branch-1")
@@ -113,6 +130,8 @@ def test_the_trend_of_a_distance(run: Path, values: tuple[tuple[float, ...], str
     found = [read.as_score("scores.jsonl", {"images": i, **score(f)}) for i, f in enumerate(values[0], 1)]
     facts = facts_of(run, scores=found)
     assert short.trend(facts) == values[1]
+    begun, ended = (number(values[0][i]) for i in (0, -1))
+    assert any(f"went from {begun} to {ended}; lower is better" in one.text for one in short.sentences(facts))
     told = {"worse": "Its best was 30 at 2", "level": "levelled off", "falling": "still falling"}[values[1]]
     assert any(told in sentence.text for sentence in short.sentences(facts))
 
