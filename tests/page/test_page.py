@@ -21,8 +21,10 @@ from orthogan.errors import UserError
 from orthogan.page import charts, embed, read, render, repeat
 from orthogan.pair import with_networks
 from orthogan.pictures import grid
+from orthogan.runs import fine_tuning
 from orthogan.settings import override
 from orthogan.training import checkpoint
+from orthogan.training.cadence import follow_length
 from orthogan.training.logs import write_config
 
 
@@ -149,6 +151,51 @@ def test_a_score_is_shown_with_its_deviation_and_repeated_by_a_command(run: Path
     assert "0.5 ± 0.1" in words
     file = shlex.quote(str(run / "checkpoints" / "images-000000000160.safetensors"))
     assert f"orthogan evaluate {file} --against 'else where' --features tiny --samples 50 --seed 3" in words
+
+
+def test_the_command_of_a_fine_tuned_run_gives_its_configuration(
+    run: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = run / "checkpoints" / checkpoint.file_name(160)
+    begun = fine_tuning.configuration(checkpoint.load(file), presets.get("small-32"))
+    config = override(
+        follow_length(begun, 5000, 8, 1), {"batch": 8, "data.source": str(arrays), "optimizer.g_lr": 3e-3}
+    )
+    asked: list[Any] = []
+
+    def begin(found: Any, init: Any, config: Any, *rest: Any) -> None:
+        asked.append((found.path, init, config))
+        raise UserError("enough")
+
+    monkeypatch.setattr(train.runs, "fine_tune", begin)
+    facts = read.read(run)
+    facts.config, facts.parent = config, {"checkpoint": str(file), "images": 160, "init": {"classes": "name"}}
+    words = repeat.begin_words(facts, {"optimizer.d_lr": 5e-3})
+    with pytest.raises(UserError, match="enough"):
+        train.main([*words[1:], "--out", "nowhere", "--device", "cpu"])
+    init = fine_tuning.InitConfig(file=str(file), classes="name")
+    assert asked == [(file, init, override(config, {"optimizer.d_lr": 5e-3}))]
+
+
+def test_the_command_of_a_branch_has_its_changes_once(run: Path):
+    facts = read.read(run)
+    facts.parent = {
+        "checkpoint": "/a/checkpoints/x",
+        "images": 7,
+        "changed": {"optimizer.g_lr": [1, 2], "seed": [0, 3]},
+    }
+    assert repeat.begin_words(facts, {"optimizer.g_lr": 0.5}) == [
+        *("branch", "/a", "--at", "7", "--optimizer.g-lr", "0.5", "--seed", "3")
+    ]
+    what, command = repeat.commands(facts)[0]
+    assert what == "Branch it again"
+    assert command.startswith("orthogan branch /a --at 7 --optimizer.g-lr 2 ")
+
+
+def test_the_page_makes_the_folder_that_is_asked_for(run: Path, tmp_path: Path):
+    out = tmp_path / "some" / "where" / "page.html"
+    assert report.main([str(run), "--out", str(out), "--device", "cpu"]) == 0
+    assert out.is_file()
 
 
 def test_numbers_that_are_none_leave_a_gap():

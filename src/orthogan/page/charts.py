@@ -95,7 +95,8 @@ def settled(curves: Sequence[Curve]) -> tuple[float, float] | None:
     if not later:
         return None
     margin = 0.08 * (max(later) - min(later)) or 0.1 * abs(later[0]) or 1.0
-    return min(later) - margin, max(later) + margin
+    ends = min(later) - margin, max(later) + margin
+    return ends if all(map(is_number, ends)) else None
 
 
 def _told(label: str, xs: Sequence[float], ys: Sequence[float]) -> str:

@@ -57,9 +57,9 @@ def _after(facts: Facts, trouble: Trouble) -> list[Step]:
         out = ["--out", str(free_beside(facts.folder, "branch"))]
         why = f"Train on from {good[-1]:,} images, before the first sign of trouble, with {told}"
         return [Step(why, ["branch", str(facts.folder), "--at", str(good[-1]), *out, *words])]
-    begun = repeat.train_words(facts.config, facts.preset)
+    begun = repeat.begin_words(facts, changes)
     out = ["--out", str(free_beside(facts.folder, "again"))]
-    return [Step(f"Begin again with {told}", [*begun, *words, *out])] if begun else []
+    return [Step(f"Begin again with {told}", [*begun, *out])] if begun else []
 
 
 def _going(facts: Facts) -> list[Step]:

@@ -159,7 +159,7 @@ def read(folder: Path) -> Facts:
         folder=folder,
         config=read_config(folder),
         preset=read_preset(folder),
-        parent=read_parent(folder),
+        parent=_parent(folder),
         stamp=_object(folder / "config.json", []),
         log=surviving(_lines(folder / "log.jsonl", complaints)),
         layers=_layers(folder, complaints),
@@ -177,6 +177,11 @@ def read(folder: Path) -> Facts:
         silent_seconds=_silent_seconds(folder),
         complaints=complaints,
     )
+
+
+def _parent(folder: Path) -> dict[str, Any] | None:
+    found: object = read_parent(folder)
+    return found if isinstance(found, dict) else None
 
 
 def _silent_seconds(folder: Path) -> float:

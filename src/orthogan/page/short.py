@@ -6,7 +6,7 @@ from orthogan.metrics.titles import title
 from orthogan.page import troubles, verdict
 from orthogan.page.alike import is_alike
 from orthogan.page.meaning import Sentence
-from orthogan.page.numbers import number
+from orthogan.page.numbers import is_number, number
 from orthogan.page.read import Facts
 
 Trend = Literal["worse", "falling", "level"]
@@ -23,6 +23,7 @@ def sentences(facts: Facts) -> list[Sentence]:
     """From the length of the run to its quality and its warnings."""
     return [
         *_state(facts),
+        *_parent(facts),
         *_trend_told(facts),
         *_losses(facts),
         *_alarms(facts),
@@ -45,6 +46,14 @@ def _state(facts: Facts) -> list[Sentence]:
         ago = f"{hours:.0f} hours" if hours >= 2 else f"{facts.silent_seconds / 60:.0f} minutes"
         return [Sentence("warning", f"It has written nothing for {ago}, so it was probably killed: {shown}.")]
     return [Sentence("fact", f"The training goes on: {shown}.")]
+
+
+def _parent(facts: Facts) -> list[Sentence]:
+    if not facts.parent:
+        return []
+    seen, what = facts.parent.get("images"), "a fine-tuning" if "init" in facts.parent else "a branch"
+    after = f" after {seen:,} images" if is_number(seen) else ""
+    return [Sentence("fact", f"It began from {facts.parent.get('checkpoint', '?')}{after}, as {what} of that run.")]
 
 
 def distances(facts: Facts) -> list[tuple[int, float]]:
