@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import HOSTILE, page_of, score
+from pages import HOSTILE, lines, page_of, score
 from PIL import Image
 from tiny import tiny_run
 
@@ -133,6 +133,22 @@ def test_learning_rates_fall_to_nothing_from_where_they_decay(run: Path):
     assert charts.rates(facts)[0] == ("discriminator", [0, 40, 160], [1e-3, 1e-3, 0.0])
     facts.config = override(facts.config, {"optimizer.decay_from_images": None})
     assert charts.rates(facts)[1] == ("generator", [0, 160], [1e-3, 1e-3])
+
+
+def test_figures_of_the_training_have_a_mark_at_every_alarm(run: Path):
+    lines(run / "alarms.jsonl", [{"images": 96, "signs": []}, {"images": 99, "notice": True}, {"images": "x"}])
+    losses, *_ = charts.training(read.read(run))
+    assert losses["layout"]["marks"] == [96]
+    assert losses["alt"].endswith("alarms at 96 images")
+    assert "Dotted" in losses["note"]
+    (run / "alarms.jsonl").unlink()
+    assert "marks" not in charts.training(read.read(run))[0]["layout"]
+
+
+def test_a_single_further_term_has_its_name(run: Path):
+    lines(run / "log.jsonl", [{"images": i, "d_loss": 1.0, "d_odd": 2.0} for i in (8, 16)])
+    (others,) = [one for one in charts.training(read.read(run)) if one["id"] == "others"]
+    assert [(line["name"], line["showlegend"]) for line in others["data"]] == [("d_odd", True)]
 
 
 def test_the_spikes_of_the_beginning_lie_outside_a_figure():

@@ -23,6 +23,7 @@ DEPTHS = ("#8a4fbf", "#5b6fd0", "#2f86bb", "#14918a", "#3a9455", "#6f8a2a", "#97
 """From the layers at the input to those at the output."""
 MOST_POINTS = 800
 MOST_OF_A_LAYER = 150
+MOST_MARKS = 20
 
 DECADES = 8
 """Times the smallest value, beyond which the largest asks for a logarithmic axis."""
@@ -159,7 +160,14 @@ def training(facts: Facts) -> list[Chart]:
             log=True,
             note="How hard each step pulls. Sudden growth by tens of times announces a collapse.",
         ),
-        chart("others", "Further terms", of_log(log, {key: key for key in others}), "value"),
+        chart(
+            "others",
+            "Further terms",
+            of_log(log, {key: key for key in others}),
+            "value",
+            legend=True,
+            note="By their names in log.jsonl.",
+        ),
         chart("rates", "Learning rates", falling, "learning rate", within=(0.0, 1.15 * highest)),
         chart(
             "speed",
@@ -169,7 +177,17 @@ def training(facts: Facts) -> list[Chart]:
             note="Sheets, scores and checkpoints included.",
         ),
     ]
-    return [one for one in drawn if one]
+    return [with_alarms(one, facts) for one in drawn if one]
+
+
+def with_alarms(drawn: Chart, facts: Facts) -> Chart:
+    """With a mark wherever an alarm was raised."""
+    at = [line["images"] for line in facts.alarms if is_number(line.get("images")) and not line.get("notice")]
+    if at:
+        drawn["layout"]["marks"] = thinned(at, MOST_MARKS)
+        drawn["alt"] += f"; alarms at {', '.join(f'{images:,}' for images in thinned(at, MOST_MARKS))} images"
+        drawn["note"] = f"{drawn['note']} Dotted: an alarm was raised.".strip()
+    return drawn
 
 
 def rates(facts: Facts) -> list[Curve]:

@@ -21,6 +21,9 @@
       margin: { l: 8, r: 8, t: 8, b: 8 },
       hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
       xaxis: axis(chart.layout.xaxis), yaxis: axis({ exponentformat: "e", ...chart.layout.yaxis }),
+      shapes: (chart.layout.marks || []).map((x) => ({
+        type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line: { color: colour("--warning"), width: 1.5, dash: "dot" },
+      })),
       showlegend: legend, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
     };
     const data = chart.data.map((line) => ({ ...line, textfont: { color: colour("--quiet"), size: 11 } }));
