@@ -279,6 +279,12 @@ def test_the_command_of_a_run_gives_its_configuration(
     assert asked == [config]
 
 
+def test_what_the_data_say_is_no_setting_of_the_command():
+    """A run that has begun has the number of classes of its data written down."""
+    words = repeat.train_words(config_of("digits", {}, {"n_classes": 10}), "digits")
+    assert words == ["train", "digits", "--data", "digits"]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
