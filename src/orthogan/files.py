@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and one line where one cannot be written."""
 
+import itertools
 import os
 import shutil
 import time
@@ -80,3 +81,10 @@ def cache_folder() -> Path:
     """`$ORTHOGAN_CACHE`, else `orthogan` below `$XDG_CACHE_HOME`, else below `~/.cache`."""
     shared = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "orthogan"
     return Path(os.environ.get("ORTHOGAN_CACHE") or shared).expanduser()
+
+
+def free_beside(folder: Path, kind: str) -> Path:
+    """A place beside a folder, named after it and a kind, at which there is nothing: runs/a -> runs/a-branch-1."""
+    whole = folder.resolve() if folder.name in ("", "..") else folder
+    beside = (whole.with_name(f"{whole.name}-{kind}-{count}") for count in itertools.count(1))
+    return next(place for place in beside if not place.exists())

@@ -1,124 +1,31 @@
 """The HTML page of a run: whole without a network, escaped, lenient about what a run has not written, repeatable."""
 
+import base64
+import gzip
 import json
 import math
-from html.parser import HTMLParser
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from pages import HOSTILE, lines, page_of, score
 from PIL import Image
-from tiny import tiny_generator, tiny_run
-from torch.utils.tensorboard import SummaryWriter
+from tiny import tiny_run
 
 from orthogan import presets
 from orthogan.commands import report, train
+from orthogan.data import holding
 from orthogan.errors import UserError
-from orthogan.page import charts, embed, read, render, repeat, short, troubles
+from orthogan.page import charts, embed, read, render, repeat
 from orthogan.pair import with_networks
+from orthogan.pictures import grid
+from orthogan.runs import fine_tuning
 from orthogan.settings import override
 from orthogan.training import checkpoint
-from orthogan.training.checkpoint import Header
+from orthogan.training.cadence import follow_length
 from orthogan.training.logs import write_config
-
-HOSTILE = "<script>alert(1)</script>"
-VOID = {"meta", "img", "input", "link", "br"}
-
-
-class Page(HTMLParser):
-    """Tags of a page with their attributes; fails on tags that are not closed in order."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: dict[str | None, str] = {}
-        self.words = ""
-        self._open: list[str] = []
-        self.feed(text)
-        assert not self._open, f"left open: {self._open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] == "script":
-            own = next(attributes for name, attributes in reversed(self.tags) if name == "script")
-            self.scripts[own.get("id")] = self.scripts.get(own.get("id"), "") + data
-        else:
-            self.words += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    def ids(self) -> list[str]:
-        return [str(attributes["id"]) for _, attributes in self.tags if "id" in attributes]
-
-
-def lines(path: Path, rows: list[Any]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def score(frechet: float, precision: float = 0.8, images: int = 80, **more: Any) -> dict[str, Any]:
-    scores = {"frechet_distance": frechet, "kernel_distance": 0.5, "kernel_distance_std": 0.1, "precision": precision}
-    protocol = {
-        "features": {"network": "tiny"},
-        "generated": {"images": 50},
-        "real": {"images": 40},
-        "generator": {"images_seen": images, "truncation": None},
-    }
-    return {"scores": scores, "notes": ["few images"], "protocol": protocol, **more}
-
-
-@pytest.fixture
-def run(tmp_path: Path, arrays: Path) -> Path:
-    """The folder of a run of 160 images at its end, with hostile names wherever there are names."""
-    folder = tmp_path / "runs" / "mine<b>"
-    (folder / "sheets").mkdir(parents=True)
-    write_config(folder, tiny_run(arrays), "small-32")
-    torch.manual_seed(0)
-    tensors = {f"ema.{k}": v for k, v in tiny_generator().state_dict().items()}
-    header = Header(tiny_run(arrays), 160, 20, {"class_names": [HOSTILE, "b", "c"], "fingerprint": "other"})
-    for images in (80, 160):
-        header = Header(tiny_run(arrays), images, images // 8, header.extra)
-        checkpoint.save(folder / "checkpoints" / checkpoint.file_name(images), tensors, header)
-    lines(
-        folder / "log.jsonl",
-        [{"images": i, "steps": i // 8, "d_loss": 1.0 + i, "g_loss": 0.5, "d_real": 1.0, "d_fake": -1.0}
-         for i in range(8, 161, 8)],
-    )  # fmt: skip
-    lines(folder / "scores.jsonl", [{"images": i, **score(f, images=i)} for i, f in ((80, 50.0), (160, 40.0))])
-    lines(
-        folder / "spectra.jsonl",
-        [{"images": i, "generator": {"linear": [2.0 + i, 1.0]}, "discriminator": {"head": [3.0]}} for i in (80, 160)],
-    )
-    lines(folder / "alarms.jsonl", [{"images": 90, "signal": HOSTILE}])
-    for i in (80, 160):
-        Image.new("RGB", (40, 40), (i, 0, 0)).save(folder / "sheets" / f"images-{i:012d}.png")
-    points = [
-        {"truncation": t, "scores": {"frechet_distance": 9.0, "classifier_score": 2.0, "precision": 1.0, "recall": 0.5}}
-        for t in (None, 0.5)
-    ]
-    verdict = {"amenable": False, "reasons": [HOSTILE], "remedy": "ortho"}
-    protocol = {"features": {"network": "tiny"}, "generated": {"images": 50}}
-    curve = {"points": points, "verdict": verdict, "protocol": protocol}
-    (folder / "truncation-tiny.json").write_text(json.dumps(curve))
-    curves = SummaryWriter(str(folder / "curves"))
-    for i, speed in ((80, 4.0), (160, 2.0)):
-        curves.add_scalar("images_per_second", speed, i)
-    curves.close()
-    return folder
-
-
-def page_of(run: Path, reload_seconds: int = 0) -> tuple[str, Page]:
-    text = render.of_run(read.read(run), "cpu", reload_seconds)
-    return text, Page(text)
 
 
 def test_a_page_needs_nothing_from_elsewhere_and_names_everything(run: Path):
@@ -134,8 +41,13 @@ def test_a_page_needs_nothing_from_elsewhere_and_names_everything(run: Path):
     assert {section["aria-labelledby"] for section in page.all("section")} <= set(ids)
     labelled_ = {label["for"] for label in page.all("label")}
     assert {one["id"] for one in page.all("input")} <= labelled_
-    assert "Plotly" in page.scripts[None]
-    assert len(text) < 15_000_000
+    assert "Plotly" in gzip.decompress(base64.b64decode(page.scripts["plotly"])).decode()
+    assert len(text) < 5_000_000
+    sizes = embed.sizes(text)
+    assert sum(sizes.values()) == len(text.encode())
+    assert sizes["plotting script"] == len(page.scripts["plotly"])
+    begin = "data:image/webp;base64,"
+    assert sizes["pictures"] == sum(len(begin) + len(part.split('"')[0]) for part in text.split(begin)[1:])
     drawn = json.loads(page.scripts["charts"])
     assert {"losses", "logits", "rates", "speed", "sigma-generator", "truncation-precision"} <= drawn.keys()
     assert all(chart in ids for chart in drawn)
@@ -150,27 +62,6 @@ def test_hostile_names_are_texts(run: Path):
     assert embed.plain("<b>a</b> & b") == "&lt;b&gt;a&lt;/b&gt; &amp; b"
 
 
-def test_a_page_says_what_the_scores_mean(run: Path):
-    told = {sentence.text: sentence.kind for sentence in short.sentences(read.read(run))}
-    assert told["The training is finished: 160 real images were shown."] == "good"
-    falling = next(text for text in told if "went from 50 to 40" in text)
-    assert "still falling" in falling
-    assert "80% of the samples" in str(told)
-    assert any("not amenable" in text for text in told)
-    assert any("1 alarm was" in text for text in told)
-
-
-@pytest.mark.parametrize(
-    ("values", "kind", "told"),
-    [((50, 30, 40), "warning", "best was 30"), ((50, 40, 39.9), "fact", "levelled off"), ((50, 30), "good", "falling")],
-)
-def test_the_trend_of_a_distance(values: tuple[float, ...], kind: str, told: str):
-    scores = [read.as_score("scores.jsonl", {"images": i, **score(f)}) for i, f in enumerate(values, 1)]
-    (sentence,) = short._trend([one for one in scores if one])
-    assert sentence.kind == kind
-    assert told in sentence.text
-
-
 def test_hours_leave_pauses_out(run: Path):
     assert read.read(run).hours() == pytest.approx({80: 80 / 4 / 3600, 160: (80 / 4 + 80 / 2) / 3600})
 
@@ -178,21 +69,6 @@ def test_hours_leave_pauses_out(run: Path):
 def test_lines_that_a_rollback_left_behind_are_not_drawn():
     rows = [{"images": i, "a": n} for n, i in enumerate((10, 20, 30, 20, 30))]
     assert read.surviving(rows) == [rows[0], rows[3], rows[4]]
-
-
-def test_torn_files_are_told_and_the_rest_is_shown(run: Path):
-    with (run / "log.jsonl").open("a") as file:
-        file.write('{"images": 168, "d_lo')
-    for name in ("truncation-tiny.json", "spectra.jsonl", "status.json", "scores-x.json"):
-        (run / name).write_text("[{")
-    (run / "truncation-odd.json").write_text('{"points": [3], "verdict": {}}')
-    (run / "sheets" / "images-000000000160.png").write_bytes(b"no picture")
-    (run / "curves" / "events.out.tfevents.9999999999.x").write_bytes(b"nothing")
-    facts = read.read(run)
-    words = page_of(run)[1].words
-    for name in ("log.jsonl: 1 of", "truncation-tiny.json", "truncation-odd.json", "spectra.jsonl", "status.json"):
-        assert name in words
-    assert facts.images == 160
 
 
 def test_a_page_knows_the_newest_checkpoint_and_passes_a_torn_one_by(run: Path):
@@ -216,7 +92,7 @@ def test_a_run_that_has_just_begun_has_a_page_that_loads_itself_anew(tmp_path: P
     write_config(tmp_path, tiny_run(arrays), "small-32")
     _, page = page_of(tmp_path, reload_seconds=7)
     assert page.all("body")[0]["data-reload"] == "7"
-    assert "0 of 160 real images have been shown" in page.words
+    assert "0 of 160 training images have been shown" in page.words
     assert page.scripts["charts"] != "{}"  # learning rates are known
 
 
@@ -224,6 +100,118 @@ def test_data_that_are_gone_are_told(run: Path, arrays: Path):
     assert "the data have changed since" in page_of(run)[1].words
     arrays.unlink()
     assert "the real images are not shown" in page_of(run)[1].words
+
+
+def test_the_real_images_are_the_first_of_each_class_that_were_trained_on(run: Path, arrays: Path):
+    facts = read.read(run)
+    facts.config = override(facts.config, {"data.hold_out": 0.5})
+    cache = holding.load(facts.config.data, 16)
+    drawn: list[Any] = []
+
+    def keep(images: Any, columns: int) -> Any:
+        drawn.append((images.numpy(), columns))
+        return grid(images, columns)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "grid", keep)
+        data = render.data_of(facts)
+    ((images, columns),) = drawn
+    assert cache.labels is not None
+    rows = [row for kind in range(3) for row in ([i for i in range(len(cache)) if cache.labels[i] == kind] * 10)[:10]]
+    assert len(cache) == 21  # 7 each: of 14, 13 and 13 half are kept back, and half of 13 is 6
+    assert columns == 10
+    assert (images == cache.checked[np.array(rows)]).all()
+    assert ("images", "21; 50% of all were kept back") in data.rows
+    assert sum(count for _, count in data.counts) == 21
+    facts.extra["fingerprint"] = cache.fingerprint
+    assert render.data_of(facts).complaint == ""
+
+
+def test_learning_rates_fall_to_nothing_from_where_they_decay(run: Path):
+    facts = read.read(run)
+    facts.config = override(facts.config, {"optimizer.decay_from_images": 40})
+    assert charts.rates(facts)[0] == ("discriminator", [0, 40, 160], [1e-3, 1e-3, 0.0])
+    facts.config = override(facts.config, {"optimizer.decay_from_images": None})
+    assert charts.rates(facts)[1] == ("generator", [0, 160], [1e-3, 1e-3])
+
+
+def test_figures_of_the_training_have_a_mark_at_every_alarm(run: Path):
+    lines(run / "alarms.jsonl", [{"images": 96, "signs": []}, {"images": 99, "notice": True}, {"images": "x"}])
+    losses, *_ = charts.training(read.read(run))
+    assert losses["layout"]["marks"] == [96]
+    assert losses["alt"].endswith("alarms at 96 images")
+    assert "Dotted" in losses["note"]
+    (run / "alarms.jsonl").unlink()
+    assert "marks" not in charts.training(read.read(run))[0]["layout"]
+
+
+def test_a_single_further_term_has_its_name(run: Path):
+    lines(run / "log.jsonl", [{"images": i, "d_loss": 1.0, "d_odd": 2.0} for i in (8, 16)])
+    (others,) = [one for one in charts.training(read.read(run)) if one["id"] == "others"]
+    assert [(line["name"], line["showlegend"]) for line in others["data"]] == [("d_odd", True)]
+
+
+def test_the_spikes_of_the_beginning_lie_outside_a_figure():
+    xs = list(range(101))
+    ys = [1000.0 if x <= 5 else float(x % 2) for x in xs]
+    assert charts.settled([("a", xs, ys)]) == pytest.approx((-0.08, 1.08))
+    assert charts.settled([("a", [], [])]) is None
+
+
+def test_a_score_is_shown_with_its_deviation_and_repeated_by_a_command(run: Path):
+    result = score(7.0, images=160)
+    result["protocol"]["generator"]["checkpoint"] = "images-000000000160.safetensors"
+    result["protocol"] |= {"real": {"images": 40, "source": "else where"}, "settings": {"seed": 3}}
+    (run / "scores-tiny.json").write_text(json.dumps(result))
+    words = page_of(run)[1].words
+    assert "0.5 ± 0.1" in words
+    file = shlex.quote(str(run / "checkpoints" / "images-000000000160.safetensors"))
+    assert f"orthogan evaluate {file} --against 'else where' --features tiny --samples 50 --seed 3" in words
+
+
+def test_the_command_of_a_fine_tuned_run_gives_its_configuration(
+    run: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = run / "checkpoints" / checkpoint.file_name(160)
+    begun = fine_tuning.configuration(checkpoint.load(file), presets.get("small-32"))
+    config = override(
+        follow_length(begun, 5000, 8, 1), {"batch": 8, "data.source": str(arrays), "optimizer.g_lr": 3e-3}
+    )
+    asked: list[Any] = []
+
+    def begin(found: Any, init: Any, config: Any, *rest: Any) -> None:
+        asked.append((found.path, init, config))
+        raise UserError("enough")
+
+    monkeypatch.setattr(train.runs, "fine_tune", begin)
+    facts = read.read(run)
+    facts.config, facts.parent = config, {"checkpoint": str(file), "images": 160, "init": {"classes": "name"}}
+    words = repeat.begin_words(facts, {"optimizer.d_lr": 5e-3})
+    with pytest.raises(UserError, match="enough"):
+        train.main([*words[1:], "--out", "nowhere", "--device", "cpu"])
+    init = fine_tuning.InitConfig(file=str(file), classes="name")
+    assert asked == [(file, init, override(config, {"optimizer.d_lr": 5e-3}))]
+
+
+def test_the_command_of_a_branch_has_its_changes_once(run: Path):
+    facts = read.read(run)
+    facts.parent = {
+        "checkpoint": "/a/checkpoints/x",
+        "images": 7,
+        "changed": {"optimizer.g_lr": [1, 2], "seed": [0, 3]},
+    }
+    assert repeat.begin_words(facts, {"optimizer.g_lr": 0.5}) == [
+        *("branch", "/a", "--at", "7", "--optimizer.g-lr", "0.5", "--seed", "3")
+    ]
+    what, command = repeat.commands(facts)[0]
+    assert what == "Branch it again"
+    assert command.startswith("orthogan branch /a --at 7 --optimizer.g-lr 2 ")
+
+
+def test_the_page_makes_the_folder_that_is_asked_for(run: Path, tmp_path: Path):
+    out = tmp_path / "some" / "where" / "page.html"
+    assert report.main([str(run), "--out", str(out), "--device", "cpu"]) == 0
+    assert out.is_file()
 
 
 def test_numbers_that_are_none_leave_a_gap():
@@ -291,38 +279,10 @@ def test_the_command_of_a_run_gives_its_configuration(
     assert asked == [config]
 
 
-def test_runs_side_by_side(run: Path, tmp_path: Path, arrays: Path):
-    other = tmp_path / "elsewhere" / run.name
-    other.mkdir(parents=True)
-    write_config(other, override(tiny_run(arrays), {"optimizer.g_lr": 0.5}), "small-32")
-    lines(other / "log.jsonl", [{"images": 8, "d_loss": 2.0}, {"images": 16, "d_loss": 1.0}])
-    result = score(7.0)
-    result["protocol"]["features"] = {"network": "data"}
-    (other / "scores-data.json").write_text(json.dumps(result | {"intervals": {"frechet_distance": [6.5, 7.5]}}))
-    page = Page(render.of_runs([read.read(run), read.read(other)], 0, "cpu"))
-    assert f"runs/{run.name}" in page.words
-    assert f"elsewhere/{run.name}" in page.words
-    assert "7 (6.5 to 7.5)" in page.words
-    assert "may be compared" in page.words
-    assert "optimizer.g_lr" in page.words
-    assert "optimizer.d_lr" not in page.words
-    assert "No checkpoint to draw from yet." in page.words
-    drawn = json.loads(page.scripts["charts"])
-    assert [line["name"] for line in drawn["d_loss-images"]["data"]] == [
-        embed.plain(f"{place}/{run.name}") for place in ("runs", "elsewhere")
-    ]
-    with pytest.raises(UserError, match="twice"):
-        render.of_runs([read.read(run), read.read(run)])
-
-
-def test_the_command_writes_into_the_run_and_stops_watching_when_it_has_ended(
-    run: Path, capsys: pytest.CaptureFixture[str]
-):
-    assert report.main([str(run), "--watch", "--device", "cpu"]) == 0
-    text = (run / "report.html").read_text()
-    assert text.startswith("<!doctype html>")
-    assert "data-reload" not in text.partition("<main")[0]
-    assert "report.html" in capsys.readouterr().out
+def test_what_the_data_say_is_no_setting_of_the_command():
+    """A run that has begun has the number of classes of its data written down."""
+    words = repeat.train_words(config_of("digits", {}, {"n_classes": 10}), "digits")
+    assert words == ["train", "digits", "--data", "digits"]
 
 
 @pytest.mark.parametrize(
@@ -339,20 +299,3 @@ def test_what_has_no_page_is_refused(words: list[str], told: str, tmp_path: Path
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=told):
         report.main(words)
-
-
-def test_alarms_and_rollbacks_are_told_in_words() -> None:
-    sign = {
-        "signal": "sigma",
-        "of": "generator.linear",
-        "what": "sigma_0 of generator.linear has exploded",
-        "since": 80,
-    }
-    lines = [{"images": 96, "since": 80, "before": 64, "signs": [sign, sign], "notice": False}, {"images": 9, "odd": 1}]
-    assert [row[:3] for row in troubles.alarms(lines)] == [
-        [96, 80, "sigma_0 of generator.linear has exploded; sigma_0 of generator.linear has exploded"],
-        [9, "", "odd 1"],
-    ]
-    status = {"rollbacks": [{"from": 96, "to": 64, "change": "r1", "rate_factor": 1.0, "r1_gamma": 2.0}, "torn"]}
-    assert troubles.rollbacks(status) == [[96, 64, "r1", 1.0, 2.0]]
-    assert troubles.rollbacks({"rollbacks": 3}) == []

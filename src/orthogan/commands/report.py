@@ -9,10 +9,14 @@ from typing import Annotated
 import tyro
 
 from orthogan.commands.parsing import parse
-from orthogan.page import render
-from orthogan.page.read import read
-from orthogan.reports import console, quoted
+from orthogan.errors import UserError
+from orthogan.files import writing
+from orthogan.page import embed, render, several
+from orthogan.page.read import Facts, read
+from orthogan.reports import command, console, quoted
 from orthogan.settings import require
+
+MEGABYTE = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ class Options:
     seed: int = 0
     """Of the samples that several runs are compared by."""
     device: str | None = None
-    """cpu, cuda or cuda:1, for samples that must be drawn; the GPU if there is one."""
+    """cpu, cuda or cuda:1, for samples that must be drawn. Default: the GPU if there is one."""
 
 
 def main(argv: list[str]) -> int:
@@ -44,25 +48,31 @@ def main(argv: list[str]) -> int:
     out = options.out or (options.runs[0] if len(options.runs) == 1 else Path()) / "report.html"
     require(out.suffix in (".html", ".htm"), "out", str(out), "must end in .html")
     render.check_installed()
-    if options.watch:
-        return watch(options, out)
     facts = [read(run) for run in options.runs]
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    if options.watch:
+        return watch(options, out, facts[0])
     one = len(facts) == 1
-    page = render.of_run(facts[0], options.device) if one else render.of_runs(facts, options.seed, options.device)
+    page = render.of_run(facts[0], options.device) if one else several.of_runs(facts, options.seed, options.device)
     render.write(out, page)
-    told(out)
+    told(out, page)
     return 0
 
 
-def watch(options: Options, out: Path) -> int:
-    """Write the page until the run has shown all its images."""
-    first = True
+def watch(options: Options, out: Path, facts: Facts) -> int:
+    """Write the page until nothing more comes. Raises `UserError` when the run is no longer there."""
+    first, folder = True, options.runs[0]
     while True:
-        facts = read(options.runs[0])
-        render.write(out, render.of_run(facts, options.device, math.ceil(options.every)))
-        if first or facts.ended:
-            told(out)
-        if facts.ended:
+        page = render.of_run(facts, options.device, math.ceil(options.every))
+        if not folder.is_dir():
+            raise gone(folder)
+        render.write(out, page)
+        over = facts.ended or facts.silent
+        if first or over:
+            told(out, page)
+        if over:
+            console.print(why_over(facts), markup=False)
             return 0
         if first:
             console.print(
@@ -70,7 +80,24 @@ def watch(options: Options, out: Path) -> int:
             )
         first = False
         time.sleep(options.every)
+        if not folder.is_dir():
+            raise gone(folder)
+        facts = read(folder)
 
 
-def told(out: Path) -> None:
-    console.print(f"the page is {quoted(out)} ({out.stat().st_size / 1e6:.1f} MB)", markup=False)
+def gone(folder: Path) -> UserError:
+    return UserError(f"{folder} is no longer there: it was moved or deleted, so there is nothing left to watch")
+
+
+def why_over(facts: Facts) -> str:
+    if facts.finished:
+        return "the run has finished"
+    state = facts.status.get("state") if facts.ended else "silent: it has written nothing for long, and may be killed"
+    return f"the run is {state}; go on with it by `{command('resume', facts.folder)}`"
+
+
+def told(out: Path, page: str) -> None:
+    """Where it is, how large it is, and what takes the room."""
+    parts = ", ".join(f"{what} {size / MEGABYTE:.1f}" for what, size in embed.sizes(page).items())
+    size = out.stat().st_size / MEGABYTE
+    console.print(f"the page is {quoted(out)} ({size:.1f} MB: {parts})", markup=False)

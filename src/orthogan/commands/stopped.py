@@ -1,10 +1,7 @@
 """What to say of a run that had to stop: why, which checkpoint is good, and what to do next, in one line."""
 
-import itertools
-from pathlib import Path
-
 from orthogan.errors import is_out_of_memory
-from orthogan.files import CannotWrite
+from orthogan.files import CannotWrite, free_beside
 from orthogan.reports import command
 from orthogan.training import advice, checkpoint
 from orthogan.training.keeping import checkpoint_before
@@ -82,15 +79,8 @@ def _otherwise(trainer: Trainer, options: list[str], at: int | None) -> str:
     """How to train with other settings: from a good checkpoint or, where there is none, from the beginning."""
     if at is None:
         return f"the command that began this run, with another --out and {' '.join(options)}"
-    out = ["--out", _free_place(trainer.folder)]
+    out = ["--out", str(free_beside(trainer.folder, "branch"))]
     return f"`{command('branch', trainer.folder, '--at', at, *out, *options)}`"
-
-
-def _free_place(folder: Path) -> Path:
-    """A folder beside that of a run, which does not exist."""
-    run = folder.resolve() if folder.name in ("", "..") else folder
-    beside = (run.with_name(f"{run.name}-branch-{number}") for number in itertools.count(1))
-    return next(place for place in beside if not place.exists())
 
 
 def _out_of_memory(trainer: Trainer, error: BaseException) -> str:

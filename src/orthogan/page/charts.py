@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orthogan.metrics.titles import TITLES, title
+from orthogan.metrics.titles import TITLES, better, title
+from orthogan.page import alike
 from orthogan.page.embed import plain, thinned
-from orthogan.page.read import Facts, Line, Score, is_number
+from orthogan.page.numbers import is_number
+from orthogan.page.read import Facts, Line, Score
+from orthogan.page.tables import protocol_of
 from orthogan.stability import history
 from orthogan.stability.history import PLAYERS, Layer
 
@@ -14,12 +17,13 @@ Chart = dict[str, Any]
 Curve = tuple[str, Sequence[float], Sequence[float]]
 """A name, and where it goes."""
 
-COLOURS = ("#3b7dd8", "#e07b2c", "#2f9e6e", "#d64550", "#8e63ce", "#12939a", "#b0792b", "#7d8590", "#c2559d")
-"""Legible on white and on black."""
-DEPTHS = ("#8a4fbf", "#5b6fd0", "#2f8fc4", "#1ea39b", "#4cb36a", "#93b83c", "#c9b037", "#e0a030")
+COLOURS = ("#3b7dd8", "#cf6b22", "#2f9e6e", "#d64550", "#8e63ce", "#12939a", "#b0792b", "#7d8590", "#c2559d")
+"""At least 3 : 1 against the page, light and dark."""
+DEPTHS = ("#8a4fbf", "#5b6fd0", "#2f86bb", "#14918a", "#3a9455", "#6f8a2a", "#97801f", "#b8701c")
 """From the layers at the input to those at the output."""
 MOST_POINTS = 800
 MOST_OF_A_LAYER = 150
+MOST_MARKS = 20
 
 DECADES = 8
 """Times the smallest value, beyond which the largest asks for a logarithmic axis."""
@@ -92,7 +96,8 @@ def settled(curves: Sequence[Curve]) -> tuple[float, float] | None:
     if not later:
         return None
     margin = 0.08 * (max(later) - min(later)) or 0.1 * abs(later[0]) or 1.0
-    return min(later) - margin, max(later) + margin
+    ends = min(later) - margin, max(later) + margin
+    return ends if all(map(is_number, ends)) else None
 
 
 def _told(label: str, xs: Sequence[float], ys: Sequence[float]) -> str:
@@ -112,6 +117,7 @@ def of_log(lines: Sequence[Line], names: Mapping[str, str]) -> list[Curve]:
 LOSSES = {"d_loss": "discriminator", "g_loss": "generator"}
 LOGITS = {"d_real": "real images", "d_fake": "generated images"}
 NORMS = {"d_grad_norm": "discriminator", "g_grad_norm": "generator"}
+LOOKED_AT = {"diversity": "diversity", "distance": "distance to the nearest real image"}
 _KNOWN = {"images", "steps", "attempt", *LOSSES, *LOGITS, *NORMS}
 
 
@@ -123,17 +129,45 @@ def training(facts: Facts) -> list[Chart]:
     others = dict.fromkeys(key for line in log for key, value in line.items() if is_number(value) and key not in _KNOWN)
     speeds = [("training", [x for x, _ in facts.speeds], [y for _, y in facts.speeds])]
     drawn = [
-        chart("losses", "Losses", losses, "loss", within=settled(losses)),
+        chart(
+            "losses",
+            "Losses",
+            losses,
+            "loss",
+            within=settled(losses),
+            note="The networks play against each other, so neither loss falls to 0 in a good training. Leaps are bad.",
+        ),
         chart(
             "logits",
             "The discriminator's answers",
             logits,
             "logit",
             within=settled(logits),
-            note="Far apart: the discriminator tells real from generated images easily.",
+            note="Higher: it holds them for real. Far apart: it tells real from generated images easily.",
         ),
-        chart("norms", "Gradient norms", of_log(log, NORMS), "norm", log=True),
-        chart("others", "Further terms", of_log(log, {key: key for key in others}), "value"),
+        chart(
+            "variety",
+            "Variety of the samples",
+            of_log(facts.looks, LOOKED_AT),
+            "1: as among the real images",
+            note="Measured on pixels while it trains. A diversity near 0 means that all samples look alike.",
+        ),
+        chart(
+            "norms",
+            "Gradient norms",
+            of_log(log, NORMS),
+            "norm",
+            log=True,
+            note="How hard each step pulls. Sudden growth by tens of times announces a collapse.",
+        ),
+        chart(
+            "others",
+            "Further terms",
+            of_log(log, {key: key for key in others}),
+            "value",
+            legend=True,
+            note="By their names in log.jsonl.",
+        ),
         chart("rates", "Learning rates", falling, "learning rate", within=(0.0, 1.15 * highest)),
         chart(
             "speed",
@@ -143,7 +177,17 @@ def training(facts: Facts) -> list[Chart]:
             note="Sheets, scores and checkpoints included.",
         ),
     ]
-    return [one for one in drawn if one]
+    return [with_alarms(one, facts) for one in drawn if one]
+
+
+def with_alarms(drawn: Chart, facts: Facts) -> Chart:
+    """With a mark wherever an alarm was raised."""
+    at = [line["images"] for line in facts.alarms if is_number(line.get("images")) and not line.get("notice")]
+    if at:
+        drawn["layout"]["marks"] = thinned(at, MOST_MARKS)
+        drawn["alt"] += f"; alarms at {', '.join(f'{images:,}' for images in thinned(at, MOST_MARKS))} images"
+        drawn["note"] = f"{drawn['note']} Dotted: an alarm was raised.".strip()
+    return drawn
 
 
 def rates(facts: Facts) -> list[Curve]:
@@ -174,40 +218,37 @@ def spectra(layers: Sequence[Layer]) -> list[Chart]:
     return [one for one in drawn if one]
 
 
-def on_the_way(scores: Sequence[Score]) -> list[Score]:
-    """Scores of the training itself, which a curve can be made of."""
-    return [score for score in scores if score.file == "scores.jsonl" and score.images is not None]
-
-
 SCORED = ("frechet_distance", "kernel_distance", "precision", "recall")
 
 
 def scores(runs: Mapping[str, Facts], clock: bool = False) -> list[Chart]:
-    """Each score over images, or over hours of training, a line a run (and feature network)."""
-    drawn = []
-    for score in SCORED:
-        curves = []
-        for name, facts in runs.items():
-            networks = dict.fromkeys(one.network for one in on_the_way(facts.scores)) or {"": None}
-            for network in networks:
-                rows = [(one.images, one.values[score]) for one in on_the_way(facts.scores)
-                        if one.network == network and score in one.values]  # fmt: skip
-                label = name if len(runs) > 1 else title(score, network)
-                curves.append(_clocked(label, rows, facts) if clock else (label, *_columns(rows)))
-        better = "lower" if score.endswith("distance") else "higher"
-        heading = _name(score)
-        drawn.append(
-            chart(
-                f"{score}-{'clock' if clock else 'images'}",
-                f"{heading} over {'time' if clock else 'images'}",
-                curves,
-                f"{heading} ({better} is better)",
-                across=HOURS if clock else IMAGES,
-                markers=True,
-                legend=len(runs) > 1,
-            )
-        )
-    return [one for one in drawn if one]
+    """Each score over images, or over hours of training, a line a run; a figure holds scores of one protocol alone."""
+    every = [(name, one) for name, facts in runs.items() for one in facts.scores if one.on_the_way]
+    protocols = alike.groups(every)
+    drawn = [_scored(runs, group, score, clock) for group in protocols for score in SCORED]
+    found = [one for one in drawn if one]
+    if len(protocols) > 1:
+        for place, one in enumerate(found):
+            one["id"] += f"-{place}"
+    return found
+
+
+def _scored(runs: Mapping[str, Facts], group: Sequence[tuple[str, Score]], score: str, clock: bool) -> Chart | None:
+    first, curves = group[0][1], []
+    for name, facts in runs.items():
+        rows = [(one.images, one.values[score]) for whose, one in group if whose == name and score in one.values]
+        label = name if len(runs) > 1 else title(score, first.network)
+        curves.append(_clocked(label, rows, facts) if clock else (label, *_columns(rows)))
+    return chart(
+        f"{score}-{'clock' if clock else 'images'}",
+        f"{_name(score)} over {'time' if clock else 'images'}",
+        curves,
+        f"{_name(score)} ({better(score)} is better)",
+        across=HOURS if clock else IMAGES,
+        note=protocol_of(first),
+        markers=True,
+        legend=len(runs) > 1,
+    )
 
 
 def _name(score: str) -> str:
@@ -254,18 +295,23 @@ def truncation(points: Sequence[Mapping[str, Any]], network: str) -> list[Chart]
     for across, up in (("classifier_score", "frechet_distance"), ("recall", "precision")):
         rows = [(p["scores"].get(across), p["scores"].get(up), p.get("truncation")) for p in points]
         rows = [row for row in rows if is_number(row[0]) and is_number(row[1])]
-        better = "lower" if up == "frechet_distance" else "higher"
         one = chart(
             f"truncation-{up}",
-            f"{_name(up)} against {_name(across).lower()} ({network})",
+            f"{_name(up)} against {_name(across).lower()}",
             [("thresholds", [x for x, _, _ in rows], [y for _, y, _ in rows])],
-            f"{_name(up)} ({better} is better)",
-            across=f"{_name(across)} (higher is better)",
+            f"{_name(up)} ({better(up)} is better)",
+            across=f"{_name(across)} ({better(across)} is better)",
+            note=f"By {network}; a point a threshold.",
             markers=True,
         )
         if one:
             texts = ["none" if t is None else f"{t:g}" for _, _, t in rows]
-            one["data"][0] |= {"mode": "lines+markers+text", "text": texts, "textposition": "top right"}
+            one["data"][0] |= {
+                "mode": "lines+markers+text",
+                "text": texts,
+                "textposition": "top right",
+                "cliponaxis": False,
+            }
             one["layout"]["xaxis"].pop("rangemode")
             one["alt"] += f"; thresholds {', '.join(texts)}"
             drawn.append(one)

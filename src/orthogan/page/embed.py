@@ -1,8 +1,11 @@
 """Pictures inside the page: as data addresses, of a size for a screen, so many that the file stays small."""
 
 import base64
+import functools
+import gzip
 import html
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,7 @@ from PIL import Image
 WIDEST = 1280
 """Pixels across, beyond which a picture is shrunk."""
 BUDGET_BYTES = 6_000_000
-"""Of all the sheets of a page; the plotting script takes another five million."""
+"""Of all the sheets of a page; the plotting script takes another two million."""
 MOST_SHEETS = 24
 QUALITY = 86
 """Of WebP, which every browser shows."""
@@ -67,17 +70,41 @@ def thinned(items: Sequence[T], most: int) -> list[T]:
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
-def sheets(numbered: Sequence[tuple[int, Path]], name: str) -> list[Picture]:
-    """The sheets of a run from the first to the last, fewer and smaller ones where they would take too much room."""
+def sheets(numbered: Sequence[tuple[int, Path]], name: str, complaints: list[str] | None = None) -> list[Picture]:
+    """The sheets of a run from the first to the last, fewer and smaller ones where they would take too much room.
+
+    Those that cannot be read are left out, and told among the complaints.
+    """
     for most, widest in ((MOST_SHEETS, WIDEST), (MOST_SHEETS, WIDEST // 2), (MOST_SHEETS // 2, WIDEST // 2)):
-        found = []
-        for images, path in thinned(numbered, most):
-            told = f"samples of {name} after {images:,} images"
-            if (one := of_file(path, told, f"{images:,} images", widest)) is not None:
-                found.append(one)
+        chosen = thinned(numbered, most)
+        drawn = [_sheet(images, path, name, widest) for images, path in chosen]
+        found = [one for one in drawn if one]
         if sum(len(one.address) for one in found) <= BUDGET_BYTES:
             break
+    torn = [path.name for (_, path), one in zip(chosen, drawn, strict=True) if one is None]
+    if torn and complaints is not None:
+        complaints.append(f"sheets: {', '.join(torn[:3])}{' ...' * (len(torn) > 3)} cannot be read")
     return found
+
+
+def _sheet(images: int, path: Path, name: str, widest: int) -> Picture | None:
+    return of_file(path, f"samples of {name} after {images:,} images", f"{images:,} images", widest)
+
+
+@functools.cache
+def packed(script: str) -> str:
+    """A script as a third of its bytes, which browsers unpack by themselves."""
+    return base64.b64encode(gzip.compress(script.encode(), 9, mtime=0)).decode()
+
+
+def sizes(page: str) -> dict[str, int]:
+    """What the bytes of a page are."""
+    script = re.search(r'<script type="text/plain" id="plotly">([^<]*)', page)
+    found = {
+        "pictures": sum(len(one[0]) for one in re.finditer(r"data:image/webp;base64,[\w+/=]+", page)),
+        "plotting script": len(script[1]) if script else 0,
+    }
+    return found | {"the rest": len(page.encode()) - sum(found.values())}
 
 
 def plain(text: object) -> str:

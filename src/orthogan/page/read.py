@@ -1,8 +1,9 @@
 """What a run has written down, as far as it is there: a page can be made at any moment of a run, and long after it."""
 
 import json
-import math
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,26 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
+from orthogan.page import memory
+from orthogan.page.numbers import is_number
 from orthogan.runs.folders import is_run
 from orthogan.stability import history
-from orthogan.stability.history import Layer
+from orthogan.stability.history import ALARMS, WATCH, Layer
 from orthogan.training import checkpoint
+from orthogan.training.checkpoint import Gone
 from orthogan.training.logs import read_config, read_parent, read_preset
+from orthogan.training.status import STATUS
 
 Line = dict[str, Any]
 
-ALARMS, STATUS = "alarms.jsonl", "status.json"
+OVER = ("finished", "stopped", "collapsed", "failed")
+"""States in which no process writes to the folder of a run any more."""
+SILENT_SECONDS, SILENT_LINES = 600.0, 5.0
+"""A run that says it trains has been killed, by all appearance, when it has written nothing for so long, and for the
+time of so many lines of its log."""
+
+
+SCORES = "scores.jsonl"
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,25 @@ class Score:
     def truncation(self) -> Any:
         return self.protocol.get("generator", {}).get("truncation")
 
+    @property
+    def generated(self) -> int | None:
+        """Number of generated images."""
+        return _count(self.protocol.get("generated", {}).get("images"))
+
+    @property
+    def real(self) -> int | None:
+        """Number of real images."""
+        return _count(self.protocol.get("real", {}).get("images"))
+
+    @property
+    def on_the_way(self) -> bool:
+        """Whether the training itself took it."""
+        return self.file == SCORES and self.images is not None
+
+
+def _count(value: object) -> int | None:
+    return int(value) if is_number(value) else None
+
 
 @dataclass
 class Facts:
@@ -59,17 +90,24 @@ class Facts:
     scores: list[Score]
     truncations: list[tuple[str, dict[str, Any]]]
     """Files of `orthogan truncation`, by name."""
-    memorization: list[tuple[str, dict[str, Any]]]
+    memorization: list[memory.Answer]
+    """Files of `orthogan memorization`, that of the generator that has seen most images last."""
     alarms: list[Line]
+    looks: list[Line]
+    """What the watch saw."""
     status: Line
     sheets: list[tuple[int, Path]]
     """Pictures of samples by images seen."""
     speeds: list[tuple[int, float]]
     """Images seen, and images a second up to there."""
+    saved: list[int]
+    """Images of the checkpoints that are there, rising."""
     saved_images: int | None
-    """Images seen by the newest checkpoint."""
+    """Images seen by the newest checkpoint that can be read."""
     extra: dict[str, Any]
     """Of that checkpoint: class names, fingerprint of the data."""
+    silent_seconds: float
+    """Since the run has last written something."""
     complaints: list[str] = field(default_factory=list)
     """What could not be read."""
 
@@ -83,8 +121,21 @@ class Facts:
         return max([self.saved_images or 0, *(line["images"] for line in self.log)])
 
     @property
-    def ended(self) -> bool:
+    def finished(self) -> bool:
+        """Whether all images of its plan were shown."""
         return self.images >= self.config.images
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be written, unless somebody goes on with it."""
+        return self.status["state"] in OVER if self.status.get("state") in (*OVER, "training") else self.finished
+
+    @property
+    def silent(self) -> bool:
+        """Whether it says that it trains, and has written nothing for so long that it was probably killed."""
+        hours = sorted(self.hours().items())
+        lines = [(b[1] - a[1]) * 3600 for a, b in zip([(0, 0.0), *hours], hours, strict=False)]
+        return not self.ended and self.silent_seconds > max(SILENT_SECONDS, SILENT_LINES * max(lines[-3:], default=0))
 
     def hours(self) -> dict[int, float]:
         """Hours of training up to each number of images, pauses left out."""
@@ -101,38 +152,51 @@ def read(folder: Path) -> Facts:
     if not folder.is_dir() or not is_run(folder):
         raise UserError(f"{folder} is not the folder of a run; give one that `orthogan train` has written")
     complaints: list[str] = []
-    saved_images, extra = _newest(folder, complaints)
+    saved = checkpoint.numbered(folder / "checkpoints")
+    status = _object(folder / STATUS, complaints)
+    saved_images, extra = _newest(saved, complaints)
     return Facts(
         folder=folder,
         config=read_config(folder),
         preset=read_preset(folder),
-        parent=read_parent(folder),
+        parent=_parent(folder),
         stamp=_object(folder / "config.json", []),
         log=surviving(_lines(folder / "log.jsonl", complaints)),
         layers=_layers(folder, complaints),
         scores=_scores(folder, complaints),
         truncations=_curves(folder, complaints),
-        memorization=_objects(folder, "memoriz*.json", (), complaints),
-        alarms=_lines(folder / ALARMS, complaints, counted=False),
-        status=_object(folder / STATUS, complaints),
+        memorization=_memorization(folder, complaints),
+        alarms=_alarms(folder, status, complaints),
+        looks=surviving(_lines(folder / WATCH, complaints)),
+        status=status,
         sheets=_sheets(folder / "sheets"),
         speeds=_speeds(folder / "curves", complaints),
+        saved=sorted(checkpoint.images_of(path) for path in saved),
         saved_images=saved_images,
         extra=extra,
+        silent_seconds=_silent_seconds(folder),
         complaints=complaints,
     )
 
 
-def is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _parent(folder: Path) -> dict[str, Any] | None:
+    found: object = read_parent(folder)
+    return found if isinstance(found, dict) else None
+
+
+def _silent_seconds(folder: Path) -> float:
+    """Age of the newest of the files that every run writes again and again."""
+    ages = [time.time()]
+    for name in ("config.json", "log.jsonl", STATUS, WATCH, "checkpoints", "sheets"):
+        with suppress(OSError):
+            ages.append(time.time() - (folder / name).stat().st_mtime)
+    return max(0.0, min(ages))
 
 
 def _lines(path: Path, complaints: list[str], counted: bool = True) -> list[Line]:
     """The objects of a file of JSON lines; `counted` ones must say at how many images they were written."""
-    if not path.exists():
-        return []
     found, bad = [], 0
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for text in _text(path, complaints).splitlines():
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):
@@ -146,6 +210,17 @@ def _lines(path: Path, complaints: list[str], counted: bool = True) -> list[Line
     return found
 
 
+def _text(path: Path, complaints: list[str]) -> str:
+    """What a file holds; nothing where it is missing, or cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        complaints.append(f"{path.name}: cannot be read ({error.strerror})")
+        return ""
+
+
 def surviving(lines: Sequence[Line]) -> list[Line]:
     """Without the lines that a run which went back to fewer images has left behind."""
     kept: list[Line] = []
@@ -157,10 +232,10 @@ def surviving(lines: Sequence[Line]) -> list[Line]:
 
 
 def _object(path: Path, complaints: list[str]) -> dict[str, Any]:
-    if not path.exists():
-        return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -169,17 +244,39 @@ def _object(path: Path, complaints: list[str]) -> dict[str, Any]:
     return found
 
 
-def _objects(
-    folder: Path, pattern: str, needed: tuple[str, ...], complaints: list[str]
-) -> list[tuple[str, dict[str, Any]]]:
-    """The JSON files of a folder that have the keys, the newest last."""
-    paths = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+def _objects(folder: Path, pattern: str, complaints: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    """The JSON files of a folder, the newest last."""
+    paths = sorted(folder.glob(pattern), key=_written)
     found = [(path.name, _object(path, complaints)) for path in paths]
-    return [(name, values) for name, values in found if values and all(key in values for key in needed)]
+    return [(name, values) for name, values in found if values]
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # it has just been removed
+        return 0.0
+
+
+def _alarms(folder: Path, status: Line, complaints: list[str]) -> list[Line]:
+    """From the file of alarms or, where it is missing, from the status, which has them too."""
+    found = _lines(folder / ALARMS, complaints, counted=False)
+    told = status.get("alarms")
+    return found or [line for line in (told if isinstance(told, list) else []) if isinstance(line, dict)]
+
+
+def _memorization(folder: Path, complaints: list[str]) -> list[memory.Answer]:
+    found = []
+    for name, values in _objects(folder, "memorization-*.json", complaints):
+        if (answer := memory.as_answer(name, values)) is None:
+            complaints.append(f"{name}: is not what `orthogan memorization` writes")
+        else:
+            found.append(answer)
+    return sorted(found, key=lambda answer: answer.images or 0)
 
 
 def _curves(folder: Path, complaints: list[str]) -> list[tuple[str, dict[str, Any]]]:
-    found = _objects(folder, "truncation-*.json", ("points", "verdict"), complaints)
+    found = _objects(folder, "truncation-*.json", complaints)
     complaints += [
         f"{name}: is not what `orthogan truncation` writes" for name, values in found if not is_curve(values)
     ]
@@ -188,9 +285,14 @@ def _curves(folder: Path, complaints: list[str]) -> list[tuple[str, dict[str, An
 
 def _scores(folder: Path, complaints: list[str]) -> list[Score]:
     """From the training, then from the commands."""
-    on_the_way = [("scores.jsonl", line) for line in surviving(_lines(folder / "scores.jsonl", complaints))]
-    afterwards = _objects(folder, "scores-*.json", ("scores", "protocol"), complaints)
-    return [score for name, values in (*on_the_way, *afterwards) if (score := as_score(name, values)) is not None]
+    on_the_way = [(SCORES, line) for line in surviving(_lines(folder / SCORES, complaints))]
+    found, strange = [], []
+    for name, values in (*on_the_way, *_objects(folder, "scores-*.json", complaints)):
+        score = as_score(name, values)
+        found += [score] if score else []
+        strange += [] if score else [name]
+    complaints += [f"{name}: is not what `orthogan evaluate` writes" for name in dict.fromkeys(strange)]
+    return found
 
 
 def as_score(file: str, values: Mapping[str, Any]) -> Score | None:
@@ -202,7 +304,7 @@ def as_score(file: str, values: Mapping[str, Any]) -> Score | None:
     images = values.get("images", protocol.get("generator", {}).get("images_seen"))
     notes = values.get("notes")
     told = [str(note) for note in notes] if isinstance(notes, list) else []
-    return Score(file, int(images) if is_number(images) else None, numbers, _intervals(values), told, protocol)
+    return Score(file, _count(images), numbers, _intervals(values), told, protocol)
 
 
 def has_sections(protocol: Mapping[str, Any]) -> bool:
@@ -212,7 +314,7 @@ def has_sections(protocol: Mapping[str, Any]) -> bool:
 
 def is_curve(values: Mapping[str, Any]) -> bool:
     """Whether a file holds what `orthogan truncation` writes."""
-    points, verdict, protocol = values["points"], values["verdict"], values.get("protocol", {})
+    points, verdict, protocol = values.get("points"), values.get("verdict"), values.get("protocol", {})
     if not (isinstance(points, list) and points and isinstance(verdict, dict) and isinstance(protocol, dict)):
         return False
     return (
@@ -251,11 +353,13 @@ def _sheets(folder: Path) -> list[tuple[int, Path]]:
     return [(int(digits), path) for digits, path in numbered if digits.isdecimal()]
 
 
-def _newest(folder: Path, complaints: list[str]) -> tuple[int | None, dict[str, Any]]:
+def _newest(paths: Sequence[Path], complaints: list[str]) -> tuple[int | None, dict[str, Any]]:
     """Images and further facts of the newest checkpoint, of which only the header is read."""
-    for path in checkpoint.numbered(folder / "checkpoints"):
+    for path in paths:
         try:
             header = checkpoint.read_header(path)
+        except Gone:  # the run has pruned it, or went back to an older one
+            continue
         except UserError as error:
             complaints.append(str(error))
             continue

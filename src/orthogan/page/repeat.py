@@ -14,7 +14,7 @@ from orthogan.game.augment import AugmentConfig
 from orthogan.networks import family_of
 from orthogan.page.read import Facts, Score
 from orthogan.pair import with_networks
-from orthogan.settings import differences
+from orthogan.settings import differences, override
 from orthogan.training.cadence import follow_length
 
 LEFT_OUT = ("n_classes", "data.source")
@@ -35,14 +35,26 @@ def begun_from(config: RunConfig[Any, Any], preset: str) -> RunConfig[Any, Any] 
     return fitted
 
 
-def train_words(config: RunConfig[Any, Any], preset: str) -> list[str]:
-    """`train PRESET ...` that gives a run this configuration."""
+NETWORKS = ("generator.", "discriminator.", "resolution")
+"""Settings that come from the file where a run begins from one."""
+
+
+def begin_words(facts: Facts, changes: Mapping[str, Any] | None = None) -> list[str]:
+    """`train ...` or `branch ...` that begins this run again, with these changes; nothing where it cannot be said."""
+    changes = changes or {}
+    if facts.parent and "init" not in facts.parent:
+        return branch_words(facts.parent, changes)
+    return train_words(override(facts.config, changes), facts.preset, facts.parent)
+
+
+def train_words(config: RunConfig[Any, Any], preset: str, parent: Mapping[str, Any] | None = None) -> list[str]:
+    """`train PRESET ...` that gives a run this configuration, begun from the checkpoint of a parent if it has one."""
     begun = begun_from(config, preset)
     if begun is None:
         return []
     plain = presets.get(preset)
-    words = ["train", preset, "--data", config.data.source]
-    for role in ("generator", "discriminator"):
+    words = ["train", preset, "--data", config.data.source, *_init_words(parent)]
+    for role in () if parent else ("generator", "discriminator"):
         if (named := family_of(getattr(config, role))) != family_of(getattr(plain, role)):
             words += [f"--{role}", named]
     changed = [*differences(begun, config)]
@@ -50,9 +62,19 @@ def train_words(config: RunConfig[Any, Any], preset: str) -> list[str]:
         if path not in {changed_path for changed_path, _, _ in changed}:
             changed += [one for one in differences(plain, config) if one[0] == path]
     for path, _, value in changed:
-        if path not in LEFT_OUT:
+        if path not in LEFT_OUT and not (parent and path.startswith(NETWORKS)):
             words += option(path, value)
     return words
+
+
+def _init_words(parent: Mapping[str, Any] | None) -> list[str]:
+    """How a fine-tuned run began."""
+    if not parent:
+        return []
+    words = ["--init", str(parent.get("checkpoint", ""))]
+    if (how := _part(parent, "init").get("classes")) in ("name", "fresh"):
+        words += ["--init.classes", how]
+    return words + (["--init.discriminator", "fresh"] if "discriminator" in parent else [])
 
 
 def option(path: str, value: Any) -> list[str]:
@@ -97,25 +119,25 @@ def _option_if(name: str, value: Any) -> list[str]:
     return [] if value is None else [name, str(value)]
 
 
-def branch_words(parent: Mapping[str, Any]) -> list[str]:
-    """`branch RUN ...` that begins the same branch."""
+def branch_words(parent: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    """`branch RUN ...` that begins the same branch, with these changes."""
     words = [
         "branch",
         str(Path(str(parent.get("checkpoint", ""))).parent.parent),
         "--at",
         str(parent.get("images", "")),
     ]
-    for path, (_, value) in dict(parent.get("changed", {})).items():
-        words += option(path, value)
-    return words
+    told = {
+        path: pair[1] for path, pair in _part(parent, "changed").items() if isinstance(pair, list) and len(pair) == 2
+    }
+    return words + [word for path, value in (told | dict(changes)).items() for word in option(path, value)]
 
 
 def commands(facts: Facts) -> list[tuple[str, str]]:
     """What each command does, and the command as a shell reads it."""
     found = []
-    words = branch_words(facts.parent) if facts.parent else train_words(facts.config, facts.preset)
-    if words:
-        told = "Branch it again" if facts.parent else "Train it again"
+    if words := begin_words(facts):
+        told = "Branch it again" if words[0] == "branch" else "Train it again"
         found.append((told, [*words, "--out", str(facts.folder)]))
     found.append(("Go on with it, or make it longer", ["resume", str(facts.folder)]))
     found.append(("Draw 64 samples", ["sample", str(facts.folder), "-n", "64", "--out", "samples"]))

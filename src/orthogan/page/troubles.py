@@ -1,34 +1,119 @@
-"""Alarms and rollbacks of a run, as rows of tables."""
+"""Alarms and rollbacks of a run: which of them still stands, and rows of tables."""
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-HEADS = ["images", "since", "what", "answered"]
-ROLLED_BACK = ["from images", "to images", "change", "learning rates times", "R1"]
+from orthogan.page.numbers import is_number
+from orthogan.page.read import Facts
+
+HEADS = ["at (images)", "first sign", "what was seen", "what was done"]
+ROLLED_BACK = ["from (images)", "to (images)", "what was changed", "learning rates times", "strength of R1"]
+MOST_SIGNS = 3
+"""Of one alarm, in words."""
+ANSWERS = {
+    "warn": "it was told, and the run went on",
+    "stop": "the run was stopped",
+    "rollback": "the run was stopped: it was not to go back again",
+}
+"""To an alarm after which there was no rollback, by `watch.on_collapse`."""
+WORDS = {
+    r"sigma_0 / sigma_1": "the ratio of the two largest singular values",
+    r"sigma_0": "the largest singular value",
+    r"\bD\b": "the discriminator",
+    r"\bG\b": "the generator",
+}
+"""The short forms of the watch, and what they stand for."""
 
 Line = Mapping[str, Any]
 
 
-def alarms(lines: Sequence[Line]) -> list[list[Any]]:
-    """Of each line when, since when, what, and whether it was only told; other lines say all that they have."""
-    return [[line.get("images", ""), line.get("since", ""), _what(line), _kind(line)] for line in lines]
+@dataclass(frozen=True)
+class Trouble:
+    """The alarm that a run has not been brought back from."""
+
+    images: int
+    """When it was raised."""
+    before: int | None
+    """Images at the last look without any sign."""
+    told: str
+    advice: list[str]
+    """Names of `orthogan.training.advice`, the most usual first."""
 
 
-def _what(line: Line) -> str:
-    signs = line.get("signs")
-    told = (
-        [str(sign.get("what", sign)) for sign in signs if isinstance(sign, Mapping)] if isinstance(signs, list) else []
+def of_run(facts: Facts) -> Trouble | None:
+    """The newest alarm that is more than a notice and that no rollback has answered."""
+    answered = {line["from"] for line in _rollbacks(facts.status) if is_number(line.get("from"))}
+    standing = [line for line in facts.alarms if _is_alarm(line) and line["images"] not in answered]
+    if not standing:
+        return None
+    line = standing[-1]
+    signs, before = _signs(line), line.get("before")
+    names = [str(name) for sign in signs for name in _list(sign.get("advice"))]
+    return Trouble(
+        images=int(line["images"]),
+        before=int(before) if is_number(before) else None,
+        told=f"{what(line)} (seen at {int(line['images']):,} images)",
+        advice=list(dict.fromkeys(names)),
     )
-    rest = [f"{name} {value}" for name, value in line.items() if name not in ("images", "since", "before")]
-    return "; ".join(told or rest)
 
 
-def _kind(line: Line) -> str:
-    return "no: a notice" if line.get("notice") else "as --on-collapse says"
+def _is_alarm(line: Line) -> bool:
+    return bool(is_number(line.get("images")) and not line.get("notice") and _signs(line))
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _signs(line: Line) -> list[Line]:
+    return [sign for sign in _list(line.get("signs")) if isinstance(sign, Mapping)]
+
+
+def alarms(facts: Facts) -> list[list[Any]]:
+    """Of each line when, since when, what, and what was done; lines that are no alarms say all that they have."""
+    back = {line["from"]: line.get("to") for line in _rollbacks(facts.status) if is_number(line.get("from"))}
+
+    def done(line: Line) -> str:
+        if line.get("notice"):
+            return "nothing: it is a notice, and a training may go on well with it"
+        images = line.get("images")
+        if is_number(images) and images in back:
+            return f"the run went back to {_shown(back[images])}"
+        diverged = any(sign.get("signal") == "non-finite" for sign in _signs(line))
+        return ANSWERS["stop" if diverged else facts.config.watch.on_collapse]
+
+    return [[_shown(line.get("images")), _shown(line.get("since")), what(line), done(line)] for line in facts.alarms]
+
+
+def what(line: Line) -> str:
+    """What an alarm saw, the first sign first."""
+    told = [in_full(str(sign.get("what", sign))) for sign in _signs(line)]
+    if not told:
+        return "; ".join(f"{name} {value}" for name, value in line.items() if name not in ("images", "since", "before"))
+    rest = len(told) - MOST_SIGNS
+    return "; ".join(told[:MOST_SIGNS]) + (f"; and {rest} more sign{'s' * (rest > 1)}" if rest > 0 else "")
+
+
+def in_full(text: str) -> str:
+    """Without the short forms of the watch."""
+    for short, whole in WORDS.items():
+        text = re.sub(short, whole, text)
+    return text
 
 
 def rollbacks(status: Line) -> list[list[Any]]:
     """Of each rollback from where to where, and what it changed."""
-    found = status.get("rollbacks")
-    lines = [line for line in found if isinstance(line, Mapping)] if isinstance(found, list) else []
-    return [[line.get(name, "") for name in ("from", "to", "change", "rate_factor", "r1_gamma")] for line in lines]
+    names = ("from", "to", "change", "rate_factor", "r1_gamma")
+    return [[_shown(line.get(name)) for name in names] for line in _rollbacks(status)]
+
+
+def _rollbacks(status: Line) -> Sequence[Line]:
+    return [line for line in _list(status.get("rollbacks")) if isinstance(line, Mapping)]
+
+
+def _shown(value: object) -> Any:
+    if isinstance(value, int) and is_number(value):
+        return f"{value:,}"
+    return "" if value is None else value

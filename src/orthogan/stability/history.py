@@ -59,7 +59,7 @@ def read(folder: Path) -> list[Layer]:
         found = [layer for player in PLAYERS for layer in _layers(player, lines)]
     except FileNotFoundError:
         found = []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); give a checkpoint file") from error
     if not found:
         raise UserError(
@@ -81,7 +81,12 @@ def not_given_up(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _layers(player: str, lines: list[dict[str, Any]]) -> list[Layer]:
     names = dict.fromkeys(name for line in lines for name in line[player])
     return [
-        Layer(player, name, [line["images"] for line in there], [line[player][name] for line in there])
+        Layer(
+            player,
+            name,
+            [int(line["images"]) for line in there],
+            [list(map(float, line[player][name])) for line in there],
+        )
         for name in names
         if (there := [line for line in lines if line[player].get(name)])
     ]
