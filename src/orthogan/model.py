@@ -288,12 +288,18 @@ class Model:
         if commit.endswith("+") or not type(self.sampler.generator).__module__.startswith("orthogan."):
             return None
         self.stand(truncation, form)
-        sampler, config = self.sampler, self.header.config
+        sampler = self.sampler
         on = torch.cuda.get_device_name(sampler.device) if sampler.device.type == "cuda" else sampler.device.type
-        facts = [runtime.versions(), commit, to_json(config)["generator"], config.resolution, config.n_classes, on]
-        facts += [sampler.precision, sampler.generator.noise, sampler.cutoff, truncation, form]
+        facts = [self.weights_digest(), runtime.versions(), commit, on, sampler.precision, sampler.cutoff]
+        facts += [truncation, form]
+        return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+
+    def weights_digest(self) -> str:
+        """Of the generator in use: its settings and tensors, the standing statistics among them."""
+        config, generator = self.header.config, self.sampler.generator
+        facts = [to_json(config)["generator"], config.resolution, config.n_classes, generator.noise]
         found = hashlib.blake2b(repr(facts).encode(), digest_size=16)
-        for name, tensor in sorted(sampler.generator.state_dict().items()):
+        for name, tensor in sorted(generator.state_dict().items()):
             found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             found.update(tensorfile.contents(tensor.cpu().contiguous()))
         return found.hexdigest()

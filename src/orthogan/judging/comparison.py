@@ -1,6 +1,6 @@
 """Which of several results is better, and which differences their seeds or their intervals support. Free of PyTorch.
 
-Results of runs that differ in nothing but their seed are one entry. Two entries of two or more such runs each are
+Results of runs that differ in nothing but their seed are one entry; those that began from other tensors are others. Two entries of two or more such runs each are
 compared by Welch's t-test over the runs; others by a z-test over the intervals, which tell the luck of drawing images
 and not of training. Holm's method keeps the chance of any false difference among all pairs at 5 %.
 """
@@ -25,7 +25,7 @@ SEEDS, INTERVALS = "Welch's t-test over seeds", "z-test over intervals"
 LISTED = 4
 """Differences of protocols that an error names."""
 
-_OF_RUNS = ("settings", "images_seen", "truncation", "truncation_form", "noise")
+_OF_RUNS = ("settings", "parent", "images_seen", "truncation", "truncation_form", "noise")
 """Entries of the protocol's `generator` that runs which differ in their seed alone share."""
 
 

@@ -25,7 +25,8 @@ from orthogan.judging.counting import Counting, silently
 from orthogan.judging.reading import part_of, train_features
 from orthogan.judging.request import run_folder
 from orthogan.metrics import MIN_IMAGES, intervals, neighbours, protocol
-from orthogan.metrics.evaluate import batches, choose, measure
+from orthogan.metrics.evaluate import choose
+from orthogan.metrics.measuring import batches, measure
 from orthogan.model import Model, find_checkpoint
 from orthogan.networks import family_of
 from orthogan.pictures import grid, headed, labelled

@@ -19,7 +19,8 @@ from orthogan.game.latents import PRIORS
 from orthogan.judging.counting import Counting, silently
 from orthogan.judging.reading import packed, part_of, real_config
 from orthogan.judging.request import Request, is_model
-from orthogan.metrics.evaluate import batches, choose
+from orthogan.metrics.evaluate import choose
+from orthogan.metrics.measuring import ImageSet, batches
 from orthogan.sampling import truncation_sheet
 from orthogan.settings import require
 

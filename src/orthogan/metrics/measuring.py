@@ -35,7 +35,10 @@ class ImageSet:
     stretch: Callable[[int, int], Images]
     """Images from the first up to the second index: uint8 (B, H, W, 3), in batches of any size."""
     identity: Mapping[str, Any] | None = None
-    """Plain values that decide every pixel, for features to be kept under; None where nothing tells, or tells it all."""
+    """Plain values that decide every pixel, for features to be kept under; None where there are no such."""
+
+    def __iter__(self) -> Iterator[Tensor | np.ndarray]:
+        return iter(self.stretch(0, self.count))
 
 
 def of_array(images: Pixels, chosen: np.ndarray, fingerprint: str) -> ImageSet:

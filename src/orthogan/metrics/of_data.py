@@ -72,8 +72,8 @@ def load(
     """The network of a data set, trained if it has not been, which takes a minute or two, and kept in the cache.
 
     `images` uint8 (N, H, W, 3); `labels` (N,), None for one that tells four rotations apart; `fingerprint` changes
-    whenever either does. Its accuracy on held-out images is in `facts`. Of several processes, all of which call this, the
-    first trains.
+    whenever either does. Its accuracy on held-out images is in `facts`. Several processes must all call this; the first
+    one trains.
     """
     torch_device = torch.device(device)
     if labels is not None and not labels.any():  # one class tells nothing apart
