@@ -3,8 +3,9 @@
     result = score(Request(source="runs/digits", against="digits"))
     results.write(results.free_name(Path("scores.json"), result["protocol"]), result)
 
-Under torchrun, within `all_processes`. `comparison` ranks results of one protocol. It, `request` and `results` run
-without PyTorch. `score` needs it, and is imported when first used, so that a request is refused, or missing weights are told, in a moment.
+Within `all_processes`, the processes of torchrun share the work. `comparison` ranks results of one protocol. It,
+`request` and `results` run without PyTorch. The others need it, and are imported when first used, so that a request is
+refused, or missing weights are told, in a moment.
 """
 
 import importlib

@@ -1,8 +1,9 @@
 """Which of several results is better, and which differences their seeds or their intervals support. Free of PyTorch.
 
-Results of runs that differ in nothing but their seed are one entry; those that began from other tensors are others. Two entries of two or more such runs each are
-compared by Welch's t-test over the runs; others by a z-test over the intervals, which tell the luck of drawing images
-and not of training. Holm's method keeps the chance of any false difference among all pairs at 5 %.
+Results of runs that differ in nothing but their seed are one entry; of runs that began from other networks, those that
+began from the same. Two entries of two or more such runs each are compared by Welch's t-test over the runs; others by a
+z-test over the intervals, which tell the luck of drawing images and not of training. Holm's method keeps the chance of
+any false difference among all pairs at 5 %.
 """
 
 import itertools

@@ -125,6 +125,9 @@ class _Examined:
         self.device = runtime.pick_device(question.device)
         self.found = find_checkpoint(Path(question.source).expanduser())
         self.header = self.found.header
+        if not self.found.part("discriminator"):
+            raise UserError(f"{question.source} holds no discriminator to ask; give the run that it was trained in")
+        self.network = verdicts.discriminator_of(self.found, self.device)
         if question.data is not None:
             moved = dataclasses.replace(self.header.config.data, source=question.data)
             self.header = dataclasses.replace(self.header, config=dataclasses.replace(self.config, data=moved))
@@ -180,7 +183,7 @@ class _Examined:
 
     def said(self) -> dict[str, Any]:
         """What D says of the images that it has seen, of others, and of generated ones."""
-        network, q = verdicts.discriminator_of(self.found, self.device), self.question
+        network, q = self.network, self.question
 
         def asked(cache: ImageCache) -> np.ndarray:
             rows = choose(len(cache), q.most, "memorization")
