@@ -130,17 +130,24 @@ class MadeUpModel:
             n_classes=0,
             seed=5,
             discriminator=SimpleNamespace(features_seen="resnet18"),
-        )
+        ),
+        extra={},
     )
     class_names: tuple[str, ...] = ()
 
     def check(self, *what: object) -> None:
         """All can be drawn."""
 
-    def stream(
-        self, n: int, *, classes: list[int] | None, truncation: float | None, form: str, seed: int
-    ) -> Iterator[torch.Tensor]:
+    def stand(self, truncation: float | None, form: str) -> None:
         self.truncation = truncation
+
+    def identity(self, truncation: float | None, form: str) -> None:
+        """Nothing tells."""
+
+    def stream(
+        self, n: int, *, classes: list[int] | None, truncation: float | None, form: str, seed: int, first: int
+    ) -> Iterator[torch.Tensor]:
+        assert first == 0
         yield from torch.from_numpy(noise(n, seed)).split(7)
 
     def describe(self) -> dict[str, Any]:

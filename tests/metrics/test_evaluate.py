@@ -10,7 +10,7 @@ import torch
 from orthogan.errors import UserError
 from orthogan.features import pretrained
 from orthogan.features.pretrained import CHUNK, FeatureNet
-from orthogan.metrics import evaluate, protocol
+from orthogan.metrics import evaluate, measuring, protocol
 
 
 def noise(n: int, seed: int, side: int = 8, low: int = 0) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_worse_images_score_worse(tiny: FeatureNet):
 @pytest.mark.parametrize("sizes", [[1], [CHUNK], [CHUNK, 1], [5, CHUNK, CHUNK], [3 * CHUNK], [2] * CHUNK])
 def test_chunks_hold_the_same_images_in_order(sizes: list[int]):
     images = noise(sum(sizes), 0, side=2)
-    chunks = list(evaluate.in_chunks(np.split(images, np.cumsum(sizes)[:-1]), CHUNK))
+    chunks = list(measuring.in_chunks(np.split(images, np.cumsum(sizes)[:-1]), CHUNK))
     assert torch.equal(torch.cat(chunks), torch.from_numpy(images))
     assert all(len(chunk) == CHUNK for chunk in chunks[:-1])
     assert 0 < len(chunks[-1]) <= CHUNK
@@ -109,7 +109,7 @@ def test_notes_warn_of_few_and_of_unequal_numbers(tiny: FeatureNet):
 
 def test_progress_counts_images(tiny: FeatureNet):
     seen: list[int] = []
-    evaluate.measure([REAL], tiny, seen.append)
+    measuring.measure([REAL], tiny, seen.append)
     assert seen == [CHUNK, 60]
 
 
@@ -186,7 +186,7 @@ def test_of_many_real_images_the_same_choice_is_made(counted: list[int]):
 def test_a_read_only_memory_map_is_a_real_side(counted: list[int], tmp_path: Path):
     np.save(tmp_path / "images.npy", REAL)
     scorer = evaluate.Scorer("tiny", np.load(tmp_path / "images.npy", mmap_mode="r"), "abc")
-    assert torch.equal(scorer.real.features, evaluate.measure([REAL], scorer.net).features)
+    assert torch.equal(scorer.real.features, measuring.measure([REAL], scorer.net).features)
 
 
 def test_protocols_compare_by_what_decides_the_numbers(tiny: FeatureNet):
