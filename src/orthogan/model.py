@@ -290,7 +290,7 @@ class Model:
         self.stand(truncation, form)
         sampler = self.sampler
         on = torch.cuda.get_device_name(sampler.device) if sampler.device.type == "cuda" else sampler.device.type
-        facts = [self.weights_digest(), runtime.versions(), commit, on, sampler.precision, sampler.cutoff]
+        facts: list[Any] = [self.weights_digest(), runtime.versions(), commit, on, sampler.precision, sampler.cutoff]
         facts += [truncation, form]
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
