@@ -9,7 +9,7 @@ import tyro
 
 from orthogan import judging
 from orthogan.commands.parsing import parse
-from orthogan.commands.scoring import Scoring
+from orthogan.commands.scoring import REQUIRED, Scoring, option
 from orthogan.errors import UserError
 from orthogan.features import weights
 from orthogan.judging import Request, results
@@ -26,10 +26,12 @@ class Options(Scoring):
     `torchrun --nproc-per-node N -m orthogan evaluate ...` N processes share the work, and the digits stay.
     """
 
-    sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_IMAGES")]
+    sources: Annotated[
+        tuple[str, ...], tyro.conf.Positional, option(metavar="RUN_OR_IMAGES", help_behavior_hint=REQUIRED)
+    ]
     """Run folders, checkpoint files, hf://OWNER/NAME, or generated images: a folder, a zip, an .npz or .npy file; one
     or several."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.json")] = None
+    out: Annotated[Path | None, option(metavar="FILE.json")] = None
     """The JSON file of the only one. Default: scores-*.json in the run folder, else in the current folder."""
 
 

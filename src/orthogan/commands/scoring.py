@@ -2,29 +2,41 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from orthogan.data.config import Crop, Resize
 from orthogan.judging import How
 
+REQUIRED = "(required)"
+"""Hint of a list of words without which there is nothing to do, and of which a command says so itself."""
+
+
+def option(**how: Any) -> Any:
+    """Of an option whose sentence says what is done when it is left out: no `default: None` after that."""
+    return tyro.conf.arg(**{"help_behavior_hint": _unless_none} | how)
+
+
+def _unless_none(default: str) -> str:
+    return "" if default == "None" else f"(default: {default})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring(How):
     """How generated images are scored, as words of a command line."""
 
-    against: Annotated[str, tyro.conf.arg(metavar="DATA", help_behavior_hint="(default: training)")] = How.against
-    features: Annotated[str, tyro.conf.arg(metavar="NAME")] = How.features
-    samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"], metavar="N")] = How.samples
-    real: Annotated[int, tyro.conf.arg(metavar="N")] = How.real
-    resamples: Annotated[int, tyro.conf.arg(metavar="N")] = How.resamples
-    truncation: Annotated[float | None, tyro.conf.arg(metavar="T")] = How.truncation
-    seed: Annotated[int, tyro.conf.arg(metavar="N")] = How.seed
-    weights: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = How.weights
-    resolution: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = How.resolution
-    crop: Annotated[Crop | None, tyro.conf.arg(name="data.crop")] = How.crop
-    resize: Annotated[Resize | None, tyro.conf.arg(name="data.resize")] = How.resize
-    unconditional: Annotated[bool, tyro.conf.arg(name="data.unconditional")] = How.unconditional
-    skip_bad: Annotated[bool, tyro.conf.arg(name="data.skip-bad")] = How.skip_bad
-    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = How.device
+    against: Annotated[str, option(metavar="DATA", help_behavior_hint="")] = How.against
+    features: Annotated[str, option(metavar="NAME")] = How.features
+    samples: Annotated[int | None, option(aliases=["-n"], metavar="N")] = How.samples
+    real: Annotated[int, option(metavar="N")] = How.real
+    resamples: Annotated[int, option(metavar="N")] = How.resamples
+    truncation: Annotated[float | None, option(metavar="T")] = How.truncation
+    seed: Annotated[int, option(metavar="N")] = How.seed
+    weights: Annotated[Path | None, option(metavar="PATH")] = How.weights
+    resolution: Annotated[int | None, option(metavar="PIXELS")] = How.resolution
+    crop: Annotated[Crop | None, option(name="data.crop")] = How.crop
+    resize: Annotated[Resize | None, option(name="data.resize")] = How.resize
+    unconditional: Annotated[bool, option(name="data.unconditional")] = How.unconditional
+    skip_bad: Annotated[bool, option(name="data.skip-bad")] = How.skip_bad
+    device: Annotated[str | None, option(metavar="NAME")] = How.device

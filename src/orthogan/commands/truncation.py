@@ -8,7 +8,7 @@ import tyro
 
 from orthogan import judging, plots
 from orthogan.commands.parsing import parse
-from orthogan.commands.scoring import Scoring
+from orthogan.commands.scoring import Scoring, option
 from orthogan.features import weights
 from orthogan.files import aside
 from orthogan.judging import Request, results, truncation
@@ -28,16 +28,16 @@ class Options(Scoring, Request):
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_FILE")]
     """A run folder (its newest checkpoint), a checkpoint file or hf://OWNER/NAME."""
-    thresholds: tuple[float, ...] | None = None
+    thresholds: Annotated[tuple[float, ...] | None, option(metavar="T ...")] = None
     """Thresholds beside none, the first point. Left out: 2 1.5 1 0.75 0.5 0.25 0.1 0.04; of a StyleGAN2 those of psi,
     0.9 0.8 0.7 0.5 0.3 0.15 0.04."""
-    samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"], metavar="N")] = Request.samples
+    samples: Annotated[int | None, option(aliases=["-n"], metavar="N")] = Request.samples
     """Generated images at each threshold; 5,000 if left out."""
     accuracy: Annotated[bool, tyro.conf.Suppress] = False
     truncation: Annotated[float | None, tyro.conf.Suppress] = None
     form: Annotated[Any, tyro.conf.Suppress] = Request.form
     resolution: Annotated[int | None, tyro.conf.Suppress] = None
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.json")] = None
+    out: Annotated[Path | None, option(metavar="FILE.json")] = None
     """The JSON file; the figure and the sheet stand beside it. Default: truncation-*.json in the run folder."""
 
 

@@ -49,7 +49,7 @@ class Question:
     """Images that it was not trained on: anything that --data of `orthogan train` takes. Default: those that the run's
     --data.hold-out kept back."""
     data: str | None = None
-    """The training images, where they have been moved."""
+    """The training images, where they have been moved. Default: where the run found them."""
     features: str = "efficientnet-lite0"
     """Feature network of the nearest neighbours: one of those of `orthogan evaluate`."""
     samples: int = 1_000
@@ -59,7 +59,7 @@ class Question:
     real: int = 50_000
     """At most so many training images that neighbours are looked for among; of more, the same choice every time."""
     truncation: float | None = None
-    """Truncation threshold of the generated images."""
+    """Truncation threshold of the generated images; none if left out."""
     form: Literal["redraw", "scaled"] = "redraw"
     """Truncation as in the BigGAN paper, or as in its released models."""
     seed: int = 0

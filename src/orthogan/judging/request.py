@@ -23,8 +23,8 @@ class How:
 
     against: str = ""
     """The real images: anything that --data of `orthogan train` takes, or a generator's: a run folder, a checkpoint
-    file, hf://OWNER/NAME; of a run also the words training, the images that it learnt from (if nothing is said), and
-    held-out, those that --data.hold-out kept back."""
+    file, hf://OWNER/NAME; of a run also the words training, the images that it learnt from, and held-out, those that
+    --data.hold-out kept back. Default: training; of images none, so it must be given."""
     features: str = "efficientnet-lite0"
     """Feature network: inception (the usual FID), efficientnet-lite0, efficientnet-lite0-96 (a fifth of the work),
     efficientnet-lite1 or efficientnet-lite2; timm:NAME for any of timm's; or data, a small one that is trained on the
@@ -39,7 +39,7 @@ class How:
     resamples: int = 1000
     """How often images are drawn again for the confidence intervals; 0 for none."""
     truncation: float | None = None
-    """Truncation threshold of the latents of a generator."""
+    """Truncation threshold of the latents of a generator; none if left out."""
     form: Literal["redraw", "scaled"] = "redraw"
     """Truncation as in the BigGAN paper, or as in its released models."""
     seed: int = 0

@@ -124,7 +124,7 @@ def _spread(x: Tensor) -> Tensor:
 def _to_nearest(x: Tensor, others: Tensor | None = None) -> Tensor:
     """Mean distance of a row to the nearest of others, or to the nearest other row.
 
-    Where the rows lie, in float32 and of few images: `metrics.neighbours` is for many, on the processor, to the last bit.
+    In float32 where the rows lie, of few images: `metrics.neighbours` is for many, in float64 on the processor.
     """
     if others is not None:
         return torch.cdist(x, others).min(1).values.mean()
