@@ -17,6 +17,7 @@ from orthogan.features.pretrained import FeatureNet
 from orthogan.judging import Request, classes
 from orthogan.metrics import of_data
 from orthogan.metrics.titles import TITLES
+from orthogan.model import Model, load
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Header
 
@@ -204,3 +205,48 @@ def test_runs_of_one_setting_tell_so(made_by: Path, tmp_path: Path) -> None:
     ]
     assert stamps[0]["settings"] == stamps[1]["settings"] != stamps[2]["settings"]
     assert [stamp["run_seed"] for stamp in stamps] == [0, 1, 0]
+
+
+def test_a_branch_and_a_fine_tuned_run_say_what_they_began_from(tmp_path: Path) -> None:
+    array("real.npz", 60, 0)
+    begun = {"images": 5, "checksum": "abc", "taken": ["generator"]}
+    parents = {
+        "plain": None,
+        "one": {**begun, "checkpoint": "/here/x", "changed": {"seed": [0, 1]}},
+        "moved": {**begun, "checkpoint": "/there/x", "changed": {"seed": [0, 2]}},
+        "other": {**begun, "checkpoint": "/here/x", "checksum": "abd"},
+        "otherwise": {**begun, "checkpoint": "/here/x", "init": {"classes": "fresh"}},
+    }
+    told = {}
+    for name, parent in parents.items():
+        path = generator(tmp_path / f"{name}.safetensors")
+        found = checkpoint.load(path)
+        extra = found.header.extra | ({} if parent is None else {"parent": parent})
+        checkpoint.save(path, found.tensors, Header(found.header.config, 5, 1, extra))
+        result = judging.score(Request(source=str(path), against="real.npz", samples=20, resamples=0))
+        told[name] = result["protocol"]["generator"].get("parent")
+    assert told["plain"] is None
+    assert told["one"] == told["moved"]
+    assert len(set(told.values())) == 4
+
+
+def test_a_generator_as_reference_is_drawn_only_where_it_has_not_been_measured(
+    made_by: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orthogan.runtime.git_commit", lambda: None)
+    request = Request(source="real.npz", against=str(made_by), resamples=0)
+    first = judging.score(request)
+    assert sum(counted) == 60 + 60
+    monkeypatch.setattr(Model, "stream", None)  # to draw would be a TypeError
+    assert judging.score(request) == first
+    assert sum(counted) == 60 + 60
+
+
+def test_a_classifier_is_trained_on_the_images_of_a_generator(small: None, made_by: Path) -> None:
+    """Where pixels are needed, they are those that were measured."""
+    images = load(made_by, "cpu").sample(60, seed=1)
+    np.savez("drawn.npz", images=images, labels=load(made_by, "cpu").sampler.labels(60, None, 1).numpy())
+    asked = {"source": "real.npz", "features": "data", "resamples": 0}
+    scores = [judging.score(Request(against=a, **asked))["scores"] for a in (str(made_by), "drawn.npz")]
+    assert "frechet_distance" in scores[1]
+    assert scores[1].items() <= scores[0].items()  # the array has numbers where the generator has names of classes

@@ -169,9 +169,26 @@ def entries(found: Sequence[Result]) -> list[Entry]:
         else:
             setting, run = (str(result.path),), ""
         groups.setdefault(setting, {}).setdefault(run, []).append(result)
-    made = [(list(runs.values()), _name(list(runs.values()))) for runs in groups.values()]
+    together = [runs for group in groups.values() for runs in _of_one_kind(list(group.values()))]
+    made = [(runs, _name(runs)) for runs in together]
     shared = {name for name, count in _counted(name for _, name in made) if count > 1}
-    return [Entry(f"{name} ({runs[0][0].path.name})" if name in shared else name, runs) for runs, name in made]
+    return [Entry(f"{name} ({_place(runs[0][0])})" if name in shared else name, runs) for runs, name in made]
+
+
+def _place(result: Result) -> str:
+    """A file and its folder: files of several runs may have one name."""
+    return "/".join(result.path.parts[-2:])
+
+
+def _of_one_kind(runs: list[list[Result]]) -> list[list[list[Result]]]:
+    """Runs that differ in their seed alone; every network by itself where two of one seed and setting are not the same.
+
+    Files that were exported do not say what they began from, and a run may have been begun again elsewhere.
+    """
+    by_weights: dict[Any, list[Result]] = {}
+    for result in itertools.chain(*runs):
+        by_weights.setdefault((result.model or {}).get("weights_crc32"), []).append(result)
+    return [runs] if len(by_weights) <= len(runs) else [[network] for network in by_weights.values()]
 
 
 def _counted(names: Any) -> list[tuple[str, int]]:
