@@ -148,6 +148,41 @@ def test_each_side_s_classifier_knows_the_other_s_classes(small: None, monkeypat
     assert judging.score(request)["scores"] == result["scores"]
 
 
+class Says(torch.nn.Module):
+    """Every image is of one class."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.label = label
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = torch.zeros(len(images), 3)
+        logits[:, self.label] = 1
+        return torch.zeros(len(images), 4), logits
+
+
+def test_each_classifier_is_asked_about_the_other_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of the 60 real images says 0 and the one of the 45 generated ones 1."""
+
+    def load(images: Any, *_: object) -> FeatureNet:
+        module = Says(0 if len(images) == 60 else 1)
+        return FeatureNet("data", module, weights_sha256=str(module.label), resize="none", feature_dim=4)
+
+    monkeypatch.setattr(of_data, "load", load)
+    names = np.array(["red", "green", "blue"])
+    np.savez("real.npz", images=bright(60, 0)[0], labels=names[np.repeat([0, 1, 2], [10, 20, 30])])
+    np.savez("made.npz", images=bright(45, 1)[0], labels=names[np.repeat([0, 1, 2], [27, 9, 9])])
+    result = judging.score(Request(source="made.npz", against="real.npz", accuracy=True, resamples=0))
+    classes = sorted(names)
+    assert (classes[0], classes[1]) == ("blue", "green")  # labels are in the order of the names
+    assert result["scores"]["conditional_accuracy"] == 9 / 45
+    assert result["scores"]["classification_accuracy_score"] == 20 / 60
+    assert [result["protocol"]["accuracy"][f"of_{side}"]["weights_sha256"] for side in ("real", "generated")] == [
+        "0",
+        "1",
+    ]
+
+
 def test_accuracy_without_classes_is_refused_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_data, "load", None)
     real, plain = array("real.npz", 60, 0), array("plain.npz", 60, 1, labelled=False)

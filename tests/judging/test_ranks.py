@@ -16,6 +16,7 @@ from tiny import tiny_generator, tiny_run
 
 from orthogan import ranks
 from orthogan.features.pretrained import CHUNK
+from orthogan.judging import generated
 from orthogan.metrics import measuring
 from orthogan.metrics.evaluate import Scorer
 from orthogan.metrics.measuring import ImageSet
@@ -129,6 +130,16 @@ def test_features_of_samples_are_kept_under_all_that_changes_them(tmp_path: Path
         patch.setattr("orthogan.runtime.git_commit", lambda: "abd+")  # a changed checkout: nothing tells what it draws
         assert judge.scored(request, "cpu")["images"] == 40
         assert judge.scored(request, "cpu")["images"] == 40
+
+
+def test_samples_of_other_classes_have_another_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orthogan.runtime.git_commit", lambda: None)
+    loaded = load(generator(tmp_path / "model.safetensors", ""), "cpu", "float32")
+    asked: list[list[int] | None] = [None, [0, 1, 2, 0], [0, 1, 2, 1], [0, 1, 2, 0]]
+    found = [generated.drawn(loaded, 4, classes=classes, seed=0).identity for classes in asked]
+    assert None not in found
+    assert found[1] == found[3]
+    assert len({str(identity) for identity in found}) == 3
 
 
 def test_a_network_from_outside_the_package_has_no_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,6 +150,12 @@ def test_real_features_come_from_the_cache_bit_for_bit(counted: list[int], cache
     assert not list(cache_folder.rglob("*.partial"))
 
 
+def test_kept_features_are_of_the_very_images_that_were_chosen(tiny: FeatureNet) -> None:
+    first, other = (measuring.of_array(REAL, rows, "abc") for rows in (np.arange(20), np.arange(20, 40)))
+    assert torch.equal(measuring.measure(first, tiny).features, measuring.measure([REAL[:20]], tiny).features)
+    assert torch.equal(measuring.measure(other, tiny).features, measuring.measure([REAL[20:40]], tiny).features)
+
+
 def test_a_torn_cache_file_is_computed_anew(counted: list[int], cache_folder: Path):
     evaluate.Scorer("tiny", REAL, "abc")
     (kept,) = cache_folder.rglob("*.safetensors")

@@ -26,7 +26,7 @@ from orthogan.judging.reading import part_of, train_features
 from orthogan.judging.request import run_folder
 from orthogan.metrics import MIN_IMAGES, intervals, neighbours, protocol
 from orthogan.metrics.evaluate import choose
-from orthogan.metrics.measuring import batches, measure
+from orthogan.metrics.measuring import batches, measure, of_array
 from orthogan.model import Model, find_checkpoint
 from orthogan.networks import family_of
 from orthogan.pictures import grid, headed, labelled
@@ -216,7 +216,7 @@ class _Examined:
 
     def _features(self, cache: ImageCache | None, rows: np.ndarray) -> Tensor:
         what = "generated" if cache is None else "training" if cache is self.training else "held-out"
-        images = [self.samples] if cache is None else batches(cache.checked, rows)
+        images = [self.samples] if cache is None else of_array(cache.checked, rows, cache.fingerprint)
         with self.counting(f"features of {what} images") as progress:
             return measure(images, self.net, lambda done: progress(done, len(rows))).features
 

@@ -120,6 +120,8 @@ class Request(How):
                 hub.local(given)
             elif given not in NAMED and not Path(given).expanduser().exists():
                 raise UserError(f"{given!r}: no such file or folder; correct the path")
+            elif is_begun(Path(given).expanduser()):
+                raise UserError(f"{given!r} is a run that has no checkpoint yet; let it train until it has one")
 
 
 def is_model(path: Path) -> bool:
@@ -129,6 +131,11 @@ def is_model(path: Path) -> bool:
     if path.is_dir():
         return (path / "config.json").is_file() and (path / "checkpoints").is_dir()
     return path.suffix == ".safetensors"
+
+
+def is_begun(path: Path) -> bool:
+    """Whether a folder is that of a run which has written no checkpoint."""
+    return (path / "config.json").is_file() and (path / "status.json").is_file() and not is_model(path)
 
 
 def run_folder(path: Path) -> Path | None:
