@@ -21,6 +21,7 @@ from orthogan.metrics import measuring
 from orthogan.metrics.evaluate import Scorer
 from orthogan.metrics.measuring import ImageSet
 from orthogan.model import load
+from orthogan.networks import GENERATORS, build_generator
 from orthogan.sampling import snapshot
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Header
@@ -106,6 +107,25 @@ def test_images_of_a_stretch_are_those_of_the_whole_stream(tmp_path: Path) -> No
         assert torch.equal(part, whole[first:last])
 
 
+def test_a_stretch_runs_in_chunks_that_lie_where_they_lie_in_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU the rounding of an image may depend on its place among those that run with it."""
+    sampler = load(generator(tmp_path / "model.safetensors", ""), "cpu", "float32").sampler
+    sampler.collect()
+    seen: list[tuple[int, int]] = []
+    latents = sampler.latents
+
+    def noted(seed: int, first: int, n: int, *how: Any) -> torch.Tensor:
+        seen.append((first, n))
+        return latents(seed, first, n, *how)
+
+    monkeypatch.setattr(sampler, "latents", noted)
+    assert sum(map(len, sampler.stream(40, first=100))) == 40
+    assert sum(map(len, sampler.stream(64 * 16 + 1, first=64))) == 64 * 16 + 1
+    assert seen == [(64, 76), (64, 64 * 16), (64 * 17, 1)]
+
+
 def test_features_of_samples_are_kept_under_all_that_changes_them(tmp_path: Path) -> None:
     """And nothing else: another seed, number, truncation or weight, and it is computed."""
     real = array(tmp_path / "real.npz", 60, 0)
@@ -146,6 +166,15 @@ def test_a_network_from_outside_the_package_has_no_identity(tmp_path: Path, monk
     monkeypatch.setattr("orthogan.runtime.git_commit", lambda: None)
     model = load(generator(tmp_path / "model.safetensors", ""), "cpu", "float32")
     assert model.identity() == model.identity() != model.identity(0.5)
+    torch.manual_seed(0)
+    style = GENERATORS["stylegan2"].tiny
+    tensors = {f"ema.{k}": v for k, v in build_generator(style, 16, 3).state_dict().items()}
+    checkpoint.save(tmp_path / "style.safetensors", tensors, Header(tiny_run("", generator=style), 5, 1, {}))
+    styled = load(tmp_path / "style.safetensors", "cpu", "float32")  # without statistics that depend on the truncation
+    found = {styled.identity(), styled.identity(0.5), styled.identity(0.4)}
+    found |= {load(styled.path, "cpu", "float32", noise="none").identity()}
+    found |= {load(styled.path, "cpu", "float32", cutoff=1).identity(0.5)}
+    assert len(found) == 5
     monkeypatch.setattr(type(model.sampler.generator), "__module__", "elsewhere")
     assert model.identity() is None
 

@@ -11,6 +11,7 @@ from orthogan.errors import UserError
 from orthogan.features import pretrained
 from orthogan.features.pretrained import CHUNK, FeatureNet
 from orthogan.metrics import evaluate, measuring, protocol
+from orthogan.metrics.manifolds import manifolds
 
 
 def noise(n: int, seed: int, side: int = 8, low: int = 0) -> np.ndarray:
@@ -56,6 +57,19 @@ def test_the_result_is_plain_json_and_says_by_what_protocol(tiny: FeatureNet):
     assert stamp["generator"] == {"truncation": 0.5}
     assert stamp["settings"]["seed"] == 3
     assert stamp["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_the_manifolds_are_of_the_published_neighbours(tiny: FeatureNet) -> None:
+    """The third one for precision and recall, the fifth for density and coverage."""
+    fake = noise(60, 9)
+    scores = evaluate.evaluate([REAL], [fake], tiny, seed=0)["scores"]
+    sides = measuring.measure([REAL], tiny).features, measuring.measure([fake], tiny).features
+    third, fifth = (manifolds(*sides, neighbourhood=k, density_neighbourhood=k) for k in (3, 5))
+    hits = {"precision": third.precise, "recall": third.recalled, "density": fifth.density, "coverage": fifth.covered}
+    told = {name: float(each.double().mean()) for name, each in hits.items()}
+    assert {name: scores[name] for name in told} == told
+    assert float(third.density.mean()) != told["density"]
+    assert float(fifth.precise.double().mean()) != told["precision"]
 
 
 def test_same_seed_same_digits_however_the_images_are_batched(tiny: FeatureNet):
