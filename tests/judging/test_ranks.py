@@ -55,7 +55,7 @@ def test_two_processes_give_the_digits_of_one(tmp_path: Path, monkeypatch: pytes
     ]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "ORTHOGAN_CACHE": str(tmp_path / "cache of two")}
     command = [sys.executable, *TORCHRUN, str(Path(judge.__file__)), str(tmp_path), json.dumps(requests)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     first, second = (json.loads((tmp_path / f"process-{i}.json").read_text()) for i in (0, 1))
 
