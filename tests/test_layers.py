@@ -12,7 +12,9 @@ import orthogan
 SOURCE = Path(orthogan.__file__).parent
 
 FLOORS = {
-    **dict.fromkeys(("errors", "files", "optional", "randomness", "runtime", "settings", "stop", "tensorfile"), 0),
+    **dict.fromkeys(
+        ("errors", "files", "optional", "randomness", "ranks", "runtime", "settings", "stop", "tensorfile"), 0
+    ),
     **dict.fromkeys(("features", "nn", "game"), 1),
     "networks": 2,
     **dict.fromkeys(("classes", "data", "metrics", "pictures", "sampling", "stability"), 3),

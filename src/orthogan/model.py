@@ -17,8 +17,9 @@ from orthogan import hub, runtime, tensorfile
 from orthogan.classes import Classes, indices
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite, cache_folder, remove_asides
+from orthogan.formats import to_json
 from orthogan.interop.statistics import FACT, FROM_FILE, Collected, Held
-from orthogan.metrics.evaluate import in_chunks
+from orthogan.metrics.measuring import in_chunks
 from orthogan.networks import build_generator, family_of
 from orthogan.networks.base import Generator
 from orthogan.nn.layers import unbake
@@ -128,15 +129,20 @@ class Model:
         seed: Seed = 0,
         batch: int | None = None,
         progress: Progress | None = None,
+        first: int = 0,
     ) -> Iterator[Tensor]:
-        """The same images chunk by chunk, uint8 (m, H, W, 3), `batch` in each or as many as are made at once."""
-        n, number = whole("n", n), seed_of(seed)
+        """The same images chunk by chunk, uint8 (m, H, W, 3), `batch` in each or as many as are made at once.
+
+        `first` leaves so many at the beginning out: images 100 to 199 of a seed are `stream(100, first=100)`.
+        """
+        n, number, first = whole("n", n), seed_of(seed), whole("first", first)
+        require(first >= 0, "first", first, "must not be negative")
         batch = None if batch is None else whole("batch", batch)
         require(batch is None or batch > 0, "batch", batch, "must be positive")
         chosen = self.class_indices(classes)
         self.check(n, chosen, truncation, form)
         self.stand(truncation, form)
-        chunks = self.sampler.stream(n, classes=chosen, truncation=truncation, form=form, seed=number)
+        chunks = self.sampler.stream(n, classes=chosen, truncation=truncation, form=form, seed=number, first=first)
         chunks = chunks if batch is None else in_chunks(chunks, batch)
         return chunks if progress is None else _told(chunks, n, progress)
 
@@ -255,6 +261,31 @@ class Model:
     def weights_id(self) -> str:
         """Checksum of all of the checkpoint's tensors, as its header states it."""
         return self.header.checksum
+
+    def identity(self, truncation: float | None = None, form: str = "redraw") -> str | None:
+        """A digest of all that decides the pixels of samples, beside their latents and classes, to the last bit.
+
+        None where something does that has no digest: code from outside the package, or changed in a checkout of it.
+        """
+        commit = runtime.git_commit() or ""
+        if commit.endswith("+") or not type(self.sampler.generator).__module__.startswith("orthogan."):
+            return None
+        self.stand(truncation, form)
+        sampler = self.sampler
+        on = torch.cuda.get_device_name(sampler.device) if sampler.device.type == "cuda" else sampler.device.type
+        facts: list[Any] = [self.weights_digest(), runtime.versions(), commit, on, sampler.precision, sampler.cutoff]
+        facts += [truncation, form]
+        return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+
+    def weights_digest(self) -> str:
+        """Of the generator in use: its settings and tensors, the standing statistics among them."""
+        config, generator = self.header.config, self.sampler.generator
+        facts = [to_json(config)["generator"], config.resolution, config.n_classes, generator.noise]
+        found = hashlib.blake2b(repr(facts).encode(), digest_size=16)
+        for name, tensor in sorted(generator.state_dict().items()):
+            found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            found.update(tensorfile.contents(tensor.cpu().contiguous()))
+        return found.hexdigest()
 
     def describe(self) -> dict[str, Any]:
         """What a score needs to say of the generator that it scored."""

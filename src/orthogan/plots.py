@@ -233,9 +233,13 @@ def truncation(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], netw
     """Fréchet distance against classifier score, and precision against recall, along truncation thresholds.
 
     `curves` are points of `judging.truncation.curve`, several curves a name and a colour; a square is no truncation.
-    A single curve has its thresholds beside its points.
+    A single curve has its thresholds beside its points. Over a network without classes there is no classifier score,
+    and the distance stands against the recall.
     """
-    pairs = (("classifier_score", "frechet_distance"), ("recall", "precision"))
+    scored = all(
+        "classifier_score" in point["scores"] for each in curves.values() for points in each for point in points
+    )
+    pairs = (("classifier_score" if scored else "recall", "frechet_distance"), ("recall", "precision"))
     figure, panels = _matplotlib().subplots(1, 2, figsize=(12, 4.6))
     alone = sum(map(len, curves.values())) == 1
     for panel, (across, up) in zip(panels, pairs, strict=True):

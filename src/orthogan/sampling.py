@@ -197,18 +197,31 @@ class Sampler:
         truncation: float | None = None,
         form: str = "redraw",
         seed: int = 0,
+        first: int = 0,
     ) -> Iterator[Tensor]:
-        """n images of a seed as uint8 chunks (m, R, R, 3). What cannot be drawn is refused at once."""
+        """Images first ... first + n - 1 of a seed as uint8 chunks (m, R, R, 3).
+
+        What cannot be drawn is refused at once.
+        """
         self.check(n, classes, truncation, form)
-        size = chunk_size(self.generator.resolution, self.device) * 16
+        size = chunk_size(self.generator.resolution, self.device)
 
         def chunks() -> Iterator[Tensor]:
-            for first in range(0, n, size):
-                m = min(size, n - first)
-                z = self.latents(seed, first, m, truncation, form)
-                yield from self.render(z, self.labels(m, classes, seed, first), truncation)
+            # Always the same images run together, wherever one begins: to the last bit the same then.
+            whole = first // size * size
+            for start in range(whole, first + n, size * 16):
+                m = min(size * 16, first + n - start)
+                z = self.latents(seed, start, m, truncation, form)
+                made = self.render(z, self.labels(m, classes, seed, start), truncation)
+                yield from made if start >= first else _without(made, first - whole)
 
         return chunks()
+
+
+def _without(chunks: Iterator[Tensor], left_out: int) -> Iterator[Tensor]:
+    """The chunks without the images at the beginning of the first."""
+    yield next(chunks)[left_out:]
+    yield from chunks
 
 
 def snapshot(generator: Generator, precision: str) -> Sampler:

@@ -130,17 +130,24 @@ class MadeUpModel:
             n_classes=0,
             seed=5,
             discriminator=SimpleNamespace(features_seen="resnet18"),
-        )
+        ),
+        extra={},
     )
     class_names: tuple[str, ...] = ()
 
     def check(self, *what: object) -> None:
         """All can be drawn."""
 
-    def stream(
-        self, n: int, *, classes: list[int] | None, truncation: float | None, form: str, seed: int
-    ) -> Iterator[torch.Tensor]:
+    def stand(self, truncation: float | None, form: str) -> None:
         self.truncation = truncation
+
+    def identity(self, truncation: float | None, form: str) -> None:
+        """Nothing tells."""
+
+    def stream(
+        self, n: int, *, classes: list[int] | None, truncation: float | None, form: str, seed: int, first: int
+    ) -> Iterator[torch.Tensor]:
+        assert first == 0
         yield from torch.from_numpy(noise(n, seed)).split(7)
 
     def describe(self) -> dict[str, Any]:
@@ -204,6 +211,8 @@ def test_several_sources_are_scored_and_lead_to_a_comparison(capsys: pytest.Capt
         (["one", "two", "--against", "real", "--out", "x.json"], r"out=x\.json: one file for 2 results"),
         (["one", "nowhere", "--against", "real"], "'nowhere': no such file or folder"),
         (["one", "--against", "nowhere"], "'nowhere': no such file or folder"),
+        (["begun", "--against", "real"], "'begun' is a run that has no checkpoint yet"),
+        (["one", "--against", "begun"], "'begun' is a run that has no checkpoint yet"),
         (["one", "--against", "real", "--resamples", "5"], "resamples=5: must be at least 100, or 0"),
     ],
 )
@@ -211,6 +220,8 @@ def test_what_cannot_be_scored_is_refused_before_anything_is(
     argv: list[str], told: str, monkeypatch: pytest.MonkeyPatch
 ):
     folder("one", noise(10, 0)), folder("two", noise(10, 1)), folder("real", noise(10, 2))
+    Path("begun").mkdir()
+    Path("begun/config.json").touch(), Path("begun/status.json").touch()
     monkeypatch.setattr("orthogan.judging.scoring.score", None)
     with pytest.raises(UserError, match=told):
         main(argv)

@@ -16,9 +16,11 @@ from orthogan.commands import evaluate, memorization
 from orthogan.data import holding
 from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
+from orthogan.exporting.weights import write_weights
 from orthogan.features import pretrained, weights
 from orthogan.features.pretrained import FeatureNet
 from orthogan.judging.memorization import Question, examine
+from orthogan.model import load
 from orthogan.sampling import Sampler
 from orthogan.training.observer import Observer
 
@@ -124,6 +126,13 @@ def test_without_a_held_out_part_other_images_are_needed(arrays: Path, tmp_path:
 def test_what_cannot_be_examined_is_one_line(run: Path, words: list[str], told: str) -> None:
     with pytest.raises(UserError, match=told):
         memorization.main(words)
+
+
+def test_a_file_without_a_discriminator_is_refused_before_any_image_is_read(run: Path, arrays: Path) -> None:
+    write_weights(load(run, "cpu"), Path("exported.safetensors"))
+    arrays.unlink()
+    with pytest.raises(UserError, match=r"exported\.safetensors holds no discriminator to ask; give the run"):
+        memorization.main(["exported.safetensors"])
 
 
 def test_changed_data_is_refused(run: Path, arrays: Path) -> None:

@@ -114,3 +114,11 @@ def test_lines_to_paste_are_quoted_for_a_shell() -> None:
     script = f'orthogan() {{ printf "%s\\n" "$@"; }}; {told}'
     read = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     assert read.stdout.splitlines() == ["sample", "it's mine", "-n", "64"]
+
+
+@pytest.mark.parametrize("name", ["evaluate", "truncation", "memorization", "compare"])
+def test_every_option_of_a_score_says_what_happens_when_it_is_left_out(name: str, tmp_path: Path) -> None:
+    done = orthogan(name, "--help", cwd=tmp_path, env={"COLUMNS": "100000"})
+    assert done.status == 0
+    assert "(default: )" not in done.out
+    assert "(default: None)" not in done.out

@@ -143,11 +143,12 @@ def test_the_folder_holds_a_card_with_what_was_said_and_the_scores_of_these_weig
     path = saved(tmp_path)
     model = opened(path)
     run = path.parents[1]
-    protocol = {"generator": {"weights_crc32": model.weights_id}, "features": {"network": "inception"}}
+    whole = {"features": {"network": "inception"}, "real": {}, "generated": {}, "settings": {}}
+    protocol = whole | {"generator": {"weights_crc32": model.weights_id}}
     (run / "scores-inception-n9.json").write_text(
         json.dumps({"scores": {"frechet_distance": 12.5}, "protocol": protocol})
     )
-    other = {"scores": {"frechet_distance": 99.5}, "protocol": {"generator": {"weights_crc32": "0"}}}
+    other = {"scores": {"frechet_distance": 99.5}, "protocol": whole | {"generator": {"weights_crc32": "0"}}}
     (run / "scores-other.json").write_text(json.dumps(other))
     (run / "scores-torn.json").write_text("{")
     folder = tmp_path / "hub-folder"

@@ -67,6 +67,30 @@ def test_seeds_are_compared_by_welch_s_test(tmp_path: Path) -> None:
     assert difference.p == pytest.approx(ttest_ind(values["slow"], values["fast"], equal_var=False).pvalue)
 
 
+def test_runs_that_began_from_other_networks_are_other_entries(tmp_path: Path) -> None:
+    """Two fine-tunings of one configuration by two seeds each."""
+    for parent, base in (("one", 10.0), ("two", 20.0)):
+        for seed in (0, 1):
+            path = run(tmp_path / f"{parent}{seed}" / "scores-x.json", "same", seed, base + seed)
+            stored = json.loads(path.read_text())
+            stored["protocol"]["generator"] |= {"parent": parent, "weights_crc32": f"{parent}{seed}"}
+            path.write_text(json.dumps(stored))
+    assert [entry.values("frechet_distance") for entry in compare([tmp_path]).ranking] == [[10, 11], [20, 21]]
+
+
+def test_networks_of_one_seed_and_setting_that_are_not_the_same_are_not_averaged(tmp_path: Path) -> None:
+    """As exported files are, which do not say what they began from."""
+    for name, value in (("a", 10.0), ("b", 30.0)):
+        path = run(tmp_path / name / "scores-x.json", "same", 0, value)
+        stored = json.loads(path.read_text())
+        stored["protocol"]["generator"]["weights_crc32"] = name
+        path.write_text(json.dumps(stored))
+    run(tmp_path / "c" / "scores-x.json", "same", 1, 20.0)
+    found = compare([tmp_path])
+    assert [entry.values("frechet_distance") for entry in found.ranking] == [[10], [20], [30]]
+    assert len({entry.name for entry in found.ranking}) == 3
+
+
 def test_samples_of_one_run_by_several_seeds_are_no_further_runs(tmp_path: Path) -> None:
     for seed in range(3):
         run(tmp_path / f"scores-{seed}.json", "one", 0, 10.0 + seed)

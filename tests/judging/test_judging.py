@@ -33,3 +33,5 @@ def test_images_are_scored_without_a_word(
     results.write(place, result)
     assert results.free_name(place, result["protocol"]) == place
     assert results.free_name(place, {}) == tmp_path / "scores-2.json"
+    results.write(tmp_path / "x.json", {"protocol": {"sides": (1, 2)}})
+    assert results.free_name(tmp_path / "x.json", {"sides": (1, 2)}) == tmp_path / "x.json"  # JSON has lists alone

@@ -17,6 +17,7 @@ from orthogan.features.pretrained import FeatureNet
 from orthogan.judging import Request, classes
 from orthogan.metrics import of_data
 from orthogan.metrics.titles import TITLES
+from orthogan.model import Model, load
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Header
 
@@ -147,6 +148,41 @@ def test_each_side_s_classifier_knows_the_other_s_classes(small: None, monkeypat
     assert judging.score(request)["scores"] == result["scores"]
 
 
+class Says(torch.nn.Module):
+    """Every image is of one class."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.label = label
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = torch.zeros(len(images), 3)
+        logits[:, self.label] = 1
+        return torch.zeros(len(images), 4), logits
+
+
+def test_each_classifier_is_asked_about_the_other_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of the 60 real images says 0 and the one of the 45 generated ones 1."""
+
+    def load(images: Any, *_: object) -> FeatureNet:
+        module = Says(0 if len(images) == 60 else 1)
+        return FeatureNet("data", module, weights_sha256=str(module.label), resize="none", feature_dim=4)
+
+    monkeypatch.setattr(of_data, "load", load)
+    names = np.array(["red", "green", "blue"])
+    np.savez("real.npz", images=bright(60, 0)[0], labels=names[np.repeat([0, 1, 2], [10, 20, 30])])
+    np.savez("made.npz", images=bright(45, 1)[0], labels=names[np.repeat([0, 1, 2], [27, 9, 9])])
+    result = judging.score(Request(source="made.npz", against="real.npz", accuracy=True, resamples=0))
+    classes = sorted(names)
+    assert (classes[0], classes[1]) == ("blue", "green")  # labels are in the order of the names
+    assert result["scores"]["conditional_accuracy"] == 9 / 45
+    assert result["scores"]["classification_accuracy_score"] == 20 / 60
+    assert [result["protocol"]["accuracy"][f"of_{side}"]["weights_sha256"] for side in ("real", "generated")] == [
+        "0",
+        "1",
+    ]
+
+
 def test_accuracy_without_classes_is_refused_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_data, "load", None)
     real, plain = array("real.npz", 60, 0), array("plain.npz", 60, 1, labelled=False)
@@ -204,3 +240,48 @@ def test_runs_of_one_setting_tell_so(made_by: Path, tmp_path: Path) -> None:
     ]
     assert stamps[0]["settings"] == stamps[1]["settings"] != stamps[2]["settings"]
     assert [stamp["run_seed"] for stamp in stamps] == [0, 1, 0]
+
+
+def test_a_branch_and_a_fine_tuned_run_say_what_they_began_from(tmp_path: Path) -> None:
+    array("real.npz", 60, 0)
+    begun = {"images": 5, "checksum": "abc", "taken": ["generator"]}
+    parents = {
+        "plain": None,
+        "one": {**begun, "checkpoint": "/here/x", "changed": {"seed": [0, 1]}},
+        "moved": {**begun, "checkpoint": "/there/x", "changed": {"seed": [0, 2]}},
+        "other": {**begun, "checkpoint": "/here/x", "checksum": "abd"},
+        "otherwise": {**begun, "checkpoint": "/here/x", "init": {"classes": "fresh"}},
+    }
+    told = {}
+    for name, parent in parents.items():
+        path = generator(tmp_path / f"{name}.safetensors")
+        found = checkpoint.load(path)
+        extra = found.header.extra | ({} if parent is None else {"parent": parent})
+        checkpoint.save(path, found.tensors, Header(found.header.config, 5, 1, extra))
+        result = judging.score(Request(source=str(path), against="real.npz", samples=20, resamples=0))
+        told[name] = result["protocol"]["generator"].get("parent")
+    assert told["plain"] is None
+    assert told["one"] == told["moved"]
+    assert len(set(told.values())) == 4
+
+
+def test_a_generator_as_reference_is_drawn_only_where_it_has_not_been_measured(
+    made_by: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orthogan.runtime.git_commit", lambda: None)
+    request = Request(source="real.npz", against=str(made_by), resamples=0)
+    first = judging.score(request)
+    assert sum(counted) == 60 + 60
+    monkeypatch.setattr(Model, "stream", None)  # to draw would be a TypeError
+    assert judging.score(request) == first
+    assert sum(counted) == 60 + 60
+
+
+def test_a_classifier_is_trained_on_the_images_of_a_generator(small: None, made_by: Path) -> None:
+    """Where pixels are needed, they are those that were measured."""
+    images = load(made_by, "cpu").sample(60, seed=1)
+    np.savez("drawn.npz", images=images, labels=load(made_by, "cpu").sampler.labels(60, None, 1).numpy())
+    asked = {"source": "real.npz", "features": "data", "resamples": 0}
+    scores = [judging.score(Request(against=a, **asked))["scores"] for a in (str(made_by), "drawn.npz")]
+    assert "frechet_distance" in scores[1]
+    assert scores[1].items() <= scores[0].items()  # the array has numbers where the generator has names of classes

@@ -1,19 +1,21 @@
 """Truncation curves: every point is an ordinary score, and the verdict follows its stated rule."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_generator, tiny_run
+from tiny import TinyFeatures, tiny_generator, tiny_run
 
 from orthogan import judging
-from orthogan.commands.truncation import main
+from orthogan.commands.truncation import main, show
 from orthogan.errors import UserError
 from orthogan.features import pretrained, weights
 from orthogan.features.pretrained import FeatureNet
 from orthogan.judging import Request, truncation
+from orthogan.model import load
 from orthogan.networks import build_generator
 from orthogan.networks.fastgan import FastGANGeneratorConfig
 from orthogan.networks.stylegan2 import StyleGAN2GeneratorConfig
@@ -156,3 +158,46 @@ def test_without_a_classifier_the_distance_alone_decides():
 def test_a_curve_against_the_images_that_the_generator_learnt_from(tmp_path: Path, arrays: Path):
     found = truncation.curve(Request(source=str(saved(tmp_path, arrays)), samples=20), (0.5,))
     assert found["protocol"]["real"]["part"] == "training"
+
+
+def test_the_curve_against_a_generator_has_the_saturation_of_its_samples(tmp_path: Path, arrays: Path):
+    """And not of the pictures that lie in the folder of its run."""
+    model = saved(tmp_path, arrays)
+    (tmp_path / "other").mkdir()
+    other = shutil.copy(model, tmp_path / "other" / "model.safetensors")
+    found = truncation.curve(Request(source=str(model), against=str(other), samples=30, resamples=0), (0.5,))
+    samples = load(other, "cpu").sample(30, seed=1)
+    assert found["real_saturated_share"] == truncation.saturated_share([torch.from_numpy(samples)])
+    assert found["protocol"]["real"]["images"] == 30
+
+
+class WithoutClasses(torch.nn.Module):
+    """As a network that learnt without labels."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return TinyFeatures()(images)[0], torch.empty(len(images), 0)
+
+
+def test_over_a_network_without_classes_there_is_a_curve_too(
+    tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    net = FeatureNet("efficientnet-lite0", WithoutClasses(), weights_sha256="1" * 64, resize="none", feature_dim=4)
+    monkeypatch.setattr(pretrained, "load", lambda name, path=None, device="cpu": net)
+    words = [str(saved(tmp_path, arrays)), "--against", str(arrays), "-n", "12", "--thresholds", "0.5"]
+    assert main([*words, "--out", str(tmp_path / "curve.json")]) == 0
+    told = capsys.readouterr().out
+    assert "precision" in told
+    assert "classifier" not in told
+
+
+def test_the_table_fits_a_terminal_of_80_characters(capsys: pytest.CaptureFixture[str]):
+    points = [point(None, 1234.5678, 12.3456, 0.1234), point(0.04, 1234.5678, 12.3456, 0.9999)]
+    for one in points:
+        one["scores"] |= {"precision": 0.12345, "recall": 0.12345}
+    verdict = {"amenable": True, "reasons": []}
+    for network in ("efficientnet-lite0", "inception", "timm:vit_small_patch14_dinov2.lvd142m"):
+        protocol = {"features": {"network": network}, "generated": {"images": 50000}, "real": {"images": 50000}}
+        show({"truncation_of": "z", "points": points, "protocol": protocol, "verdict": verdict, "notes": []})
+    rows = [line for line in capsys.readouterr().out.splitlines() if "│" in line or "┃" in line]
+    assert len(rows) >= 9
+    assert max(map(len, rows)) <= 80

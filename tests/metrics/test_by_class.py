@@ -45,6 +45,31 @@ def test_each_class_is_scored_as_if_alone() -> None:
         assert low < found.scores[name] < high
 
 
+def test_diversity_is_that_of_all_pairs_whatever_the_numbers_of_images() -> None:
+    more = torch.cat([features(1), features(2) * 1.5])
+    labels = torch.cat([LABELS, LABELS])
+    found = by_class((features(0)[:45], LABELS[:45]), (more, labels), NAMES, Resampling(0, 0))
+    real, fake = (mean_squared_distance(x) for x in (features(0)[:45][LABELS[:45] == 2], more[labels == 2]))
+    assert found.classes["emu"]["diversity"] == pytest.approx(fake / real)
+
+
+def test_the_interval_of_diversity_is_as_wide_as_that_of_a_ratio_of_means() -> None:
+    """By the delta method: the relative variances of both sides add up, and the ratio scales them."""
+    real = torch.from_numpy(np.random.default_rng(0).standard_normal((600, 4)))
+    fake = 2 * torch.from_numpy(np.random.default_rng(1).standard_normal((600, 4)))
+    labels = torch.arange(600) % 2
+    found = by_class((real, labels), (fake, labels), ["a", "b"], Resampling(0, 2000))
+    squares = []
+    for side in (real, fake):
+        for label in (0, 1):
+            terms = (side[labels == label] - side[labels == label].mean(0)).square().sum(1)
+            squares.append(float(terms.var() / terms.mean() ** 2 / len(terms)))
+    ratios = [found.classes[name]["diversity"] for name in "ab"]
+    each = [ratio**2 * (squares[i] + squares[i + 2]) for i, ratio in enumerate(ratios)]
+    low, high = found.intervals["class_diversity"]
+    assert (high - low) / (2 * 1.96) == pytest.approx(sum(each) ** 0.5 / 2, rel=0.1)
+
+
 def test_a_generator_of_one_image_a_class_has_no_diversity() -> None:
     same = 5 * torch.nn.functional.one_hot(LABELS, 4).double()
     found = by_class((features(0), LABELS), (same, LABELS), NAMES, Resampling(0, 0))

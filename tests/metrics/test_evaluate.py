@@ -10,7 +10,8 @@ import torch
 from orthogan.errors import UserError
 from orthogan.features import pretrained
 from orthogan.features.pretrained import CHUNK, FeatureNet
-from orthogan.metrics import evaluate, protocol
+from orthogan.metrics import evaluate, measuring, protocol
+from orthogan.metrics.manifolds import manifolds
 
 
 def noise(n: int, seed: int, side: int = 8, low: int = 0) -> np.ndarray:
@@ -58,6 +59,19 @@ def test_the_result_is_plain_json_and_says_by_what_protocol(tiny: FeatureNet):
     assert stamp["versions"]["torch"] == torch.__version__.split("+")[0]
 
 
+def test_the_manifolds_are_of_the_published_neighbours(tiny: FeatureNet) -> None:
+    """The third one for precision and recall, the fifth for density and coverage."""
+    fake = noise(60, 9)
+    scores = evaluate.evaluate([REAL], [fake], tiny, seed=0)["scores"]
+    sides = measuring.measure([REAL], tiny).features, measuring.measure([fake], tiny).features
+    third, fifth = (manifolds(*sides, neighbourhood=k, density_neighbourhood=k) for k in (3, 5))
+    hits = {"precision": third.precise, "recall": third.recalled, "density": fifth.density, "coverage": fifth.covered}
+    told = {name: float(each.double().mean()) for name, each in hits.items()}
+    assert {name: scores[name] for name in told} == told
+    assert float(third.density.mean()) != told["density"]
+    assert float(fifth.precise.double().mean()) != told["precision"]
+
+
 def test_same_seed_same_digits_however_the_images_are_batched(tiny: FeatureNet):
     first = evaluate.evaluate([REAL], [FAKE], tiny, seed=3)
     batches = [FAKE[:1], FAKE[1:30], FAKE[30:]]
@@ -78,7 +92,7 @@ def test_worse_images_score_worse(tiny: FeatureNet):
 @pytest.mark.parametrize("sizes", [[1], [CHUNK], [CHUNK, 1], [5, CHUNK, CHUNK], [3 * CHUNK], [2] * CHUNK])
 def test_chunks_hold_the_same_images_in_order(sizes: list[int]):
     images = noise(sum(sizes), 0, side=2)
-    chunks = list(evaluate.in_chunks(np.split(images, np.cumsum(sizes)[:-1]), CHUNK))
+    chunks = list(measuring.in_chunks(np.split(images, np.cumsum(sizes)[:-1]), CHUNK))
     assert torch.equal(torch.cat(chunks), torch.from_numpy(images))
     assert all(len(chunk) == CHUNK for chunk in chunks[:-1])
     assert 0 < len(chunks[-1]) <= CHUNK
@@ -109,7 +123,7 @@ def test_notes_warn_of_few_and_of_unequal_numbers(tiny: FeatureNet):
 
 def test_progress_counts_images(tiny: FeatureNet):
     seen: list[int] = []
-    evaluate.measure([REAL], tiny, seen.append)
+    measuring.measure([REAL], tiny, seen.append)
     assert seen == [CHUNK, 60]
 
 
@@ -150,6 +164,12 @@ def test_real_features_come_from_the_cache_bit_for_bit(counted: list[int], cache
     assert not list(cache_folder.rglob("*.partial"))
 
 
+def test_kept_features_are_of_the_very_images_that_were_chosen(tiny: FeatureNet) -> None:
+    first, other = (measuring.of_array(REAL, rows, "abc") for rows in (np.arange(20), np.arange(20, 40)))
+    assert torch.equal(measuring.measure(first, tiny).features, measuring.measure([REAL[:20]], tiny).features)
+    assert torch.equal(measuring.measure(other, tiny).features, measuring.measure([REAL[20:40]], tiny).features)
+
+
 def test_a_torn_cache_file_is_computed_anew(counted: list[int], cache_folder: Path):
     evaluate.Scorer("tiny", REAL, "abc")
     (kept,) = cache_folder.rglob("*.safetensors")
@@ -186,7 +206,7 @@ def test_of_many_real_images_the_same_choice_is_made(counted: list[int]):
 def test_a_read_only_memory_map_is_a_real_side(counted: list[int], tmp_path: Path):
     np.save(tmp_path / "images.npy", REAL)
     scorer = evaluate.Scorer("tiny", np.load(tmp_path / "images.npy", mmap_mode="r"), "abc")
-    assert torch.equal(scorer.real.features, evaluate.measure([REAL], scorer.net).features)
+    assert torch.equal(scorer.real.features, measuring.measure([REAL], scorer.net).features)
 
 
 def test_protocols_compare_by_what_decides_the_numbers(tiny: FeatureNet):

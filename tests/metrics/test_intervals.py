@@ -88,3 +88,32 @@ def test_of_more_images_than_are_resampled_the_interval_is_narrower(monkeypatch:
     whole = error(scores.kernel_interval(0.0, *sides, Resampling(0, 300), 1))
     monkeypatch.setattr(intervals, "KERNEL_IMAGES", 200)
     assert error(scores.kernel_interval(0.0, *sides, Resampling(0, 300), 1)) == pytest.approx(whole, rel=0.3)
+
+
+def naive_kernel_distances(x: torch.Tensor, y: torch.Tensor, how: Resampling, n: int) -> torch.Tensor:
+    """Squared MMDs of resamples, each drawn as a list of images; pairs of one image with itself are left out."""
+    found = []
+    for w, v in zip(how.counts("kernel/real", n), how.counts("kernel/fake", n), strict=True):
+        for real_counts, fake_counts in zip(w.long(), v.long(), strict=True):
+            i, j = (torch.arange(n).repeat_interleave(counts) for counts in (real_counts, fake_counts))
+
+            def mean(a: torch.Tensor, b: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+                return ((a @ b.T / a.shape[1] + 1) ** 3)[others].mean()
+
+            everything = torch.ones(n, n, dtype=torch.bool)
+            within = mean(x[i], x[i], i[:, None] != i) + mean(y[j], y[j], j[:, None] != j)
+            found.append(within - 2 * mean(x[i], y[j], everything))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize(("images", "subsets"), [(30, 1), (120, 1), (120, 5)])
+def test_a_kernel_s_interval_is_that_of_distances_of_drawn_images(images: int, subsets: int) -> None:
+    """Narrowed to the root of what the images are fewer, and widened by averaging over subsets at random."""
+    n, how = 30, Resampling(2, 100)
+    real, fake = draws(1, n, 3)
+    kernels = tuple((a @ b.T / 3 + 1) ** 3 for a, b in ((real, real), (fake, fake), (real, fake)))
+    low, high = intervals.of_kernel(5.0, how, kernels, images, subsets)  # type: ignore[arg-type]
+    replicates = naive_kernel_distances(real, fake, how, n)
+    share = min(1.0, n / images + (1 / subsets if subsets > 1 else 0))
+    expected = 5 + (torch.quantile(replicates, torch.tensor([0.025, 0.975]).double()) - replicates.mean()) * share**0.5
+    assert [low, high] == pytest.approx(expected.tolist())

@@ -40,6 +40,19 @@ def test_density_and_coverage_on_a_line() -> None:
     assert manifolds(real, fake[1:], neighbourhood=1, density_neighbourhood=1).covered.tolist() == [False, False, True]
 
 
+def test_balls_are_closed() -> None:
+    """An image at exactly the radius is inside, on either side: on a line, where all distances are exact."""
+    real = torch.arange(4.0)[:, None]  # with the first neighbour their balls reach from -1 to 4
+    found = manifolds(real, torch.tensor([[-1.0], [4.0], [4.5], [6.0]]), neighbourhood=1, density_neighbourhood=1)
+    assert found.precise.tolist() == [True, True, False, False]
+    assert found.density.tolist() == [1, 1, 0, 0]
+    assert found.covered.tolist() == [True, False, False, True]
+    # The generated ones' own radii are 5, 0.5, 0.5 and 1.5.
+    assert found.recalled.tolist() == [True, True, True, True]
+    real, fake = torch.tensor([[3.5], [7.5], [7.75]]), torch.tensor([[4.0], [4.5], [6.0]])  # balls to 3.5 and to 7.5
+    assert manifolds(real, fake, neighbourhood=1, density_neighbourhood=1).recalled.tolist() == [True, True, False]
+
+
 def naive(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
     """Density and coverage as Naeem et al. 2020 write them, equations 3 and 4."""
     radii = [sorted(np.linalg.norm(x - y) for y in real)[k] for x in real]

@@ -56,6 +56,22 @@ def test_without_labels_it_learns_which_way_up_images_are() -> None:
     assert told == [0] * 8 + [2] * 8
 
 
+def test_a_tenth_of_the_images_is_held_out_and_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = bright()
+    asked: list[set[int]] = []
+    task = of_data._task
+
+    def noted(images: np.ndarray, labels: np.ndarray, rows: np.ndarray, source: torch.Generator) -> object:
+        asked.append(set(rows.tolist()))
+        return task(images, labels, rows, source)
+
+    monkeypatch.setattr(of_data, "_task", noted)
+    of_data.load(images, labels, "one")
+    *trained, held_out = asked
+    assert len(held_out) == 5
+    assert set.union(*trained) == set(range(48)) - held_out
+
+
 def test_damaged_weights_are_trained_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_data, "VIEWS", 32)
     images, labels = bright()

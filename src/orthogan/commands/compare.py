@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from orthogan.commands.parsing import parse
+from orthogan.commands.scoring import REQUIRED, option
 from orthogan.errors import UserError
 from orthogan.judging import comparison
 from orthogan.judging.comparison import Comparison, Difference
@@ -21,7 +22,7 @@ class Options:
     Runs that differ in nothing but their seed are one entry. Results of different protocols are refused.
     """
 
-    results: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RESULT")]
+    results: Annotated[tuple[Path, ...], tyro.conf.Positional, option(metavar="RESULT", help_behavior_hint=REQUIRED)]
     """Files of scores, runs, or folders of them."""
     by: Annotated[str, tyro.conf.arg(metavar="SCORE")] = "frechet_distance"
     """The score to rank by, as its key in the files: kernel_distance, precision, intra_frechet_distance, ..."""

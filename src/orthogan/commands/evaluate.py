@@ -1,6 +1,7 @@
 """`orthogan evaluate`: score generators, or folders of images, against real images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,39 +9,29 @@ import tyro
 
 from orthogan import judging
 from orthogan.commands.parsing import parse
-from orthogan.data.config import Crop, Resize
+from orthogan.commands.scoring import REQUIRED, Scoring, option
 from orthogan.errors import UserError
 from orthogan.features import weights
-from orthogan.judging import How, Request, results
+from orthogan.judging import Request, results
+from orthogan.judging.counting import silently
 from orthogan.metrics.titles import TITLES, better, short
 from orthogan.reports import command, console, counting, quoted, table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(How):
+class Options(Scoring):
     """Score generated images against real ones: distances, precision and recall, and more where there are classes.
 
-    Writes a JSON file for each, which holds the scores and the protocol they were computed by.
+    Writes a JSON file for each, which holds the scores and the protocol they were computed by. Under
+    `torchrun --nproc-per-node N -m orthogan evaluate ...` N processes share the work, and the digits stay.
     """
 
-    # The request's own settings, what they mean included, as words of a command line.
-    sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_IMAGES")]
-    """Run folders, checkpoint files, or generated images: a folder, a zip, an .npz or .npy file; one or several."""
-    against: Annotated[str, tyro.conf.arg(metavar="DATA")] = How.against
-    features: Annotated[str, tyro.conf.arg(metavar="NAME")] = How.features
-    samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"], metavar="N")] = How.samples
-    real: Annotated[int, tyro.conf.arg(metavar="N")] = How.real
-    resamples: Annotated[int, tyro.conf.arg(metavar="N")] = How.resamples
-    truncation: Annotated[float | None, tyro.conf.arg(metavar="T")] = How.truncation
-    seed: Annotated[int, tyro.conf.arg(metavar="N")] = How.seed
-    weights: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = How.weights
-    resolution: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = How.resolution
-    crop: Annotated[Crop | None, tyro.conf.arg(name="data.crop")] = How.crop
-    resize: Annotated[Resize | None, tyro.conf.arg(name="data.resize")] = How.resize
-    unconditional: Annotated[bool, tyro.conf.arg(name="data.unconditional")] = How.unconditional
-    skip_bad: Annotated[bool, tyro.conf.arg(name="data.skip-bad")] = How.skip_bad
-    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = How.device
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.json")] = None
+    sources: Annotated[
+        tuple[str, ...], tyro.conf.Positional, option(metavar="RUN_OR_IMAGES", help_behavior_hint=REQUIRED)
+    ]
+    """Run folders, checkpoint files, hf://OWNER/NAME, or generated images: a folder, a zip, an .npz or .npy file; one
+    or several."""
+    out: Annotated[Path | None, option(metavar="FILE.json")] = None
     """The JSON file of the only one. Default: scores-*.json in the run folder, else in the current folder."""
 
 
@@ -55,8 +46,12 @@ def main(argv: list[str]) -> int:
     weights.check_scoring(options.features, options.weights)  # before `score` imports PyTorch, which takes seconds
     for request in requests:
         request.check_present()
-    written = [keep(request, judging.score(request, counting), options.out) for request in requests]
-    if len(written) > 1:
+    written = []
+    with judging.all_processes(options.device) as here:
+        for request in requests:
+            result = judging.score(replace(request, device=here.device), counting if here.is_first else silently)
+            written.append(here.of_first(partial(keep, request, result, options.out)))
+    if len(written) > 1 and here.is_first:
         console.print(f"compare them: {command('compare', *written)}", markup=False)
     return 0
 

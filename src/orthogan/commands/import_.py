@@ -21,7 +21,9 @@ what does not fit exactly is refused."""
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    sources: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_FOLDER")]
+    sources: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_FOLDER", help_behavior_hint="(required)")
+    ]
     """A file, a folder of one model, or the files of its generator, average and discriminator."""
     out: Path
     """The .safetensors file to write."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from orthogan.commands.options import parse
+from orthogan.commands.scoring import option
 from orthogan.errors import UserError
 from orthogan.features import weights
 from orthogan.files import aside
@@ -25,17 +26,17 @@ class Options(Question):
     """
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_FILE")]
-    held_out: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = Question.held_out
-    data: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = Question.data
-    features: Annotated[str, tyro.conf.arg(metavar="NAME")] = Question.features
-    samples: Annotated[int, tyro.conf.arg(aliases=["-n"], metavar="N")] = Question.samples
-    most: Annotated[int, tyro.conf.arg(metavar="N")] = Question.most
-    real: Annotated[int, tyro.conf.arg(metavar="N")] = Question.real
-    truncation: Annotated[float | None, tyro.conf.arg(metavar="T")] = Question.truncation
-    seed: Annotated[int, tyro.conf.arg(metavar="N")] = Question.seed
-    weights: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = Question.weights
-    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = Question.device
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.json")] = None
+    held_out: Annotated[str | None, option(metavar="DATA")] = Question.held_out
+    data: Annotated[str | None, option(metavar="DATA")] = Question.data
+    features: Annotated[str, option(metavar="NAME")] = Question.features
+    samples: Annotated[int, option(aliases=["-n"], metavar="N")] = Question.samples
+    most: Annotated[int, option(metavar="N")] = Question.most
+    real: Annotated[int, option(metavar="N")] = Question.real
+    truncation: Annotated[float | None, option(metavar="T")] = Question.truncation
+    seed: Annotated[int, option(metavar="N")] = Question.seed
+    weights: Annotated[Path | None, option(metavar="PATH")] = Question.weights
+    device: Annotated[str | None, option(metavar="NAME")] = Question.device
+    out: Annotated[Path | None, option(metavar="FILE.json")] = None
     """The JSON file; the sheet is beside it. Default: memorization-*.json in the run folder, else in the current."""
 
 

@@ -26,7 +26,9 @@ class Options:
     Of several runs, a page that has them side by side.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="(required)")
+    ]
     """Run folders."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = None
     """The page. Default: report.html in the folder of the run; of several runs, report.html in the current one."""

@@ -1,24 +1,25 @@
 """`orthogan truncation RUN_OR_FILE --against DATA`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from orthogan import plots
+from orthogan import judging, plots
 from orthogan.commands.parsing import parse
-from orthogan.data.config import Crop, Resize
+from orthogan.commands.scoring import Scoring, option
 from orthogan.features import weights
 from orthogan.files import aside
 from orthogan.judging import Request, results, truncation
-from orthogan.metrics.titles import title
+from orthogan.judging.counting import silently
+from orthogan.metrics.titles import short
 from orthogan.reports import console, counting, quoted, table
 from orthogan.settings import require
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Request):
+class Options(Scoring, Request):
     """Score a generator over truncation thresholds, and say whether it is amenable to truncation.
 
     Writes a JSON file with scores and protocol, a figure of Fréchet distance against classifier score and of precision
@@ -26,28 +27,17 @@ class Options(Request):
     """
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_FILE")]
-    """A run folder (its newest checkpoint) or a checkpoint file."""
-    against: Annotated[str, tyro.conf.arg(metavar="DATA")] = Request.against
-    thresholds: tuple[float, ...] | None = None
+    """A run folder (its newest checkpoint), a checkpoint file or hf://OWNER/NAME."""
+    thresholds: Annotated[tuple[float, ...] | None, option(metavar="T ...")] = None
     """Thresholds beside none, the first point. Left out: 2 1.5 1 0.75 0.5 0.25 0.1 0.04; of a StyleGAN2 those of psi,
     0.9 0.8 0.7 0.5 0.3 0.15 0.04."""
-    features: Annotated[str, tyro.conf.arg(metavar="NAME")] = Request.features
-    samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"], metavar="N")] = Request.samples
+    samples: Annotated[int | None, option(aliases=["-n"], metavar="N")] = Request.samples
     """Generated images at each threshold; 5,000 if left out."""
-    real: Annotated[int, tyro.conf.arg(metavar="N")] = Request.real
     accuracy: Annotated[bool, tyro.conf.Suppress] = False
-    resamples: Annotated[int, tyro.conf.arg(metavar="N")] = Request.resamples
     truncation: Annotated[float | None, tyro.conf.Suppress] = None
     form: Annotated[Any, tyro.conf.Suppress] = Request.form
-    seed: Annotated[int, tyro.conf.arg(metavar="N")] = Request.seed
-    weights: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = Request.weights
     resolution: Annotated[int | None, tyro.conf.Suppress] = None
-    crop: Annotated[Crop | None, tyro.conf.arg(name="data.crop")] = Request.crop
-    resize: Annotated[Resize | None, tyro.conf.arg(name="data.resize")] = Request.resize
-    unconditional: Annotated[bool, tyro.conf.arg(name="data.unconditional")] = Request.unconditional
-    skip_bad: Annotated[bool, tyro.conf.arg(name="data.skip-bad")] = Request.skip_bad
-    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = Request.device
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.json")] = None
+    out: Annotated[Path | None, option(metavar="FILE.json")] = None
     """The JSON file; the figure and the sheet stand beside it. Default: truncation-*.json in the run folder."""
 
 
@@ -57,40 +47,55 @@ def main(argv: list[str]) -> int:
     require(given, "out", str(options.out), "must end in .json; the pictures are named after it")
     plots.check_installed()
     weights.check_scoring(options.features, options.weights)
-    found = truncation.curve(options, options.thresholds, counting)
-    wanted = options.out or results.default_out(options, found["protocol"], "truncation")
+    with judging.all_processes(options.device) as here:
+        request = replace(options, device=here.device)
+        found = truncation.curve(request, options.thresholds, counting if here.is_first else silently)
+        here.of_first(lambda: keep(request, found, options.out))
+    return 0
+
+
+def keep(request: Request, found: dict[str, Any], given: Path | None) -> None:
+    """Write a curve, its figure and its sheet, and print it."""
+    wanted = given or results.default_out(request, found["protocol"], "truncation")
     out = results.free_name(wanted, found["protocol"])
     results.write(out, found)
     figure, sheet = out.with_suffix(".png"), out.with_name(f"{out.stem}-sheet.png")
     with aside(figure) as partial:
-        plots.save(plots.truncation({"": [found["points"]]}, options.features, options.source), partial)
+        plots.save(plots.truncation({"": [found["points"]]}, request.features, request.source), partial)
     with aside(sheet) as partial:
-        truncation.sheet(options, found).save(partial)
+        truncation.sheet(request, found).save(partial)
     show(found)
     if out != wanted:
         console.print(f"{quoted(wanted)} holds a curve by another protocol, and stays", markup=False)
     console.print(f"written: {' '.join(map(quoted, (out, figure, sheet)))}", markup=False)
-    return 0
 
 
-SHOWN = ("frechet_distance", "classifier_score", "precision", "recall")
+HEADS = {
+    "frechet_distance": "Fréchet\ndistance",
+    "classifier_score": "classifier\nscore",
+    "precision": "precision",
+    "recall": "recall",
+}
+"""Of the columns: short, for a terminal of 80 characters. The title of the table has the network."""
 
 
 def show(found: dict[str, Any]) -> None:
     """A row a threshold, and the verdict with its reasons."""
-    protocol = found["protocol"]
+    protocol, points = found["protocol"], found["points"]
     name = "psi" if found["truncation_of"] == "w" else "threshold"
+    scores = [score for score in HEADS if all(score in point["scores"] for point in points)]
     rows = [
         [
             "none" if point["truncation"] is None else f"{point['truncation']:g}",
-            *(f"{point['scores'][score]:.4g}" for score in SHOWN),
+            *(f"{point['scores'][score]:.4g}" for score in scores),
             f"{point['saturated_share']:.1%}",
         ]
-        for point in found["points"]
+        for point in points
     ]
     counts = f"{protocol['generated']['images']} generated against {protocol['real']['images']} real images"
     network = protocol["features"]["network"]
-    table(counts, [name, *(title(score, network) for score in SHOWN), "saturated"], rows)
+    heads = [short(score, network) if network == "inception" else HEADS[score] for score in scores]
+    table(f"{counts}, over {network}", [name, *heads, "saturated"], rows)
     verdict = found["verdict"]
     console.print(f"amenable to truncation: {'yes' if verdict['amenable'] else 'no'}", markup=False)
     for reason in verdict["reasons"]:

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orthogan import hub, optional
+from orthogan.errors import UserError
 from orthogan.exporting.weights import header_of, write_weights
 from orthogan.files import aside, write_whole
-from orthogan.judging.results import plain
+from orthogan.judging import results
 from orthogan.metrics.titles import TITLES, title
 from orthogan.model import Model
 from orthogan.networks import family_of
@@ -68,20 +70,15 @@ def write_folder(
 
 def scores_of(model: Model, run: Path | None) -> Iterator[dict[str, Any]]:
     """The results of `orthogan evaluate` in a run's folder whose protocol names the very weights of this model."""
-    for path in sorted(run.glob("scores-*.json")) if run else ():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            of_these = found["protocol"]["generator"]["weights_crc32"] == model.weights_id
-            if of_these and isinstance(found["protocol"]["features"]["network"], str):
+    for path in results.within(run) if run else ():
+        with suppress(UserError):  # another program's file
+            found = results.read(path)
+            if found["protocol"].get("generator", {}).get("weights_crc32") == model.weights_id:
                 numbers = {k: float(v) for k, v in found["scores"].items() if isinstance(v, int | float)}
                 yield {"scores": numbers, "protocol": found["protocol"]}
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
 
 
-def _body(
-    model: Model, card: Card, name: str, results: list[dict[str, Any]], truncation: float | None
-) -> Iterator[str]:
+def _body(model: Model, card: Card, name: str, scored: list[dict[str, Any]], truncation: float | None) -> Iterator[str]:
     config = model.header.config
     classes = f"{model.n_classes} classes" if model.n_classes else "no classes"
     yield f"# {card.name or name}\n"
@@ -101,18 +98,18 @@ def _body(
     stated = "no truncation" if truncation is None else f"truncation {truncation:g}"
     yield f"The file holds averaged weights and standing statistics at {stated}; others are collected when needed.\n"
     yield "## Scores\n"
-    yield from _scores(results)
+    yield from _scores(scored)
     yield f"\n## Data\n\n{card.data or 'Not stated.'}\n"
     yield f"## Licence\n\n{card.license or 'Not stated: ask the author before any use.'}"
 
 
-def _scores(results: list[dict[str, Any]]) -> Iterator[str]:
-    if not results:
+def _scores(scored: list[dict[str, Any]]) -> Iterator[str]:
+    if not scored:
         yield "None were computed for these weights."
-    for number, result in enumerate(results):
+    for number, result in enumerate(scored):
         yield "\n" * (number > 0) + "| score | value |\n|---|---|"
         network = result["protocol"]["features"]["network"]
         values = {name: result["scores"][name] for name in TITLES if name in result["scores"]}
         yield from (f"| {title(name, network)} | {value:.4g} |" for name, value in values.items())
-        protocol = json.dumps(plain(result["protocol"]), indent=1)
+        protocol = json.dumps(results.plain(result["protocol"]), indent=1)
         yield f"\n<details><summary>Protocol</summary>\n\n```json\n{protocol}\n```\n\n</details>"

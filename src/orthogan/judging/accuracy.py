@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orthogan import ranks
 from orthogan.data import ImageCache
 from orthogan.errors import UserError
 from orthogan.features.pretrained import FeatureNet
 from orthogan.judging.counting import Counting
 from orthogan.judging.request import Request
 from orthogan.metrics import evaluate, intervals, of_data
+from orthogan.metrics.measuring import Pixels, batches
 
 
 def check_classes(source: str, labels: np.ndarray | None, real: ImageCache) -> None:
@@ -39,18 +41,24 @@ def accuracies(
     device: torch.device,
     counting: Counting,
 ) -> dict[str, dict[str, Any]]:
-    """Further scores, intervals and entries of the protocol, from images uint8 (N, H, W, 3) and their labels."""
-    assert real.labels is not None
+    """Further scores, intervals and entries of the protocol, from images uint8 (N, H, W, 3) and their labels.
+
+    Of several processes, all of which call this, only the first needs the images.
+    """
+    labels = real.labels
+    assert labels is not None
     with counting("training a classifier of the real images") as progress:
-        of_real = of_data.load(real.checked, real.labels, real.fingerprint, device, progress)
+        of_real = of_data.load(real.checked, labels, real.fingerprint, device, progress)
     with counting("training a classifier of the generated images") as progress:
         own = fingerprint_of(fake_images, fake_labels)
         of_fake = of_data.load(fake_images, fake_labels, own, device, progress)
     chosen = evaluate.choose(len(real), request.real)
-    hits = {
-        "conditional_accuracy": _hits(of_real, fake_images, np.arange(len(fake_images)), fake_labels),
-        "classification_accuracy_score": _hits(of_fake, real.checked, chosen, real.labels[chosen]),
-    }
+    hits = ranks.of_first(
+        lambda: {
+            "conditional_accuracy": _hits(of_real, fake_images, np.arange(len(fake_images)), fake_labels),
+            "classification_accuracy_score": _hits(of_fake, real.checked, chosen, labels[chosen]),
+        }
+    )
     told = {"of_real": _described(of_real), "of_generated": _described(of_fake)}
     found: dict[str, dict[str, Any]] = {
         "scores": {name: float(each.double().mean()) for name, each in hits.items()},
@@ -61,9 +69,9 @@ def accuracies(
     return found
 
 
-def _hits(net: FeatureNet, images: evaluate.Pixels, chosen: np.ndarray, labels: np.ndarray) -> Tensor:
+def _hits(net: FeatureNet, images: Pixels, chosen: np.ndarray, labels: np.ndarray) -> Tensor:
     """Which of the chosen images (N,) the network gives their label."""
-    logits = torch.cat([net(batch)[1] for batch in evaluate.batches(images, chosen)])
+    logits = torch.cat([net(batch)[1] for batch in batches(images, chosen)])
     return logits.argmax(1) == torch.from_numpy(labels)
 
 

@@ -1,8 +1,9 @@
 """Which of several results is better, and which differences their seeds or their intervals support. Free of PyTorch.
 
-Results of runs that differ in nothing but their seed are one entry. Two entries of two or more such runs each are
-compared by Welch's t-test over the runs; others by a z-test over the intervals, which tell the luck of drawing images
-and not of training. Holm's method keeps the chance of any false difference among all pairs at 5 %.
+Results of runs that differ in nothing but their seed are one entry; of runs that began from other networks, those that
+began from the same. Two entries of two or more such runs each are compared by Welch's t-test over the runs; others by a
+z-test over the intervals, which tell the luck of drawing images and not of training. Holm's method keeps the chance of
+any false difference among all pairs at 5 %.
 """
 
 import itertools
@@ -25,7 +26,7 @@ SEEDS, INTERVALS = "Welch's t-test over seeds", "z-test over intervals"
 LISTED = 4
 """Differences of protocols that an error names."""
 
-_OF_RUNS = ("settings", "images_seen", "truncation", "truncation_form", "noise")
+_OF_RUNS = ("settings", "parent", "images_seen", "truncation", "truncation_form", "noise")
 """Entries of the protocol's `generator` that runs which differ in their seed alone share."""
 
 
@@ -168,9 +169,26 @@ def entries(found: Sequence[Result]) -> list[Entry]:
         else:
             setting, run = (str(result.path),), ""
         groups.setdefault(setting, {}).setdefault(run, []).append(result)
-    made = [(list(runs.values()), _name(list(runs.values()))) for runs in groups.values()]
+    together = [runs for group in groups.values() for runs in _of_one_kind(list(group.values()))]
+    made = [(runs, _name(runs)) for runs in together]
     shared = {name for name, count in _counted(name for _, name in made) if count > 1}
-    return [Entry(f"{name} ({runs[0][0].path.name})" if name in shared else name, runs) for runs, name in made]
+    return [Entry(f"{name} ({_place(runs[0][0])})" if name in shared else name, runs) for runs, name in made]
+
+
+def _place(result: Result) -> str:
+    """A file and its folder: files of several runs may have one name."""
+    return "/".join(result.path.parts[-2:])
+
+
+def _of_one_kind(runs: list[list[Result]]) -> list[list[list[Result]]]:
+    """Runs that differ in their seed alone; every network by itself where two of one seed and setting are not the same.
+
+    Files that were exported do not say what they began from, and a run may have been begun again elsewhere.
+    """
+    by_weights: dict[Any, list[Result]] = {}
+    for result in itertools.chain(*runs):
+        by_weights.setdefault((result.model or {}).get("weights_crc32"), []).append(result)
+    return [runs] if len(by_weights) <= len(runs) else [[network] for network in by_weights.values()]
 
 
 def _counted(names: Any) -> list[tuple[str, int]]:

@@ -25,7 +25,8 @@ from orthogan.judging.counting import Counting, silently
 from orthogan.judging.reading import part_of, train_features
 from orthogan.judging.request import run_folder
 from orthogan.metrics import MIN_IMAGES, intervals, neighbours, protocol
-from orthogan.metrics.evaluate import batches, choose, measure
+from orthogan.metrics.evaluate import choose
+from orthogan.metrics.measuring import batches, measure, of_array
 from orthogan.model import Model, find_checkpoint
 from orthogan.networks import family_of
 from orthogan.pictures import grid, headed, labelled
@@ -48,7 +49,7 @@ class Question:
     """Images that it was not trained on: anything that --data of `orthogan train` takes. Default: those that the run's
     --data.hold-out kept back."""
     data: str | None = None
-    """The training images, where they have been moved."""
+    """The training images, where they have been moved. Default: where the run found them."""
     features: str = "efficientnet-lite0"
     """Feature network of the nearest neighbours: one of those of `orthogan evaluate`."""
     samples: int = 1_000
@@ -58,7 +59,7 @@ class Question:
     real: int = 50_000
     """At most so many training images that neighbours are looked for among; of more, the same choice every time."""
     truncation: float | None = None
-    """Truncation threshold of the generated images."""
+    """Truncation threshold of the generated images; none if left out."""
     form: Literal["redraw", "scaled"] = "redraw"
     """Truncation as in the BigGAN paper, or as in its released models."""
     seed: int = 0
@@ -124,6 +125,9 @@ class _Examined:
         self.device = runtime.pick_device(question.device)
         self.found = find_checkpoint(Path(question.source).expanduser())
         self.header = self.found.header
+        if not self.found.part("discriminator"):
+            raise UserError(f"{question.source} holds no discriminator to ask; give the run that it was trained in")
+        self.network = verdicts.discriminator_of(self.found, self.device)
         if question.data is not None:
             moved = dataclasses.replace(self.header.config.data, source=question.data)
             self.header = dataclasses.replace(self.header, config=dataclasses.replace(self.config, data=moved))
@@ -179,7 +183,7 @@ class _Examined:
 
     def said(self) -> dict[str, Any]:
         """What D says of the images that it has seen, of others, and of generated ones."""
-        network, q = verdicts.discriminator_of(self.found, self.device), self.question
+        network, q = self.network, self.question
 
         def asked(cache: ImageCache) -> np.ndarray:
             rows = choose(len(cache), q.most, "memorization")
@@ -214,7 +218,7 @@ class _Examined:
 
     def _features(self, cache: ImageCache | None, rows: np.ndarray) -> Tensor:
         what = "generated" if cache is None else "training" if cache is self.training else "held-out"
-        images = [self.samples] if cache is None else batches(cache.checked, rows)
+        images = [self.samples] if cache is None else of_array(cache.checked, rows, cache.fingerprint)
         with self.counting(f"features of {what} images") as progress:
             return measure(images, self.net, lambda done: progress(done, len(rows))).features
 

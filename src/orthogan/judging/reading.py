@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from orthogan import ranks
 from orthogan.data import ImageCache, holding, open_source, pack
 from orthogan.data.config import DataConfig, Part
 from orthogan.errors import UserError
@@ -24,7 +25,8 @@ def part_of(header: checkpoint.Header, part: Part, features: str = "", counting:
     data, side = header.config.data, header.config.resolution
     if not data.source:
         raise UserError("the checkpoint names no images that it was trained on; give some by --against DATA")
-    with counting("decoding real images") as progress:
+
+    def load() -> ImageCache:
         seen = holding.load(data, side, progress)
         if seen.fingerprint != header.extra.get("data", seen.fingerprint):
             raise UserError(
@@ -33,6 +35,9 @@ def part_of(header: checkpoint.Header, part: Part, features: str = "", counting:
             )
         whole = of_data.data_for(features, dataclasses.replace(data, random_crop=1.0))
         return seen if part == "training" and whole == data else holding.load(data, side, part=part, read_as=whole)
+
+    with counting("decoding real images") as progress:
+        return ranks.one_a_machine(load)
 
 
 def train_features(
@@ -83,4 +88,4 @@ def has_classes(spec: str) -> bool:
 
 def packed(config: DataConfig, resolution: int, what: str, counting: Counting) -> ImageCache:
     with counting(what) as progress:
-        return pack(config, resolution, progress)
+        return ranks.one_a_machine(lambda: pack(config, resolution, progress))

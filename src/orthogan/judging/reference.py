@@ -1,8 +1,10 @@
 """The real images that others are scored against, and what the protocol says of them."""
 
+import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,12 +14,12 @@ from orthogan.data import ImageCache
 from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
 from orthogan.features.pretrained import FeatureNet
-from orthogan.judging.accuracy import fingerprint_of
 from orthogan.judging.counting import Counting
-from orthogan.judging.generated import Generated
+from orthogan.judging.generated import Generated, drawn
 from orthogan.judging.reading import packed, real_config, train_features
 from orthogan.judging.request import Request, is_model
 from orthogan.metrics import of_data
+from orthogan.metrics.measuring import ImageSet, Pixels
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Reference:
     """The real images, and what the protocol says of them beside their fingerprint."""
 
     cache: ImageCache
+    images: Pixels | ImageSet
+    """Its images, to be measured."""
     source: dict[str, Any]
     net: FeatureNet | None
     """The feature network, if it is one that was trained on real images."""
@@ -36,9 +40,13 @@ def reference(request: Request, generated: Generated, device: torch.device, coun
         learnt = generated.part("training", request.features)
         net = train_features(request.features, learnt, device, counting)
         cache = learnt if request.own == "training" else generated.part(request.own, request.features)
-        return Reference(cache, _source_of(generated.data) | {"part": request.own}, net)
+        return Reference(cache, cache.checked, _source_of(generated.data) | {"part": request.own}, net)
+    path = Path(request.against).expanduser()
+    if is_model(path):
+        cache, images, source = _other_model(request, path, generated)
+        return Reference(cache, images, source, train_features(request.features, cache, device, counting))
     cache, source = _other(request, generated, counting)
-    return Reference(cache, source, train_features(request.features, cache, device, counting))
+    return Reference(cache, cache.checked, source, train_features(request.features, cache, device, counting))
 
 
 def _source_of(config: DataConfig) -> dict[str, Any]:
@@ -46,9 +54,6 @@ def _source_of(config: DataConfig) -> dict[str, Any]:
 
 
 def _other(request: Request, generated: Generated, counting: Counting) -> tuple[ImageCache, dict[str, Any]]:
-    path = Path(request.against).expanduser()
-    if is_model(path):
-        return _from_other_model(request, path, generated, counting)
     config = real_config(request, generated.data)
     if not request.unconditional:
         config = of_data.data_for(request.features, config)
@@ -56,9 +61,7 @@ def _other(request: Request, generated: Generated, counting: Counting) -> tuple[
     return cache, _source_of(config)
 
 
-def _from_other_model(
-    request: Request, path: Path, generated: Generated, counting: Counting
-) -> tuple[ImageCache, dict[str, Any]]:
+def _other_model(request: Request, path: Path, generated: Generated) -> tuple[ImageCache, ImageSet, dict[str, Any]]:
     """Images of another generator in the place of real ones, by the next seed: as many, untruncated."""
     loaded, count, seed = model.load(path, request.device), min(request.real, generated.count), request.seed + 1
     if loaded.resolution != generated.resolution:
@@ -66,16 +69,38 @@ def _from_other_model(
             f"against={request.against!r}: its images have {loaded.resolution} pixels a side, those of "
             f"{request.source} {generated.resolution}; only images of one size can be compared"
         )
-    parts, done = [], 0
-    with counting("generating the images to compare with") as progress:
-        for batch in loaded.stream(count, seed=seed):
-            parts.append(batch.numpy())
-            done += len(batch)
-            progress(done, count)
-    images = np.concatenate(parts)
-    drawn = None if request.unconditional else loaded.sampler.labels(count, None, seed)
-    labels = None if drawn is None else drawn.numpy()
+    images = drawn(loaded, count, seed=seed)
+    labels = None if request.unconditional else loaded.sampler.labels(count, None, seed)
     names = [] if labels is None else loaded.class_names or [str(i) for i in range(loaded.n_classes)]
-    fingerprint = fingerprint_of(images, labels)
-    cache = ImageCache(images, labels, names, fingerprint, [], request.against, path)
-    return cache, {"source": request.against, **loaded.describe(), "seed": seed}
+    facts = [loaded.weights_digest(), count, seed, labels is not None]
+    fingerprint = hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+    cache = ImageCache(
+        cast(np.ndarray, OnDemand(images)),
+        None if labels is None else labels.numpy(),
+        names,
+        fingerprint,
+        [],
+        request.against,
+        path,
+    )
+    return cache, images, {"source": request.against, **loaded.describe(), "seed": seed}
+
+
+class OnDemand:
+    """An array of images uint8 (N, H, W, 3) that are drawn when it is first looked into, by few who need pixels."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, images: ImageSet):
+        self._images = images
+        self.shape = (images.count, *images.size, 3)
+
+    def __len__(self) -> int:
+        return self._images.count
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self._whole
+
+    @functools.cached_property
+    def _whole(self) -> np.ndarray:
+        return np.concatenate([np.asarray(batch) for batch in self._images.stretch(0, len(self))])

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from orthogan import hub
 from orthogan.data.config import Crop, Part, Resize
 from orthogan.data.sources import NAMED
 from orthogan.errors import UserError
@@ -21,9 +22,9 @@ class How:
     """How generated images are scored, and against which real ones. Refuses, at birth, what has no meaning."""
 
     against: str = ""
-    """The real images: anything that --data of `orthogan train` takes, a run folder or a checkpoint file; of a run
-    also the words training, the images that it learnt from (if nothing is said), and held-out, those that
-    --data.hold-out kept back."""
+    """The real images: anything that --data of `orthogan train` takes, or a generator's: a run folder, a checkpoint
+    file, hf://OWNER/NAME; of a run also the words training, the images that it learnt from, and held-out, those that
+    --data.hold-out kept back. Default: training; of images none, so it must be given."""
     features: str = "efficientnet-lite0"
     """Feature network: inception (the usual FID), efficientnet-lite0, efficientnet-lite0-96 (a fifth of the work),
     efficientnet-lite1 or efficientnet-lite2; timm:NAME for any of timm's; or data, a small one that is trained on the
@@ -38,7 +39,7 @@ class How:
     resamples: int = 1000
     """How often images are drawn again for the confidence intervals; 0 for none."""
     truncation: float | None = None
-    """Truncation threshold of the latents of a generator."""
+    """Truncation threshold of the latents of a generator; none if left out."""
     form: Literal["redraw", "scaled"] = "redraw"
     """Truncation as in the BigGAN paper, or as in its released models."""
     seed: int = 0
@@ -83,11 +84,11 @@ class Request(How):
     """Generated images against real ones. Refuses, at birth, what cannot be scored."""
 
     source: str
-    """A run folder, a checkpoint file, or generated images: a folder, a zip, an .npz or .npy file."""
+    """A run folder, a checkpoint file, hf://OWNER/NAME, or generated images: a folder, a zip, an .npz or .npy file."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.path.suffix in foreign.SUFFIXES:
+        if self.path.suffix in foreign.SUFFIXES and not hub.is_address(self.path):
             foreign.refuse_foreign(self.path)
         if is_model(self.path) and self.resolution is not None:
             raise UserError(f"resolution={self.resolution}: a generator is scored at its own; leave it out")
@@ -115,15 +116,26 @@ class Request(How):
     def check_present(self) -> None:
         """Refuse what is not there, before another request of the same command has taken its minutes."""
         for given in (self.source, *(() if self.own else (self.against,))):
-            if given not in NAMED and not Path(given).expanduser().exists():
+            if hub.is_address(given):
+                hub.local(given)
+            elif given not in NAMED and not Path(given).expanduser().exists():
                 raise UserError(f"{given!r}: no such file or folder; correct the path")
+            elif is_begun(Path(given).expanduser()):
+                raise UserError(f"{given!r} is a run that has no checkpoint yet; let it train until it has one")
 
 
 def is_model(path: Path) -> bool:
-    """Whether to load a generator: a checkpoint file or a run folder. Anything else is images."""
+    """Whether to load a generator: a checkpoint file, a run folder or an address of the hub. Else it is images."""
+    if hub.is_address(path):
+        return True
     if path.is_dir():
         return (path / "config.json").is_file() and (path / "checkpoints").is_dir()
     return path.suffix == ".safetensors"
+
+
+def is_begun(path: Path) -> bool:
+    """Whether a folder is that of a run which has written no checkpoint."""
+    return (path / "config.json").is_file() and (path / "status.json").is_file() and not is_model(path)
 
 
 def run_folder(path: Path) -> Path | None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from orthogan import hub
 from orthogan.errors import UserError
 from orthogan.files import write_whole
 from orthogan.judging.request import Request, is_model, run_folder
@@ -19,7 +20,7 @@ def default_out(request: Request, protocol: dict[str, Any], kind: str = "scores"
     folder, with the name of what was scored.
     """
     folder = run_folder(request.path) if is_model(request.path) else None
-    what = [] if folder is not None else [request.path.resolve().stem]
+    what = [] if folder is not None else [_name_of(request.path)]
     parts = [kind, *what, request.features]
     if (seen := protocol.get("generator", {}).get("images_seen")) is not None:
         parts.append(str(seen))
@@ -30,6 +31,11 @@ def default_out(request: Request, protocol: dict[str, Any], kind: str = "scores"
         parts.append(f"s{request.seed}")
     parts.append(digest_of(protocol))
     return (folder or Path()) / ("-".join(map(_as_name, parts)) + ".json")
+
+
+def _name_of(path: Path) -> str:
+    """Of what was scored; of hf://owner/name both."""
+    return "-".join(path.parts[1:]) if hub.is_address(path) else path.resolve().stem
 
 
 def digest_of(protocol: dict[str, Any]) -> str:
@@ -63,8 +69,10 @@ def read(path: Path) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         sections = [result["scores"], result["protocol"], result["protocol"]["generated"]]
         sections += [result["protocol"][name] for name in ("features", "real", "settings")]
+        sections.append(result["protocol"].get("generator", {}))
         sound = all(isinstance(section, dict) for section in sections)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        sound = sound and isinstance(result["protocol"]["features"]["network"], str)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: not a file of scores that `orthogan evaluate` wrote ({type(error).__name__})"
         ) from error
@@ -80,10 +88,15 @@ def find(given: Path) -> list[Path]:
         return [given]
     if not given.is_dir():
         raise UserError(f"{given}: no such file or folder; give files of scores, runs, or folders of them")
-    found = sorted(given.rglob("scores*.json"))
+    found = within(given)
     if not found:
         raise UserError(f"{given}: no scores in it; `orthogan evaluate {given} --against DATA` makes them")
     return found
+
+
+def within(folder: Path) -> list[Path]:
+    """The files of scores in a folder and those below it, in order."""
+    return sorted(folder.rglob("scores*.json"))
 
 
 def protocol_in(path: Path) -> Any:

@@ -6,21 +6,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from orthogan import runtime
-from orthogan.data import ImageCache
-from orthogan.features.pretrained import FeatureNet
+from orthogan import ranks, runtime
+from orthogan.features.pretrained import CHUNK
 from orthogan.judging.accuracy import accuracies, check_classes
 from orthogan.judging.classes import matched
 from orthogan.judging.counting import Counting, silently
-from orthogan.judging.generated import Generated, chosen_of, from_images, from_model
+from orthogan.judging.generated import from_images, from_model
 from orthogan.judging.reference import reference
 from orthogan.judging.request import Request, is_model
 from orthogan.metrics import evaluate
-from orthogan.metrics.sides import Measured
+from orthogan.metrics.measuring import ImageSet, measure
 
 
 def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
-    """The dictionary of `metrics.evaluate.evaluate`. Raises `UserError` for what cannot be read or compared."""
+    """The dictionary of `metrics.evaluate.evaluate`. Raises `UserError` for what cannot be read or compared.
+
+    Of several processes that have joined (`all_processes`) each must call this; they share the work, and all are given
+    the result.
+    """
     device = runtime.pick_device(request.device)
     generated = from_model(request, counting) if is_model(request.path) else from_images(request, counting)
     found = reference(request, generated, device, counting)
@@ -31,7 +34,7 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
     with counting("features of real images") as progress:
         scorer = evaluate.Scorer(
             request.features,
-            cache.checked,
+            found.images,
             cache.fingerprint,
             device,
             weights=request.weights,
@@ -42,9 +45,12 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
             net=found.net,
             progress=lambda done: progress(done, min(request.real, len(cache))),
         )
-    held = _held(generated, cache, counting) if request.accuracy else None
+    images = generated.images(cache)
+    held: np.ndarray | None = None
+    if request.accuracy:
+        images, held = _held(images, counting)
     with counting("features of generated images") as progress:
-        fake = _measure(generated, cache, held, scorer.net, lambda done: progress(done, generated.count))
+        fake = measure(images, scorer.net, lambda done: progress(done, generated.count))
     with counting("scores") as progress:
         of_fake = dataclasses.replace(fake, labels=None if labels is None else torch.from_numpy(labels))
         result = scorer.compare(of_fake, request.seed, resamples=request.resamples, progress=progress)
@@ -61,22 +67,20 @@ def _with(result: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str,
     return result | {section: {**result.get(section, {}), **entries} for section, entries in found.items()}
 
 
-def _measure(
-    generated: Generated, cache: ImageCache, held: np.ndarray | None, net: FeatureNet, progress: evaluate.Progress
-) -> Measured:
-    """The features of generated images; of images that lie in a pack the kept ones, if there are any."""
-    if (pack_ := generated.pack) is not None:
-        chosen = chosen_of(pack_, generated.count)
-        return evaluate.measure_kept(pack_.checked, chosen, pack_.fingerprint, net, progress)
-    return evaluate.measure(generated.images(cache) if held is None else [held], net, progress)
+def _held(images: ImageSet, counting: Counting) -> tuple[ImageSet, np.ndarray]:
+    """The same images in memory, uint8 (N, H, W, 3): all of them in the first process, in the others their shares."""
+    first, last = ranks.share(images.count, CHUNK)
 
+    def own() -> torch.Tensor:
+        parts, done = [torch.empty(0, *images.size, 3, dtype=torch.uint8)], 0
+        with counting("generating images") as progress:
+            for batch in images.stretch(first, last) if last > first else ():
+                parts.append(torch.as_tensor(np.asarray(batch)))
+                done += len(batch)
+                progress(min(done * ranks.count(), images.count), images.count)
+        return torch.cat(parts)
 
-def _held(generated: Generated, cache: ImageCache, counting: Counting) -> np.ndarray:
-    """All generated images at once, uint8 (N, H, W, 3)."""
-    parts, done = [], 0
-    with counting("generating images") as progress:
-        for batch in generated.images(cache):
-            parts.append(np.asarray(batch))
-            done += len(batch)
-            progress(done, generated.count)
-    return np.concatenate(parts)
+    mine = ranks.together(own)
+    assert mine is not None
+    share = dataclasses.replace(images, stretch=lambda first, last: [mine])
+    return share, ranks.gathered(mine, images.count, CHUNK).numpy()

@@ -6,20 +6,22 @@ first falls and then rises. Some generators answer truncated latents with satura
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from orthogan import judging, model
-from orthogan.data import ImageCache
+from orthogan import judging, model, ranks, runtime
 from orthogan.errors import UserError
 from orthogan.game.latents import PRIORS
 from orthogan.judging.counting import Counting, silently
-from orthogan.judging.reading import packed, part_of, real_config
+from orthogan.judging.generated import from_model
+from orthogan.judging.reference import reference
 from orthogan.judging.request import Request, is_model
-from orthogan.metrics.evaluate import batches, choose
+from orthogan.metrics.evaluate import choose
+from orthogan.metrics.measuring import ImageSet, batches
 from orthogan.sampling import truncation_sheet
 from orthogan.settings import require
 
@@ -81,12 +83,12 @@ def curve(request: Request, thresholds: Sequence[float] | None = None, counting:
     Every point has the numbers that `judging.score` gives for that threshold. Raises `UserError`.
     """
     loaded, chosen = open_truncatable(request, thresholds)
-    real_share = _real_saturation(request, loaded, counting)
+    real_share = _real_saturation(request, counting)
     points: list[Point] = []
     for threshold in (None, *chosen):
         result = judging.score(dataclasses.replace(request, truncation=threshold), counting)
         count = min(result["protocol"]["generated"]["images"], SATURATED_IMAGES)
-        share = saturated_share(loaded.stream(count, truncation=threshold, seed=request.seed))
+        share = ranks.of_first(partial(_saturation, loaded, count, threshold, request.seed))
         points.append({"truncation": threshold, "scores": result["scores"], "saturated_share": share})
     protocol = result["protocol"]
     protocol["generator"]["truncation"] = [None, *chosen]
@@ -102,16 +104,17 @@ def curve(request: Request, thresholds: Sequence[float] | None = None, counting:
     }
 
 
-def _real_saturation(request: Request, loaded: model.Model, counting: Counting) -> float:
-    cache = _real_images(request, loaded, counting)
-    chosen = choose(len(cache), SATURATED_IMAGES, "truncation/real")
-    return saturated_share(torch.from_numpy(images) for images in batches(cache.checked, chosen))
+def _saturation(loaded: model.Model, count: int, threshold: float | None, seed: int) -> float:
+    return saturated_share(loaded.stream(count, truncation=threshold, seed=seed))
 
 
-def _real_images(request: Request, loaded: model.Model, counting: Counting) -> ImageCache:
-    if request.own is not None:
-        return part_of(loaded.header, request.own, counting=counting)
-    return packed(real_config(request, loaded.header.config.data), loaded.resolution, "decoding real images", counting)
+def _real_saturation(request: Request, counting: Counting) -> float:
+    """Of some of the images that the curve is against."""
+    real = reference(request, from_model(request, counting), runtime.pick_device(request.device), counting).images
+    if isinstance(real, ImageSet):
+        return saturated_share(map(torch.as_tensor, real.stretch(0, min(real.count, SATURATED_IMAGES))))
+    chosen = choose(len(real), SATURATED_IMAGES, "truncation/real")
+    return saturated_share(torch.from_numpy(images) for images in batches(real, chosen))
 
 
 def verdict(points: Sequence[Point], real_share: float, kind: str = "z", g_ortho: float = 0.0) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from orthogan.errors import UserError
 from orthogan.features.pretrained import exact_float32
 from orthogan.game.losses import LOSSES
 from orthogan.metrics import intervals
-from orthogan.metrics.evaluate import Pixels
+from orthogan.metrics.measuring import Pixels
 from orthogan.networks import build_discriminator
 from orthogan.networks.base import Discriminator
 from orthogan.training.checkpoint import Loaded

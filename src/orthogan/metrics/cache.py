@@ -1,4 +1,4 @@
-"""Features of real images kept on disk, since a training scores against the same ones again and again."""
+"""Features of images kept on disk, since the same ones are scored again and again."""
 
 import hashlib
 import json

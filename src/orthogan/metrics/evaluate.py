@@ -1,68 +1,30 @@
 """From two streams of images to one dictionary of scores, notes and their protocol."""
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from orthogan.data.cache import CheckedImages
+from orthogan import ranks
 from orthogan.errors import UserError
 from orthogan.features import pretrained
-from orthogan.features.pretrained import CHUNK, FeatureNet
+from orthogan.features.pretrained import FeatureNet
 from orthogan.features.weights import OF_DATA
-from orthogan.metrics import cache, intervals, of_data, protocol, scores
+from orthogan.metrics import intervals, of_data, protocol, scores
 from orthogan.metrics.intervals import Resampling
+from orthogan.metrics.measuring import Images, ImageSet, Pixels, Progress, measure, of_array
 from orthogan.metrics.sides import Measured, Real
 from orthogan.metrics.suite import Steps, suite
 from orthogan.randomness import draw
-
-Images = Iterable[Tensor | np.ndarray]
-Pixels = np.ndarray | CheckedImages
-"""uint8 (N, H, W, 3), read by arrays of indices."""
-Progress = Callable[[int], None]
-"""Called with the number of images done so far."""
 
 AS_DATA = "as often as the data has them"
 """What a protocol says of the classes of generated images which follow those of the real ones."""
 
 MAX_REAL = 50_000
 """Real images looked at, unless told otherwise; of more, as many are drawn, always the same ones."""
-
-
-def measure(images: Images, net: FeatureNet, progress: Progress | None = None) -> Measured:
-    """Features and logits of batches of uint8 images (B, H, W, 3), all of one size."""
-    parts, size, done = [], None, 0
-    for chunk in in_chunks(images, CHUNK):
-        here = (chunk.shape[1], chunk.shape[2])
-        size = size or here
-        parts.append(net(chunk))
-        done += len(chunk)
-        if progress:
-            progress(done)
-    if size is None:
-        raise UserError("there are no images to score")
-    all_features, logits = (torch.cat(side) for side in zip(*parts, strict=True))
-    return Measured(all_features, logits, size)
-
-
-def in_chunks(images: Images, size: int) -> Iterator[Tensor]:
-    """The same images in batches of `size`, the last perhaps smaller, however they came."""
-    held: list[Tensor] = []
-    for batch in map(pretrained.as_images, images):
-        if held and batch.shape[1:] != held[0].shape[1:]:
-            raise UserError(f"images of several sizes: {_by(held[0])} and {_by(batch)}; give all of them one size")
-        held.append(batch)
-        if sum(map(len, held)) >= size:
-            *whole, rest = torch.cat(held).split(size)
-            yield from whole
-            held = [rest]  # possibly whole too; kept back, so that there is always one to compare sizes with
-    if held:
-        yield from torch.cat(held).split(size)
 
 
 def evaluate(
@@ -89,27 +51,8 @@ def evaluate(
     The same images, network and seed give the same digits. Raises UserError for too few images or several sizes.
     """
     measured = measure(real, net, progress)
-    side = Real(measured.features, scores.statistics(measured.features), measured.size, real_source or {})
+    side = Real(measured.features, measured.size, real_source or {})
     return compare(side, measure(fake, net, progress), net, seed=seed, resamples=resamples, **stamp)
-
-
-def measure_kept(
-    images: Pixels, chosen: np.ndarray, fingerprint: str, net: FeatureNet, progress: Progress | None = None
-) -> Measured:
-    """Features and logits of the chosen images uint8 (N, H, W, 3): from the cache, or computed and kept there."""
-    size = (images.shape[1], images.shape[2])
-    place = cache.place(
-        fingerprint=fingerprint,
-        shape=images.shape,
-        chosen=hashlib.blake2b(chosen.astype(np.int64).tobytes(), digest_size=16).hexdigest(),
-        net=protocol.describe_net(net),
-    )
-    found = cache.read(place)
-    if found is not None and len(found) == len(chosen) and found.shape[1] >= net.feature_dim:
-        return Measured(found[:, : net.feature_dim], found[:, net.feature_dim :], size)
-    measured = measure(batches(images, chosen), net, progress)
-    cache.write(place, torch.cat([measured.features, measured.logits], 1))
-    return measured
 
 
 class Scorer:
@@ -118,7 +61,7 @@ class Scorer:
     def __init__(
         self,
         features_name: str,
-        real_images: Pixels,
+        real_images: Pixels | ImageSet,
         fingerprint: str,
         device: torch.device | str = "cpu",
         *,
@@ -134,25 +77,28 @@ class Scorer:
 
         `fingerprint` must change whenever the pixels or the `labels` (N,) do: the feature network `data` reads the
         latter, and so do scores of images whose classes are given. `source` adds plain values to the protocol's `real`.
-        `net` is the feature network, if it is loaded.
+        `net` is the feature network, if it is loaded. With several processes each has to make this scorer and to ask
+        for the same scores: they share the features of both sides, and all are given what the first has computed.
         Raises UserError for unknown networks, missing packages and missing weights, and for too few images.
         """
-        scores.check_count("real", len(real_images))
+        count = real_images.count if isinstance(real_images, ImageSet) else len(real_images)
+        scores.check_count("real", count)
         if net is not None:
             self.net = net
         elif features_name == OF_DATA:
+            assert not isinstance(real_images, ImageSet), "it is trained on pixels: give `net`"
             self.net = of_data.load(real_images, labels, fingerprint, device)
         else:
             self.net = pretrained.load(features_name, weights, device)
-        chosen = choose(len(real_images), max_real)
-        source = {"fingerprint": fingerprint, "of": len(real_images)} | dict(source or {})
-        side = measure_kept(real_images, chosen, fingerprint, self.net, progress)
+        chosen = choose(count, max_real)
+        source = {"fingerprint": fingerprint, "of": count} | dict(source or {})
+        images = real_images if isinstance(real_images, ImageSet) else of_array(real_images, chosen, fingerprint)
+        side = measure(images, self.net, progress)
         classes = None if labels is None else torch.from_numpy(labels[chosen])
-        statistics = scores.statistics(side.features)
-        self.real = Real(side.features, statistics, side.size, source, classes, tuple(class_names))
+        self.real = Real(side.features, side.size, source, classes, tuple(class_names))
 
     def score(
-        self, fake: Images, seed: int, *, progress: Progress | None = None, resamples: int = 0, **stamp: Any
+        self, fake: Images | ImageSet, seed: int, *, progress: Progress | None = None, resamples: int = 0, **stamp: Any
     ) -> dict[str, Any]:
         """As `evaluate`, against the real images of this scorer."""
         return self.compare(measure(fake, self.net, progress), seed, resamples=resamples, **stamp)
@@ -161,7 +107,8 @@ class Scorer:
         self, fake: Measured, seed: int, *, resamples: int = 0, progress: Steps | None = None, **stamp: Any
     ) -> dict[str, Any]:
         """As `score`, of images measured before, whose `labels` have the classes compared too."""
-        return compare(self.real, fake, self.net, seed=seed, resamples=resamples, progress=progress, **stamp)
+        how: dict[str, Any] = {"seed": seed, "resamples": resamples, "progress": progress, **stamp}
+        return ranks.of_first(lambda: compare(self.real, fake, self.net, **how))
 
 
 def classes_like(labels: np.ndarray | None, n: int) -> list[int] | None:
@@ -176,12 +123,6 @@ def choose(n: int, at_most: int, purpose: str = "scores/real") -> np.ndarray:
     if n <= at_most:
         return np.arange(n)
     return torch.randperm(n, generator=draw(0, purpose, n))[:at_most].sort().values.numpy()
-
-
-def batches(images: Pixels, indices: np.ndarray) -> Iterator[np.ndarray]:
-    """The chosen images of an array, a chunk at a time: a memory-mapped array is never read whole."""
-    for start in range(0, len(indices), CHUNK):
-        yield images[indices[start : start + CHUNK]]
 
 
 def compare(
@@ -243,7 +184,3 @@ def partial_to(seen: str | None, features: str) -> list[str]:
 
 def _x(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-def _by(images: Tensor) -> str:
-    return _x((images.shape[1], images.shape[2]))

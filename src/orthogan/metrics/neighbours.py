@@ -52,7 +52,9 @@ def nearest(
 ) -> tuple[Tensor, Tensor]:
     """Euclidean distances and indices (Q, k) of the nearest references, rising; `itself` (Q,) is one left out of each.
 
-    In float64, so that the squares, whose difference a distance is, leave the distance of copies at 0.
+    In float64, so that the squares, whose difference a distance is, leave the distance of copies at 0; and never with
+    all references at once. Precision and recall (`manifolds`) are in float32 as torch-fidelity's are, and the watch of
+    a training (`stability.variety`) is on the GPU, where float64 is slow.
     """
     queries = queries_qd.double()
     best = queries.new_full((len(queries), k), torch.inf)

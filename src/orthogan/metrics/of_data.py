@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from orthogan import optional, runtime, tensorfile
+from orthogan import optional, ranks, runtime, tensorfile
 from orthogan.data.cache import CheckedImages
 from orthogan.data.config import DataConfig
 from orthogan.features.pretrained import FeatureNet
@@ -72,7 +72,8 @@ def load(
     """The network of a data set, trained if it has not been, which takes a minute or two, and kept in the cache.
 
     `images` uint8 (N, H, W, 3); `labels` (N,), None for one that tells four rotations apart; `fingerprint` changes
-    whenever either does. Its accuracy on held-out images is in `facts`.
+    whenever either does. Its accuracy on held-out images is in `facts`. Several processes must all call this; the first
+    one trains.
     """
     torch_device = torch.device(device)
     if labels is not None and not labels.any():  # one class tells nothing apart
@@ -85,13 +86,19 @@ def load(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw(0, "of data/weights", 0).initial_seed())
         net = OfData(n_classes, images.shape[1])
-    try:
-        kept = tensorfile.read(place)
-        net.load_state_dict(kept.tensors)
-        accuracy = float(kept.facts["accuracy"])
-    except (FileNotFoundError, tensorfile.Damaged, RuntimeError, KeyError):
-        accuracy = _train(net.to(torch_device), images, labels, torch_device, progress)
-        _keep(net, place, {**identity, "accuracy": accuracy})
+
+    def kept_or_trained() -> tuple[dict[str, Tensor], float]:
+        try:
+            kept = tensorfile.read(place)
+            net.load_state_dict(kept.tensors)
+            accuracy = float(kept.facts["accuracy"])
+        except (FileNotFoundError, tensorfile.Damaged, RuntimeError, KeyError):
+            accuracy = _train(net.to(torch_device), images, labels, torch_device, progress)
+            _keep(net, place, {**identity, "accuracy": accuracy})
+        return _tensors(net), accuracy
+
+    tensors, accuracy = ranks.of_first(kept_or_trained)
+    net.load_state_dict(tensors)
     facts = {"trained_on": task, "held_out_accuracy": round(accuracy, 4)}
     resize = "none" if net.side == images.shape[1] else f"bilinear, antialiased, to {net.side}x{net.side}"
     sha256 = hashlib.sha256(b"".join(map(tensorfile.contents, _tensors(net).values()))).hexdigest()

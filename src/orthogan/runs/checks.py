@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from orthogan import runtime
+from orthogan import ranks, runtime
 from orthogan.config import CadenceConfig, RunConfig, may_change_on_resume
 from orthogan.data import ImageCache, holding
 from orthogan.errors import UserError, unknown
@@ -20,7 +20,6 @@ from orthogan.pair import build_pair
 from orthogan.runs.folders import whole_path
 from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint
-from orthogan.training.launch import together
 from orthogan.training.setup import rules
 
 Progress = Callable[[int, int], None]
@@ -128,8 +127,4 @@ def load_data(config: RunConfig[Any, Any], progress: Progress | None = None) -> 
 
 def load_on_all(fabric: Fabric, config: RunConfig[Any, Any], progress: Progress) -> ImageCache:
     """Let one process of each machine pack; the others then find the cache."""
-    packed = together(fabric, lambda: load_data(config, progress), here=fabric.local_rank == 0)
-    found = together(fabric, lambda: load_data(config, progress), here=packed is None)
-    cache = found if packed is None else packed
-    assert cache is not None
-    return cache
+    return ranks.one_a_machine(lambda: load_data(config, progress))

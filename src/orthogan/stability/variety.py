@@ -122,7 +122,10 @@ def _spread(x: Tensor) -> Tensor:
 
 
 def _to_nearest(x: Tensor, others: Tensor | None = None) -> Tensor:
-    """Mean distance of a row to the nearest of others, or to the nearest other row."""
+    """Mean distance of a row to the nearest of others, or to the nearest other row.
+
+    In float32 where the rows lie, of few images: `metrics.neighbours` is for many, in float64 on the processor.
+    """
     if others is not None:
         return torch.cdist(x, others).min(1).values.mean()
     return torch.cdist(x, x).fill_diagonal_(float("inf")).min(1).values.mean()

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from orthogan import ranks
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache, holding
 from orthogan.features.weights import OF_DATA
 from orthogan.files import aside
 from orthogan.metrics import of_data
 from orthogan.metrics.evaluate import AS_DATA, Scorer, classes_like, partial_to
+from orthogan.metrics.measuring import ImageSet
 from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
 from orthogan.stability import spectra
 from orthogan.stability.history import SPECTRA
@@ -161,64 +163,77 @@ def scored_images(config: RunConfig[Any, Any], features: str, cache: ImageCache 
     """The real images of a run's scores: those that it trains on, whole.
 
     With their labels where the feature network learns from them. `cache` are those of the run, which may be the same.
+    All processes ask for them; one of each machine packs.
     """
     whole = of_data.data_for(features, dataclasses.replace(config.data, random_crop=1.0))
     if cache is not None and whole == config.data:
         return cache
-    return holding.load(config.data, config.resolution, read_as=whole)
+    return ranks.one_a_machine(lambda: holding.load(config.data, config.resolution, read_as=whole))
 
 
 class Score(Duty):
-    """Scores of the average against the real images, by the first process."""
+    """Scores of the average against the real images, whose features all processes share."""
 
     def __init__(self) -> None:
         self.best: float | None = None
         self.best_images: int | None = None
         self.last: tuple[int, float] | None = None
-        """Images of the newest score of this process, and its distance."""
+        """Images of the newest score since this process began, and its distance."""
         self._scorer: Scorer | None = None
 
     def prepare(self, run: Trainer) -> None:
         cadence = run.config.cadence
-        if cadence.score_images and run.fabric.is_global_zero:
-            for note in partial_to(run.config.discriminator.features_seen, cadence.score_features):
-                run.observer.told(note)
-            trains = cadence.score_features == OF_DATA
-            run.observer.told(
-                "training a classifier of the real images, unless it is kept: minutes"
-                if trains
-                else "computing the features of the real images"
-            )
-            cache = scored_images(run.config, cadence.score_features, run.cache)
-            self._scorer = Scorer(
-                cadence.score_features,
-                cache.checked,
-                cache.fingerprint,
-                run.fabric.device,
-                labels=cache.labels,
-                source={"part": "training"} if run.config.data.hold_out else None,
-            )
+        if not cadence.score_images:
+            return
+        if run.fabric.is_global_zero:
+            self._tell(run)
+        cache = scored_images(run.config, cadence.score_features, run.cache)
+        self._scorer = Scorer(
+            cadence.score_features,
+            cache.checked,
+            cache.fingerprint,
+            run.fabric.device,
+            labels=cache.labels,
+            source={"part": "training"} if run.config.data.hold_out else None,
+        )
+
+    @staticmethod
+    def _tell(run: Trainer) -> None:
+        """What will take its time now."""
+        features = run.config.cadence.score_features
+        for note in partial_to(run.config.discriminator.features_seen, features):
+            run.observer.told(note)
+        trains = features == OF_DATA
+        run.observer.told(
+            "training a classifier of the real images, unless it is kept: minutes"
+            if trains
+            else "computing the features of the real images"
+        )
 
     def is_due(self, run: Trainer, before: int) -> bool:
         return due(before, run.images, run.config.cadence.score_images)
 
     def do(self, run: Trainer) -> None:
-        if self._scorer is None or run.log is None:
-            return
-        cadence = run.config.cadence
+        assert self._scorer is not None
+        cadence, seed = run.config.cadence, run.config.seed
         sampler = snapshot(run.ema.module, run.config.precision)
         as_data = run.config.fake_classes == "data" and run.config.n_classes > 0
         classes = classes_like(run.cache.labels, cadence.score_samples) if as_data else None
-        images = sampler.stream(cadence.score_samples, classes=classes, seed=run.config.seed)
+        images = ImageSet(
+            cadence.score_samples,
+            (run.config.resolution, run.config.resolution),
+            lambda first, last: sampler.stream(last - first, classes=classes, seed=seed, first=first),
+        )
         stamp = {"images_seen": run.images, "truncation": None, "standing_statistics_batches": STANDING_BATCHES}
         generated = {"classes": AS_DATA} if as_data else {}
         if seen := run.config.discriminator.features_seen:
             stamp["discriminator_looked_through"] = seen
-        result = self._scorer.score(images, seed=run.config.seed, generator=stamp, generated=generated)
-        run.log.line({"images": run.images, **result}, "scores.jsonl")
-        run.log.curves({f"scores/{name}": value for name, value in result["scores"].items()}, run.images)
+        result = self._scorer.score(images, seed=seed, generator=stamp, generated=generated)
         distance = float(result["scores"]["frechet_distance"])
-        run.observer.told(f"frechet distance ({cadence.score_features}) {distance:.2f}")
+        if run.log is not None:
+            run.log.line({"images": run.images, **result}, "scores.jsonl")
+            run.log.curves({f"scores/{name}": value for name, value in result["scores"].items()}, run.images)
+            run.observer.told(f"frechet distance ({cadence.score_features}) {distance:.2f}")
         self.last = run.images, distance
         if self.best is None or distance < self.best:
             self.best, self.best_images = distance, run.images

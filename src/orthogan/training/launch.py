@@ -1,10 +1,8 @@
-"""The processes of a run: how many there are, how they start, agree and leave."""
+"""The processes of a run: how they start and leave. How they agree is in `orthogan.ranks`."""
 
 import logging
-import os
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -12,25 +10,13 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
+from orthogan import ranks
 from orthogan.errors import UserError
+from orthogan.ranks import Result, processes
 
 PATIENCE = timedelta(days=2)
 """How long processes wait for one another: the first one may pack or score for hours. Whoever started them, torchrun or
 srun, ends those that wait for a dead one."""
-
-Result = TypeVar("Result")
-
-
-def processes() -> tuple[int, int]:
-    """Processes on this machine and on all of them, as torchrun or srun has set them."""
-    env = os.environ
-    if "WORLD_SIZE" in env:
-        return int(env.get("LOCAL_WORLD_SIZE", "1")), int(env["WORLD_SIZE"])
-    # An interactive shell in an allocation has the number of tasks too, but is not one of them.
-    if env.get("SLURM_JOB_NAME") in ("bash", "interactive") or "SLURM_PROCID" not in env:
-        return 1, 1
-    world = int(env.get("SLURM_NTASKS", "1"))
-    return world // int(env.get("SLURM_NNODES", "1")), world
 
 
 def make_fabric(precision: str, device: torch.device) -> Fabric:
@@ -52,31 +38,13 @@ def make_fabric(precision: str, device: torch.device) -> Fabric:
 
 
 def together(fabric: Fabric, work: Callable[[], Result], *, here: bool = True) -> Result | None:
-    """The result of `work` in the processes where it is to be done `here`, None in the others.
-
-    All of them wait for it, and where it fails for one, `UserError` is raised in all.
-    """
-    result, failure = None, None
-    try:
-        result = work() if here else None
-    except UserError as error:
-        failure = error
-    failures = [None if failure is None else str(failure)]
-    if fabric.world_size > 1:
-        failures = [None] * fabric.world_size
-        dist.all_gather_object(failures, None if failure is None else str(failure))
-    if failure is not None:
-        raise failure
-    others = [text for text in failures if text is not None]
-    if others:
-        raise UserError(f"stopped, because another process of this run did: {others[0]}")
-    return result
+    """See `ranks.together`: the fabric has launched these processes."""
+    return ranks.together(work, here=here)
 
 
 def of_first(fabric: Fabric, work: Callable[[], Result]) -> Result:
-    """What the first process finds, which decides for all. Raises `UserError` in all of them where it fails."""
-    decided: Any = fabric.broadcast(together(fabric, work, here=fabric.is_global_zero))
-    return cast(Result, decided)
+    """See `ranks.of_first`: the fabric has launched these processes."""
+    return ranks.of_first(work)
 
 
 def any_process(fabric: Fabric, here: bool) -> bool:
