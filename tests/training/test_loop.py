@@ -8,6 +8,7 @@ from tiny import tiny_run
 
 from orthogan import runs
 from orthogan.settings import override
+from orthogan.training.duties import Window
 from orthogan.training.observer import Observer
 from orthogan.training.steps import Batch, Numbers, Stats
 from orthogan.training.trainer import Trainer
@@ -72,3 +73,12 @@ def test_no_two_updates_share_a_draw(tmp_path: Path, arrays: Path) -> None:
             seen += [latents[0][0].flatten()[:8], numbers[0].rules[:8]]
     assert len(seen) == 24
     assert len({tuple(each.tolist()) for each in seen}) == 24
+
+
+def test_a_line_has_the_means_of_the_steps_since_the_line_before() -> None:
+    window = Window()
+    for losses, mean in (((1.0, 3.0), 2.0), ((5.0,), 5.0), ((1.0, 2.0, 6.0), 3.0)):
+        for loss in losses:
+            window.add({"d_loss": torch.tensor(loss)})
+        assert window.empty() == {"d_loss": mean}
+    assert window.empty() == {}
