@@ -44,8 +44,8 @@ def scored(precision: float | None, recall: float | None, images: int = 160, gen
         (0.7, 0.7, "good", "Yes"),
         (0.69, 0.9, "fair", "In part"),
         (0.9, 0.3, "fair", "In part"),
-        (0.9, 0.29, "bad", "Not good"),
-        (0.29, 0.9, "bad", "Not good"),
+        (0.9, 0.29, "bad", "Not by these scores"),
+        (0.29, 0.9, "bad", "Not by these scores"),
         (0.8, None, "good", "Yes"),
         (None, None, "unknown", "cannot be told"),
     ],
@@ -205,7 +205,7 @@ def test_the_top_of_the_page_answers(run: Path):
     lines(run / "alarms.jsonl", [alarm(notice=True)])
     text, page = page_of(run)
     top = text[text.index('<section id="verdict"') : text.index('<section id="samples"')]
-    assert "Not good." in top
+    assert "Not by these scores." in top
     assert "much less varied" in top
     assert "10%" in top
     assert "5% to 20%" in top

@@ -83,4 +83,5 @@ def of_run(facts: Facts) -> Verdict:
         return Verdict("good", "Yes, by these scores." if facts.finished else "Yes, so far.", reason)
     if found == "fair":
         return Verdict("fair", "In part." if facts.finished else "In part, so far.", reason)
-    return Verdict("bad", "Not good." if facts.finished else "Not yet.", reason)
+    reason += " Such judges see what eyes do not, and are strict with small, plain images: look at the samples too."
+    return Verdict("bad", "Not by these scores." if facts.finished else "Not yet.", reason)
