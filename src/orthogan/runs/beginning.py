@@ -7,6 +7,7 @@ import torch
 
 from orthogan import presets, runtime
 from orthogan.config import RunConfig
+from orthogan.ranks import of_first, together
 from orthogan.runs.checks import (
     Progress,
     check_classes,
@@ -20,7 +21,7 @@ from orthogan.runs.checks import (
 )
 from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data
 from orthogan.training import checkpoint, saving
-from orthogan.training.launch import make_fabric, of_first, together
+from orthogan.training.launch import make_fabric
 from orthogan.training.limits import check_world
 from orthogan.training.logs import is_whole, read_config, read_parent, read_preset, write_config
 from orthogan.training.trainer import Observer, Trainer
@@ -40,12 +41,12 @@ def start(
     check_writable(folder)
     fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
     with locked(fabric, folder) as lock:
-        of_first(fabric, lambda: refuse_existing(folder))
+        of_first(lambda: refuse_existing(folder))
         cache = load_on_all(fabric, config, progress)
         config = resolve(config, presets.get(preset).n_classes, cache.n_classes, device)
         check_world(config, fabric.world_size)
         trainer = Trainer(config, cache, folder, fabric, observer, preset, lock)
-        of_first(fabric, lambda: write_config(folder, config, preset))
+        of_first(lambda: write_config(folder, config, preset))
     return trainer
 
 
@@ -62,24 +63,24 @@ def resume(
     fabric = make_fabric(config.precision, device)
     check_world(config, fabric.world_size)
     with locked(fabric, folder) as lock:
-        found, complaints = together(fabric, lambda: _where_to_go_on(folder, config), here=fabric.is_global_zero) or (
+        found, complaints = together(lambda: _where_to_go_on(folder, config), here=fabric.is_global_zero) or (
             None,
             [],
         )
         newest: Path | None = fabric.broadcast(None if found is None else found.path)
-        preset = of_first(fabric, lambda: read_preset(folder))
+        preset = of_first(lambda: read_preset(folder))
         cache = load_on_all(fabric, config, progress)
         check_classes(config, cache)
         trainer = Trainer(config, cache, folder, fabric, observer, preset, lock)
-        trainer.parent = of_first(fabric, lambda: read_parent(folder))
+        trainer.parent = of_first(lambda: read_parent(folder))
         for complaint in complaints if fabric.is_global_zero else ():
             observer.told(f"skipped: {complaint}")
         if newest is not None:
             # The first process has read and verified it already.
-            together(fabric, lambda: saving.restore(trainer, found or checkpoint.load(newest)))
+            together(lambda: saving.restore(trainer, found or checkpoint.load(newest)))
             if fabric.is_global_zero:
                 observer.told(f"resumed from {newest}")
-        of_first(fabric, lambda: _mend(trainer))
+        of_first(lambda: _mend(trainer))
     return trainer
 
 

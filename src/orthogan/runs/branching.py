@@ -12,11 +12,12 @@ from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.formats import to_json
 from orthogan.pair import build_pair
+from orthogan.ranks import of_first, together
 from orthogan.runs.checks import Progress, check_classes, check_compile, check_names, load_on_all
 from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data, whole_path
 from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint, saving
-from orthogan.training.launch import make_fabric, of_first, together
+from orthogan.training.launch import make_fabric
 from orthogan.training.limits import check_world
 from orthogan.training.logs import write_config
 from orthogan.training.state import NetworkPart
@@ -49,27 +50,27 @@ def branch(
     fabric = make_fabric(precision, device)
     check_world(config, fabric.world_size)
     with locked(fabric, folder) as lock:
-        of_first(fabric, lambda: refuse_existing(folder))
+        of_first(lambda: refuse_existing(folder))
         found = found_by_first(fabric, lambda: _where_to_branch(parent, config, at, observer))
         cache = load_on_all(fabric, config, progress)
         check_classes(config, cache)
         trainer = Trainer(config, cache, folder, fabric, observer, found.header.extra.get("preset", ""), lock)
-        taken = together(fabric, lambda: saving.branch_from(trainer, found))
+        taken = together(lambda: saving.branch_from(trainer, found))
         assert taken is not None
         trainer.parent = _parent(found, config, *taken)
         if fabric.is_global_zero:
             _tell_branch(trainer)
         # Before the configuration: a run that has one and no checkpoint would be resumed from step 0.
         saving.save(trainer)
-        of_first(fabric, lambda: write_config(folder, config, trainer.preset, trainer.parent))
+        of_first(lambda: write_config(folder, config, trainer.preset, trainer.parent))
     return trainer
 
 
 def found_by_first(fabric: Fabric, find: Callable[[], checkpoint.Loaded]) -> checkpoint.Loaded:
     """The checkpoint that the first process finds and verifies, which the others then read."""
-    first = together(fabric, find, here=fabric.is_global_zero)
+    first = together(find, here=fabric.is_global_zero)
     path: Any = fabric.broadcast(None if first is None else first.path)
-    found = together(fabric, lambda: first or checkpoint.load(path))
+    found = together(lambda: first or checkpoint.load(path))
     assert found is not None
     return found
 

@@ -15,12 +15,13 @@ from orthogan.errors import UserError
 from orthogan.formats import to_json
 from orthogan.networks import build_discriminator, build_generator, family_of, find
 from orthogan.pair import build_pair, without_lost_rules
+from orthogan.ranks import of_first, together
 from orthogan.runs.branching import found_by_first
 from orthogan.runs.checks import Progress, check_compile, check_names, load_on_all, resolve
 from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data
 from orthogan.settings import differences, require
 from orthogan.training import checkpoint, saving
-from orthogan.training.launch import make_fabric, of_first, together
+from orthogan.training.launch import make_fabric
 from orthogan.training.limits import check_world
 from orthogan.training.logs import write_config
 from orthogan.training.state import NetworkPart
@@ -90,18 +91,18 @@ def fine_tune(
     check_writable(folder)
     fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
     with locked(fabric, folder) as lock:
-        of_first(fabric, lambda: refuse_existing(folder))
+        of_first(lambda: refuse_existing(folder))
         found = found_by_first(fabric, lambda: found)
         cache = load_on_all(fabric, config, progress)
         config = resolve(config, found.header.config.n_classes, cache.n_classes, device)
         check_world(config, fabric.world_size)
         trainer = Trainer(config, cache, folder, fabric, observer, preset, lock)
-        trainer.parent = together(fabric, lambda: _begin_from(trainer, found, init, fresh))
+        trainer.parent = together(lambda: _begin_from(trainer, found, init, fresh))
         if fabric.is_global_zero:
             _tell(trainer)
         # Before the configuration: a run that has one and no checkpoint would be resumed from fresh networks.
         saving.save(trainer)
-        of_first(fabric, lambda: write_config(folder, config, preset, trainer.parent))
+        of_first(lambda: write_config(folder, config, preset, trainer.parent))
     return trainer
 
 

@@ -11,9 +11,9 @@ from lightning_fabric import Fabric
 from orthogan.data.sources import NAMED
 from orthogan.errors import UserError
 from orthogan.files import writing
+from orthogan.ranks import together
 from orthogan.settings import require
 from orthogan.training import checkpoint
-from orthogan.training.launch import together
 
 LOCK = "lock"
 """File in a run's folder that the process which trains it holds."""
@@ -64,7 +64,7 @@ def locked(fabric: Fabric, folder: Path) -> Iterator[BaseFileLock | None]:
 
     The lock is the first process's; the others have None.
     """
-    lock = together(fabric, lambda: _lock(folder), here=fabric.is_global_zero)
+    lock = together(lambda: _lock(folder), here=fabric.is_global_zero)
     try:
         yield lock
     except BaseException:

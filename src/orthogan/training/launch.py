@@ -1,7 +1,6 @@
 """The processes of a run: how they start and leave. How they agree is in `orthogan.ranks`."""
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 
 import torch
@@ -10,9 +9,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
-from orthogan import ranks
 from orthogan.errors import UserError
-from orthogan.ranks import Result, processes
+from orthogan.ranks import processes
 
 PATIENCE = timedelta(days=2)
 """How long processes wait for one another: the first one may pack or score for hours. Whoever started them, torchrun or
@@ -35,16 +33,6 @@ def make_fabric(precision: str, device: torch.device) -> Fabric:
     )
     fabric.launch()
     return fabric
-
-
-def together(fabric: Fabric, work: Callable[[], Result], *, here: bool = True) -> Result | None:
-    """See `ranks.together`: the fabric has launched these processes."""
-    return ranks.together(work, here=here)
-
-
-def of_first(fabric: Fabric, work: Callable[[], Result]) -> Result:
-    """See `ranks.of_first`: the fabric has launched these processes."""
-    return ranks.of_first(work)
 
 
 def any_process(fabric: Fabric, here: bool) -> bool:

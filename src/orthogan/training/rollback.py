@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthogan.files import writing
+from orthogan.ranks import of_first, together
 from orthogan.stability.watch import Alarm, Sign
 from orthogan.training import checkpoint, saving
 from orthogan.training.changes import change
 from orthogan.training.keeping import good_checkpoint
-from orthogan.training.launch import of_first, together
 from orthogan.training.player import NonFiniteError
 from orthogan.training.watch import Collapsed, in_words, watch_of
 
@@ -27,14 +27,14 @@ def answer(run: Trainer, error: NonFiniteError | Collapsed) -> None:
     watch, own = run.config.watch, watch_of(run)
     if isinstance(error, NonFiniteError):
         alarm = _of_non_finite(run, error)
-        together(run.fabric, lambda: own.write_down(run, alarm))
+        together(lambda: own.write_down(run, alarm))
         if watch.on_collapse == "warn":
             raise error
         if run.fabric.is_global_zero:
             run.observer.alarmed(in_words(alarm))
         error = Collapsed(alarm, diverged=True)
     if watch.on_collapse == "rollback" and len(run.rollbacks) < watch.rollbacks:
-        found = of_first(run.fabric, lambda: good_checkpoint(run, error.alarm.before))
+        found = of_first(lambda: good_checkpoint(run, error.alarm.before))
         if found is not None:
             roll_back(run, found)
             return
@@ -56,7 +56,7 @@ def roll_back(run: Trainer, path: Path) -> None:
     attempt, rollbacks, changes = run.feed.attempt + 1, run.rollbacks, run.changes.after(run.config.watch)
     own, score, left = watch_of(run), run.duties["score"], run.images
     best, alarms = score.facts(), own.alarms
-    together(run.fabric, lambda: saving.restore(run, checkpoint.load(path)))
+    together(lambda: saving.restore(run, checkpoint.load(path)))
     if best["best"] is not None and run.images < (best["best_images"] or run.images + 1) < left:
         # Its file stays; the checkpoint that this attempt will have at those images is another one.
         score.take({**best, "best_images": None})
@@ -65,7 +65,7 @@ def roll_back(run: Trainer, path: Path) -> None:
     change(run, changes)
     record = {"from": left, "to": run.images, "attempt": attempt, "change": run.config.watch.change, **changes.facts()}
     run.rollbacks = [*rollbacks, record]
-    together(run.fabric, lambda: _forget_beyond(run), here=run.fabric.is_global_zero)
+    together(lambda: _forget_beyond(run), here=run.fabric.is_global_zero)
     saving.save(run)
     if run.fabric.is_global_zero:
         run.observer.told(

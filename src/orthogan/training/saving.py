@@ -10,12 +10,12 @@ from torch import Tensor
 
 from orthogan.errors import UserError
 from orthogan.nn.frozen import identities
+from orthogan.ranks import together
 from orthogan.training import checkpoint
 from orthogan.training.cadence import saves_at
 from orthogan.training.changes import Changes, change, inherited
 from orthogan.training.duties import Duty, Score
 from orthogan.training.keeping import kept
-from orthogan.training.launch import together
 from orthogan.training.player import NonFiniteError
 from orthogan.training.state import NetworkPart, OptimizerPart, Part, RulePart, gather, scatter, scatter_fitting
 
@@ -72,7 +72,7 @@ def save(run: Trainer) -> Path:
     if strange is not None:
         raise NonFiniteError(f"{strange} is not finite")
     path = run.checkpoints / checkpoint.file_name(run.images)
-    together(fabric, lambda: _write(run, path, tensors), here=fabric.is_global_zero)
+    together(lambda: _write(run, path, tensors), here=fabric.is_global_zero)
     run.saved_images = run.images
     return path
 

@@ -14,6 +14,7 @@ from orthogan.config import RunConfig
 from orthogan.data import ImageCache
 from orthogan.files import CannotWrite
 from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, OF_D, OF_G
+from orthogan.ranks import together
 from orthogan.stop import Stop
 from orthogan.training import rollback, saving
 from orthogan.training.cadence import rate_share
@@ -21,7 +22,7 @@ from orthogan.training.changes import Changes
 from orthogan.training.duties import Facts, log_of
 from orthogan.training.ema import Ema
 from orthogan.training.feed import Feed
-from orthogan.training.launch import any_process, together
+from orthogan.training.launch import any_process
 from orthogan.training.limits import check_penalties
 from orthogan.training.logs import RunLog
 from orthogan.training.observer import Observer
@@ -89,7 +90,7 @@ class Trainer:
         """Train to the configured number of images. False if a signal stopped it early; all is saved either way."""
         end = "failed"
         try:
-            together(self.fabric, self._begin)
+            together(self._begin)
             if self.config.watch.on_collapse == "rollback" and self.saved_images is None:
                 saving.save(self)  # so that there is something to return to before the first one
             with self.stop.on_signals(self._told_to_stop, _interrupt):
@@ -161,7 +162,7 @@ class Trainer:
             self.observer.stepped(self.images, {name: float(value) for name, value in stats.items()})
             self._shown = time.monotonic()
         for duty in due:
-            together(self.fabric, partial(duty.do, self))
+            together(partial(duty.do, self))
 
     def _pause(self) -> float:
         return 0.0 if self.fabric.device.type == "cpu" else SHOWN_SECONDS

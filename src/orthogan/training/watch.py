@@ -12,6 +12,7 @@ from torch import Tensor
 from orthogan.data import ImageCache
 from orthogan.game.latents import latents_at
 from orthogan.game.losses import LOSSES
+from orthogan.ranks import together
 from orthogan.sampling import chunk_size, sheet_layout
 from orthogan.stability import spectra
 from orthogan.stability.history import ALARMS, WATCH
@@ -20,7 +21,7 @@ from orthogan.stability.watch import Alarm, Judge, Sign
 from orthogan.training import advice
 from orthogan.training.cadence import due
 from orthogan.training.duties import Duty, Facts, Score, Window
-from orthogan.training.launch import rows_of_all, together
+from orthogan.training.launch import rows_of_all
 from orthogan.training.steps import Stats
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Watch(Duty):
         # Scores are the first process's own, and the last bits of some devices differ: its numbers hold for all.
         values = run.fabric.broadcast(values) if run.fabric.world_size > 1 else values
         self.judge, alarm = self.judge.after(run.images, values)
-        together(run.fabric, lambda: self._tell(run, values, alarm))
+        together(lambda: self._tell(run, values, alarm))
         if alarm is not None and run.config.watch.on_collapse != "warn" and not alarm.notice:
             raise Collapsed(alarm)
         run.tell_status("training")
