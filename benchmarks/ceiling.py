@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -35,7 +36,7 @@ def conv_ceiling(dtype: torch.dtype, device: str = "cpu", tries: int = 5, clock:
         x = torch.randn(BATCH, CHANNELS, side, side, device=device, dtype=dtype)
         x = x.contiguous(memory_format=torch.channels_last)
         flops = 2 * BATCH * CHANNELS * CHANNELS * 9 * side * side
-        best = max(best, flops / best_seconds(lambda conv=conv, x=x: conv(x), device, tries, clock=clock))
+        best = max(best, flops / best_seconds(partial(conv, x), device, tries, clock=clock))
     return best
 
 

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def without_spectral_norm(trainer: Trainer) -> None:
     faster(d=10)(trainer)
     for layer in trainer.game.d.network.modules():
         if isinstance(layer, SpectralNorm):
-            layer.weight_in_use = lambda layer=layer: layer.weight  # type: ignore[method-assign]
+            layer.weight_in_use = partial(getattr, layer, "weight")  # type: ignore[method-assign]
 
 
 def constant_generator(trainer: Trainer) -> None:

@@ -29,7 +29,7 @@ def make_step(width: int, batch: int, compiled: str) -> Callable[[], object]:
     """The trainer's own step of `biggan-32` with one D step, on the packed digits."""
     changes = {**presets.both(width=width), "batch": batch, "d_steps": 1, "compile": compiled, "data.source": "digits"}
     device = torch.device("cpu")
-    config = runs.resolve(override(presets.get("biggan-32"), changes), "biggan-32", 10, device)
+    config = runs.resolve(override(presets.get("biggan-32"), changes), 10, 10, device)
     return Trainer(config, pack(DIGITS, 32), Path(), make_fabric(config.precision, device), Observer()).step
 
 

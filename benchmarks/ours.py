@@ -49,15 +49,15 @@ def make_train_step(
         "d_steps": 2,
         "precision": precision,
         "data.source": "digits",
-        "n_classes": 10,
     }
     where = torch.device(device)
-    config = runs.resolve(override(presets.get(preset), changes), preset, 10, where)
+    begun = presets.get(preset)
+    config = runs.resolve(override(begun, changes), begun.n_classes, 10, where)
     cache = pack(DIGITS, config.resolution)
     trainer = Trainer(config, cache, Path(), make_fabric(precision, where), Observer())
     if not channels_last:
         for player in (trainer.game.g, trainer.game.d):
-            player.network.memory_format = torch.contiguous_format  # type: ignore[assignment]
+            player.network.memory_format = torch.contiguous_format
     return trainer.step
 
 
@@ -71,7 +71,7 @@ def make_sampler(
     """Build G of a preset at its published width for sampling; return a draw of `batch` images, fresh z and y."""
     generator = orthogan.build(preset, init="normal", device=device).generator
     if not channels_last:
-        generator.memory_format = torch.contiguous_format  # type: ignore[assignment]
+        generator.memory_format = torch.contiguous_format
     sampler = Sampler(generator, precision)
     seeds = itertools.count()
     return lambda: list(sampler.stream(batch, seed=next(seeds)))

@@ -47,7 +47,7 @@ def make_step(name: str, side: int, batch: int, device: torch.device) -> Callabl
     preset, networks, changes = PAIRS[name]
     begun = with_networks(presets.get(f"{preset}-{side}"), networks)
     config = override(begun, {**changes, "batch": batch, "data.source": "digits"})
-    config = runs.resolve(config, f"{preset}-{side}", 10, device)
+    config = runs.resolve(config, begun.n_classes, 10, device)
     trainer = Trainer(config, pack(DIGITS, side), Path(), make_fabric(config.precision, device), Observer())
     return trainer.step
 

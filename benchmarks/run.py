@@ -9,6 +9,7 @@ import gc
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,12 @@ def train_makers(bench: Bench, scene: Scene) -> dict[str, Callable[[], Callable[
     """How to build each competitor's step."""
     makers: dict[str, Callable[[], Callable[[], object]]] = {}
     for name in (OURS, OURS_PLAIN):
-        makers[name] = lambda v=VARIANTS[name]: ours.make_train_step(
-            scene.width, scene.batch, *v, bench.device, scene.preset
-        )
+        how = (*VARIANTS[name], bench.device, scene.preset)
+        makers[name] = partial(ours.make_train_step, scene.width, scene.batch, *how)
     if bench.rival is not None:
         model = bench.rival.networks(scene.preset, scene.width)
         for name in (RIVAL, RIVAL_TUNED):
-            makers[name] = lambda v=VARIANTS[name]: model.train_step(scene.batch, D_STEPS, *v)
+            makers[name] = partial(model.train_step, scene.batch, D_STEPS, *VARIANTS[name])
     return makers
 
 
@@ -225,11 +225,11 @@ def sample(bench: Bench, preset: str) -> dict[str, Any]:
     """Time draws from one G, print the table, and return its numbers."""
     batch = bench.sample_batch
     makers: dict[str, Callable[[], Callable[[], object]]] = {
-        name: lambda v=VARIANTS[name]: ours.make_sampler(batch, *v, bench.device, preset) for name in (OURS, OURS_PLAIN)
+        name: partial(ours.make_sampler, batch, *VARIANTS[name], bench.device, preset) for name in (OURS, OURS_PLAIN)
     }
     if bench.rival is not None:
         model = bench.rival.networks(preset, SAMPLED[preset], n_classes=1000)
-        makers |= {name: lambda v=VARIANTS[name]: model.sample(batch, *v) for name in (RIVAL, RIVAL_TUNED)}
+        makers |= {name: partial(model.sample, batch, *VARIANTS[name]) for name in (RIVAL, RIVAL_TUNED)}
     draws = {name: bench.try_make(make) for name, make in makers.items()}
     timings = bench.time([Case(name, draw, batch) for name, draw in draws.items() if draw is not None])
     entry: dict[str, Any] = {"cases": {}}

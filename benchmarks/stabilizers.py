@@ -29,7 +29,7 @@ def make_step(preset: str, width: int, batch: int, stabilizer: str, device: torc
     changes = {**presets.both(width=width), "batch": batch, "d_steps": 1, "data.source": "digits", "g_batches": 1}
     changes |= {"discriminator.stabilizer": stabilizer} | ({"loss": "wasserstein"} if stabilizer == "wgan-gp" else {})
     run = presets.get(preset)
-    config = runs.resolve(override(run, changes), preset, 10, device)
+    config = runs.resolve(override(run, changes), run.n_classes, 10, device)
     cache = pack(DIGITS, config.resolution)
     return Trainer(config, cache, Path(), make_fabric(config.precision, device), Observer()).step
 
