@@ -63,9 +63,15 @@ def scores(found: Sequence[Found], title: str, columns: str) -> Any:
 def _scale(panel: Any, values: Sequence[float]) -> None:
     """Logarithmic, with plain numbers, where all values allow it."""
     if values and min(values) > 0:
-        panel.set_yscale("log")
+        panel.set_yscale("log", subs=range(2, 10))
         panel.yaxis.set_major_formatter("{x:g}")
-        panel.yaxis.set_minor_formatter("{x:g}")
+        # Over more than a decade neighbouring digits would lie over one another.
+        told = range(2, 10) if max(values) < 10 * min(values) else (2, 5)
+        panel.yaxis.set_minor_formatter(lambda x, _: f"{x:g}" if _leading_digit(x) in told else "")
+
+
+def _leading_digit(x: float) -> int:
+    return int(f"{x:e}"[0])
 
 
 def bars(found: Sequence[Found], title: str) -> Any:

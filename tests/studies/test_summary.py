@@ -163,3 +163,17 @@ def test_spectra_are_of_the_layers_that_all_rows_have() -> None:
     plots._matplotlib().close(figure)
     nothing = {**result(1.0), "singular_values": {"fourth": [1.0, 1.0]}}
     assert plots.spectra([*found, Found("c", "", [nothing])], "title") is None
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [([0.2, 0.9], ["0.3", "0.4", "0.5"]), ([0.2, 30.0], ["0.5", "1", "2", "5", "10", "20"])]
+)
+def test_a_long_logarithmic_axis_tells_fewer_numbers(values: list[float], told: list[str]) -> None:
+    figure, panel = plots._matplotlib().subplots()
+    panel.plot(values)
+    plots._scale(panel, values)
+    figure.canvas.draw()
+    shown = {label.get_text() for label in panel.get_yticklabels(which="both")} - {""}
+    assert set(told) <= shown
+    assert ("0.4" in shown) == ("0.4" in told)
+    plots._matplotlib().close(figure)
