@@ -1,10 +1,19 @@
 """Being told to stop by signals."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from orthogan.stop import SIGNALS, Stop
+
+
+@pytest.fixture(autouse=True)
+def with_a_terminal() -> Iterator[None]:
+    """The tests themselves may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda s: s.name)
@@ -23,14 +32,11 @@ def test_the_first_signal_is_remembered_and_only_ctrl_c_after_it_ends_at_once(nu
 
 
 def test_a_program_under_nohup_outlives_its_terminal() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stop = Stop()
-    try:
-        with stop.on_signals(lambda: None, lambda: None):
-            signal.raise_signal(signal.SIGHUP)
-            assert stop.by is None
-            signal.raise_signal(signal.SIGTERM)
-            assert stop.by == signal.SIGTERM
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with stop.on_signals(lambda: None, lambda: None):
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.by is None
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.by == signal.SIGTERM
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
