@@ -60,7 +60,7 @@ class ToyDiscriminator(Discriminator):
         self.table = nn.Embedding(n_classes, config.patches) if n_classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        logits: Tensor = self.linear(self.centre.couple_parts(x).flatten(1))  # (N, patches)
+        logits: Tensor = self.linear(self.centre(x).flatten(1))  # (N, patches)
         return logits if self.table is None else logits + self.table(y)
 
 

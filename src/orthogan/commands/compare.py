@@ -6,8 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from orthogan.commands.parsing import parse
-from orthogan.commands.scoring import REQUIRED, option
+from orthogan.commands.parsing import REQUIRED, option, parse
 from orthogan.errors import UserError
 from orthogan.judging import comparison
 from orthogan.judging.comparison import Comparison, Difference

@@ -13,11 +13,11 @@ from orthogan.commands.presets import show
 from orthogan.config import RunConfig
 from orthogan.data import layout_warnings, open_source
 from orthogan.errors import UserError
+from orthogan.ranks import processes
 from orthogan.reports import amount, console, duration, table, warn
 from orthogan.settings import differences, flatten
 from orthogan.training.cadence import duties_never_due, follow_length, never, total_steps
 from orthogan.training.estimate import Estimate, estimate, folder_bytes
-from orthogan.training.launch import processes
 from orthogan.training.limits import check_world
 from orthogan.training.speed import seconds_per_step
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from orthogan.commands.options import parse
+from orthogan.commands.parsing import REQUIRED
 from orthogan.interop import writing
 from orthogan.networks import family_of
 from orthogan.reports import command, console, quoted, table, warn
@@ -22,7 +23,7 @@ what does not fit exactly is refused."""
 @dataclass(frozen=True, kw_only=True)
 class Options:
     sources: Annotated[
-        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_FOLDER", help_behavior_hint="(required)")
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_FOLDER", help_behavior_hint=REQUIRED)
     ]
     """A file, a folder of one model, or the files of its generator, average and discriminator."""
     out: Path

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from orthogan.commands.options import parse
-from orthogan.commands.scoring import option
+from orthogan.commands.parsing import option
 from orthogan.errors import UserError
 from orthogan.features import weights
 from orthogan.files import aside

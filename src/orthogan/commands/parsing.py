@@ -185,3 +185,16 @@ def kind_of_number(reason: str) -> str:
         if match := re.search(rf"{re.escape(says)}: ('.*?')", reason):
             return f"must be {rule}, not {match[1]}"
     return reason
+
+
+REQUIRED = "(required)"
+"""Hint of a list of words without which there is nothing to do, and of which a command says so itself."""
+
+
+def option(**how: Any) -> Any:
+    """Of an option whose sentence says what is done when it is left out: no `default: None` after that."""
+    return tyro.conf.arg(**{"help_behavior_hint": _unless_none} | how)
+
+
+def _unless_none(default: str) -> str:
+    return "" if default == "None" else f"(default: {default})"

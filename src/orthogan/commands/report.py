@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from orthogan.commands.parsing import parse
+from orthogan.commands.parsing import REQUIRED, parse
 from orthogan.errors import UserError
 from orthogan.files import writing
 from orthogan.page import embed, render, several
@@ -26,9 +26,7 @@ class Options:
     Of several runs, a page that has them side by side.
     """
 
-    runs: Annotated[
-        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="(required)")
-    ]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint=REQUIRED)]
     """Run folders."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = None
     """The page. Default: report.html in the folder of the run; of several runs, report.html in the current one."""

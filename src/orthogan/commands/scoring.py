@@ -2,24 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import tyro
-
+from orthogan.commands.parsing import option
 from orthogan.data.config import Crop, Resize
 from orthogan.judging import How
-
-REQUIRED = "(required)"
-"""Hint of a list of words without which there is nothing to do, and of which a command says so itself."""
-
-
-def option(**how: Any) -> Any:
-    """Of an option whose sentence says what is done when it is left out: no `default: None` after that."""
-    return tyro.conf.arg(**{"help_behavior_hint": _unless_none} | how)
-
-
-def _unless_none(default: str) -> str:
-    return "" if default == "None" else f"(default: {default})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from orthogan import judging, plots
-from orthogan.commands.parsing import parse
-from orthogan.commands.scoring import Scoring, option
+from orthogan import judging, plots, ranks
+from orthogan.commands.parsing import option, parse
+from orthogan.commands.scoring import Scoring
 from orthogan.features import weights
 from orthogan.files import aside
 from orthogan.judging import Request, results, truncation
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     with judging.all_processes(options.device) as here:
         request = replace(options, device=here.device)
         found = truncation.curve(request, options.thresholds, counting if here.is_first else silently)
-        here.of_first(lambda: keep(request, found, options.out))
+        ranks.of_first(lambda: keep(request, found, options.out))
     return 0
 
 

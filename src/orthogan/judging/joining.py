@@ -1,13 +1,12 @@
 """Scoring by all the processes that torchrun or srun has started."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orthogan import ranks, runtime
 from orthogan.errors import UserError
-from orthogan.ranks import Result
 
 
 @dataclass(frozen=True)
@@ -17,10 +16,6 @@ class Here:
     device: str | None
     """What it computes on."""
     is_first: bool
-
-    def of_first(self, work: Callable[[], Result]) -> Result:
-        """What the first process finds; the others only wait for it. Where it fails, `UserError` is raised in all."""
-        return ranks.of_first(work)
 
 
 @contextmanager

@@ -71,9 +71,6 @@ class MinibatchDeviation(Coupling):
         channel = deviation.repeat(len(grouped)).to(x.dtype)[:, None, None, None]  # (N, 1, 1, 1)
         return torch.cat([x, channel.expand(-1, 1, height, width)], 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.couple_parts(x)
-
 
 class StyleGAN2Discriminator(Discriminator):
     """With logits (N,); with classes a scalar product with a mapping of the class. Everything behind the last

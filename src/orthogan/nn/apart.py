@@ -24,6 +24,9 @@ class Coupling(nn.Module):
         """The same for each part of a batch."""
         return self.couple(x) if self.parts == 1 else torch.cat([self.couple(part) for part in x.chunk(self.parts)])
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.couple_parts(x)
+
 
 def couplings(network: nn.Module) -> list[Coupling]:
     return [m for m in network.modules() if isinstance(m, Coupling)]
