@@ -323,3 +323,16 @@ def test_penalties_through_norms_of_several_processes_are_refused(rule: str, tol
         check_penalties(g, 2)
     g.d.network = tiny_discriminator()
     check_penalties(g, 2)
+
+
+def test_real_and_fake_images_have_batch_norms_of_their_own_in_d() -> None:
+    g = game()
+    d = tiny_discriminator(stabilizer="batch-norm")
+    wrapped, optimizer = g.fabric.setup(d, torch.optim.SGD(d.parameters(), lr=0.1, fused=True))
+    g.d = Player(wrapped, d, optimizer)
+    (x, y), (z, fake_y) = real, latents = batch(4, latents=False), batch(4, latents=True, seed=2)
+    with torch.no_grad():
+        on_real, on_fake = copy.deepcopy(d)(x, y), copy.deepcopy(d)(g.g.network(z, fake_y), fake_y)
+    stats = update_d(g, [real], [latents])
+    torch.testing.assert_close(stats["d_real"], on_real.mean())
+    torch.testing.assert_close(stats["d_fake"], on_fake.mean())
