@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from orthogan import judging, ranks
+from orthogan import judging
 from orthogan.commands.parsing import REQUIRED, option, parse
 from orthogan.commands.scoring import Scoring
 from orthogan.errors import UserError
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     with judging.all_processes(options.device) as here:
         for request in requests:
             result = judging.score(replace(request, device=here.device), counting if here.is_first else silently)
-            written.append(ranks.of_first(partial(keep, request, result, options.out)))
+            written.append(here.of_first(partial(keep, request, result, options.out)))
     if len(written) > 1 and here.is_first:
         console.print(f"compare them: {command('compare', *written)}", markup=False)
     return 0

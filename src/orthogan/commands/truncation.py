@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from orthogan import judging, plots, ranks
+from orthogan import judging, plots
 from orthogan.commands.parsing import option, parse
 from orthogan.commands.scoring import Scoring
 from orthogan.features import weights
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     with judging.all_processes(options.device) as here:
         request = replace(options, device=here.device)
         found = truncation.curve(request, options.thresholds, counting if here.is_first else silently)
-        ranks.of_first(lambda: keep(request, found, options.out))
+        here.of_first(lambda: keep(request, found, options.out))
     return 0
 
 

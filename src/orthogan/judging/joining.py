@@ -1,12 +1,13 @@
 """Scoring by all the processes that torchrun or srun has started."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orthogan import ranks, runtime
 from orthogan.errors import UserError
+from orthogan.ranks import Result
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,10 @@ class Here:
     device: str | None
     """What it computes on."""
     is_first: bool
+
+    def of_first(self, work: Callable[[], Result]) -> Result:
+        """`ranks.of_first`, for commands that import PyTorch only once their words are checked."""
+        return ranks.of_first(work)
 
 
 @contextmanager
