@@ -122,3 +122,11 @@ def test_every_option_of_a_score_says_what_happens_when_it_is_left_out(name: str
     assert done.status == 0
     assert "(default: )" not in done.out
     assert "(default: None)" not in done.out
+
+
+@pytest.mark.parametrize("words", [("evaluate",), ("truncation",), ("sample",), ("study", "convergence")])
+def test_help_of_an_option_is_one_paragraph(words: tuple[str, ...], tmp_path: Path) -> None:
+    told = orthogan(*words, "--help", cwd=tmp_path, env={"COLUMNS": "100000"}).out
+    helps = [line.strip("│ ") for line in told.splitlines() if line.startswith("│") and line.strip("│─ ")]
+    assert len(helps) > 10
+    assert [text for text in helps if not text.startswith("-") and not text.endswith((".", ")"))] == []

@@ -1,6 +1,7 @@
 """Words of a command line into options: tyro over dataclasses, and one style of error. Free of PyTorch."""
 
 import contextlib
+import dataclasses
 import difflib
 import functools
 import io
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from orthogan.errors import UserError, unknown
 
@@ -40,12 +42,37 @@ ELSEWHERE = {
 """Names of the same settings in other programs."""
 
 
+OPTIONS = ConstructorRegistry()
+_asked: list[StructTypeInfo] = []
+
+
+@OPTIONS.struct_rule
+def in_one_paragraph(options: StructTypeInfo) -> StructConstructorSpec | None:
+    """What tyro makes of a class, its help unwrapped: tyro 1.0 keeps breaks where later lines are indented."""
+    if not dataclasses.is_dataclass(options.type) or options in _asked:
+        return None
+    _asked.append(options)
+    try:
+        found = ConstructorRegistry.get_struct_spec(options)
+    finally:
+        _asked.remove(options)
+    if not isinstance(found, StructConstructorSpec):
+        return None
+    fields = (dataclasses.replace(field, helptext=_unwrapped(field.helptext)) for field in found.fields)
+    return dataclasses.replace(found, fields=tuple(fields))
+
+
+def _unwrapped(help_text: str | Callable[[], str | None] | None) -> str | None:
+    text = help_text() if callable(help_text) else help_text
+    return None if text is None else " ".join(text.split())
+
+
 def parse(cls: Any, argv: list[str], command: str, description: str | None = None, default: Any = None) -> Any:
     """Fill `cls` from the words of a command line. `--help` prints and leaves with status 0.
 
     Raises `UserError` for words that do not fit, with the nearest that would.
     """
-    how: dict[str, Any] = {"prog": f"orthogan {command}", "description": description}
+    how: dict[str, Any] = {"prog": f"orthogan {command}", "description": description, "registry": OPTIONS}
     if default is not None:
         how["default"] = default
     return plainly(lambda: tyro.cli(cls, args=argv, **how), lambda: option_names(cls, **how), argv, command)
@@ -63,7 +90,7 @@ def run_one(functions: dict[str, Callable[..., int]], argv: list[str], command: 
 
     choices = {name: later(function) for name, function in functions.items()}
     call: Callable[[], int] = plainly(
-        lambda: tyro.extras.subcommand_cli_from_dict(choices, args=argv, prog=f"orthogan {command}"),
+        lambda: tyro.extras.subcommand_cli_from_dict(choices, args=argv, prog=f"orthogan {command}", registry=OPTIONS),
         lambda: set().union(*map(option_names, functions.values())),
         argv,
         command,
