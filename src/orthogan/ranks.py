@@ -28,6 +28,11 @@ def processes() -> tuple[int, int]:
     return world // int(env.get("SLURM_NNODES", "1")), world
 
 
+def speaks_for_all() -> bool:
+    """Whether this is the first of those processes, which has not joined them yet."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
 def count() -> int:
     """Processes that have joined; one where none have."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

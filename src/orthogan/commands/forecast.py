@@ -1,6 +1,5 @@
 """What is told of a run before it begins: what follows its length, what it needs, what will never happen in it."""
 
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -20,11 +19,6 @@ from orthogan.training.cadence import duties_never_due, follow_length, never, to
 from orthogan.training.estimate import Estimate, estimate, folder_bytes
 from orthogan.training.limits import check_world
 from orthogan.training.speed import seconds_per_step
-
-
-def is_first() -> bool:
-    """Whether this process speaks for those that torchrun or srun has started."""
-    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def tell_before(config: RunConfig[Any, Any], preset: RunConfig[Any, Any], begun: bool = False) -> None:

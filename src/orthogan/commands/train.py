@@ -7,9 +7,9 @@ from typing import Annotated, Any, get_args
 
 import tyro
 
-from orthogan import presets, runs, runtime
+from orthogan import presets, ranks, runs, runtime
 from orthogan.commands import stopped
-from orthogan.commands.forecast import dry_run, is_first, tell_before
+from orthogan.commands.forecast import dry_run, tell_before
 from orthogan.commands.options import SHORTENED, choose, expand, parse, run_type, separate
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
     runs.refuse_existing(folder)
     runs.refuse_inside_data(folder, options.run.data.source)
     runs.check_names(options.run)
-    if is_first():
+    if ranks.speaks_for_all():
         tell_before(options.run, preset, begun=found is not None)
     view = TrainingView(options.run.images, options.run.images_per_step)
     with counting("reading images") as progress:
