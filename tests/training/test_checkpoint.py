@@ -86,6 +86,15 @@ def test_pruning_keeps_the_last_and_the_best(tmp_path: Path) -> None:
     assert checkpoint.read_header(tmp_path / "best.safetensors").images == 2
 
 
+def test_pruning_leaves_files_of_other_names(tmp_path: Path) -> None:
+    copy = write(tmp_path / "images-000000000002-good.safetensors", 2)
+    for images in (1, 2, 3):
+        write(tmp_path / checkpoint.file_name(images), images)
+    checkpoint.prune(tmp_path, keep=1)
+    assert checkpoint.numbered(tmp_path) == [tmp_path / checkpoint.file_name(3)]
+    assert copy.exists()
+
+
 def header_bytes(path: Path) -> int:
     return 8 + int.from_bytes(path.read_bytes()[:8], "little")
 

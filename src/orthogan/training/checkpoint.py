@@ -162,11 +162,13 @@ def file_name(images: int) -> str:
 
 
 def numbered(folder: Path) -> list[Path]:
-    """The checkpoints of a run's folder, newest first, whole or not."""
-    return sorted(folder.glob("images-*.safetensors"), reverse=True, key=images_of)
+    """The checkpoints of a run's folder, newest first, whole or not; files of other names are somebody's own."""
+    found = [path for path in folder.glob("images-*.safetensors") if images_of(path) >= 0]
+    return sorted(found, reverse=True, key=images_of)
 
 
 def images_of(path: Path) -> int:
+    """By its name; -1 where that is no name of a checkpoint."""
     match = re.fullmatch(r"images-(\d+)", path.stem)
     return int(match[1]) if match else -1
 

@@ -33,7 +33,7 @@ def checkpoint_before(run: Trainer, before: int) -> int | None:
 
 def _candidates(run: Trainer, before: int) -> list[Path]:
     """Newest first; only those by plan if there are any: where a run was stopped by hand must not decide its future."""
-    there = [path for path in checkpoint.numbered(run.checkpoints) if 0 <= checkpoint.images_of(path) <= before]
+    there = [path for path in checkpoint.numbered(run.checkpoints) if checkpoint.images_of(path) <= before]
     return [path for path in there if _is_by_plan(run, path)] or there
 
 
