@@ -9,7 +9,7 @@ from tiny import tiny_run
 from orthogan import runs
 from orthogan.settings import override
 from orthogan.stability.watch import Judge, Streak
-from orthogan.training import checkpoint
+from orthogan.training import checkpoint, saving
 from orthogan.training.keeping import checkpoint_before, kept
 from orthogan.training.observer import Observer
 from orthogan.training.trainer import Trainer
@@ -53,3 +53,11 @@ def test_those_before_signs_and_before_past_alarms_are_kept(run: Trainer) -> Non
     assert kept(run) == {32, 96}
     watch.judge = Judge(streaks={"a 0": Streak(96, 80, 1), "b 1": Streak(112, 96, 1)})
     assert kept(run) == {32, 64, 96}
+
+
+def test_a_checkpoint_that_was_just_written_stays_beside_a_torn_newer_one(run: Trainer) -> None:
+    run.config = override(run.config, {"cadence.keep_last": 1})
+    hold(run, 32, 96)
+    run.images = 64
+    assert saving.save(run).exists()
+    assert [checkpoint.images_of(path) for path in checkpoint.numbered(run.checkpoints)] == [96, 64]

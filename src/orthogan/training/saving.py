@@ -79,7 +79,7 @@ def save(run: Trainer) -> Path:
 
 def _write(run: Trainer, path: Path, tensors: dict[str, Tensor]) -> None:
     checkpoint.save(path, tensors, checkpoint.Header(run.config, run.images, run.steps, facts(run)))
-    checkpoint.prune(run.checkpoints, run.config.cadence.keep_last, also=kept(run))
+    checkpoint.prune(run.checkpoints, run.config.cadence.keep_last, also={run.images, *kept(run)})
     run.observer.told(f"checkpoint {path}")
 
 
