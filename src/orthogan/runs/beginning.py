@@ -7,6 +7,7 @@ import torch
 
 from orthogan import presets, runtime
 from orthogan.config import RunConfig
+from orthogan.files import remove_asides
 from orthogan.ranks import of_first, together
 from orthogan.runs.checks import (
     Progress,
@@ -24,7 +25,8 @@ from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric
 from orthogan.training.limits import check_world
 from orthogan.training.logs import is_whole, read_config, read_parent, read_preset, write_config
-from orthogan.training.trainer import Observer, Trainer
+from orthogan.training.observer import Observer
+from orthogan.training.trainer import Trainer
 
 
 def start(
@@ -99,7 +101,7 @@ def _where_to_go_on(folder: Path, config: RunConfig[Any, Any]) -> tuple[checkpoi
 def _mend(trainer: Trainer) -> None:
     """Make up for what a kill left undone, and write down what may have changed."""
     folder = trainer.folder
-    checkpoint.clear_leftovers(folder)
+    remove_asides(folder)
     for duty in trainer.duties.values():
         duty.mend(trainer)
     if not is_whole(folder) or read_config(folder) != trainer.config:

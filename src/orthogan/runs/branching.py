@@ -20,8 +20,9 @@ from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric
 from orthogan.training.limits import check_world
 from orthogan.training.logs import write_config
+from orthogan.training.observer import Observer
 from orthogan.training.state import NetworkPart
-from orthogan.training.trainer import Observer, Trainer
+from orthogan.training.trainer import Trainer
 
 OF_NETWORKS = ("generator.", "discriminator.", "resolution", "n_classes")
 """Beginnings of the paths that the tensors of the two networks may depend on."""

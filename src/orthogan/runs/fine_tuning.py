@@ -24,8 +24,9 @@ from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric
 from orthogan.training.limits import check_world
 from orthogan.training.logs import write_config
+from orthogan.training.observer import Observer
 from orthogan.training.state import NetworkPart
-from orthogan.training.trainer import Observer, Trainer
+from orthogan.training.trainer import Trainer
 from orthogan.training.transfer import ClassesFrom, Transfer, class_axes, class_mixture, namesakes, transfer
 
 SHOWN = 6

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from orthogan import tensorfile
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
-from orthogan.files import aside, remove_asides
+from orthogan.files import aside
 from orthogan.formats import from_json, to_json, upgrade
 
 FORMAT = "orthogan-checkpoint-3"
@@ -224,11 +224,6 @@ def prune(folder: Path, keep: int, also: Collection[int] = ()) -> None:
         # Whoever sampled a checkpoint may have written them after it was pruned.
         if statistics.stem.rpartition("-")[0] not in there:
             statistics.unlink(missing_ok=True)
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed write left behind; only for the one process that writes checkpoints there."""
-    remove_asides(folder)
 
 
 def keep_as_best(path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from orthogan.errors import UserError
+from orthogan.files import remove_asides
 from orthogan.nn.frozen import identities
 from orthogan.ranks import together
 from orthogan.training import checkpoint
@@ -127,7 +128,7 @@ class Save(Duty):
         self._score = score
 
     def mend(self, run: Trainer) -> None:
-        checkpoint.clear_leftovers(run.checkpoints)
+        remove_asides(run.checkpoints)
         checkpoint.repair_best(run.checkpoints, self._score.best_images)
 
     def is_due(self, run: Trainer, before: int) -> bool:
