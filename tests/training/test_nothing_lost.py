@@ -19,6 +19,7 @@ from tiny import tiny_run
 from orthogan import cli, runs
 from orthogan.config import CadenceConfig
 from orthogan.errors import UserError
+from orthogan.files import CannotWrite
 from orthogan.model import load
 from orthogan.settings import override
 from orthogan.training import checkpoint, duties, logs, saving
@@ -180,6 +181,12 @@ def test_every_file_of_a_run_that_cannot_be_written_is_one_line(
     assert str(run) in error
     assert "No space left on device" in error
     assert "orthogan resume" in error
+
+
+def test_a_log_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "scores.jsonl").mkdir()
+    with pytest.raises(CannotWrite, match=r"scores\.jsonl cannot be written: Is a directory"):
+        logs.RunLog(tmp_path, 0)
 
 
 def test_too_little_memory_for_a_step_is_one_line_that_says_what_to_lower(tmp_path: Path, arrays: Path) -> None:

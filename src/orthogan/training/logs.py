@@ -124,9 +124,11 @@ class RunLog:
 
 def _cut(path: Path, images: int, attempt: int) -> None:
     """Keep the whole lines up to `images`, and those of earlier attempts; what a kill tore or a disk damaged goes."""
-    if path.exists():
+    with writing(path):
+        if not path.exists():
+            return
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        write_whole(path, "".join(f"{line}\n" for line in lines if _is_of_run(line, images, attempt)))
+    write_whole(path, "".join(f"{line}\n" for line in lines if _is_of_run(line, images, attempt)))
 
 
 def _is_of_run(line: str, images: int, attempt: int) -> bool:
