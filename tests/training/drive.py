@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tiny import tiny_networks, tiny_run
 
-from orthogan import files, runs
+from orthogan import files, ranks, runs
 from orthogan.errors import UserError
 from orthogan.model import find_checkpoint
 from orthogan.settings import override
@@ -83,6 +83,7 @@ class Scorer:
 
     def __init__(self, *args: object, **named: object) -> None:
         self.distances = itertools.count(9, -1)
+        ranks.of_first(lambda: None)  # all processes share what the real one finds
 
     def score(self, images: Iterable[torch.Tensor], seed: int, **stamp: object) -> dict[str, Any]:
         return {"scores": {"frechet_distance": next(self.distances)}}

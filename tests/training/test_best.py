@@ -59,6 +59,20 @@ def test_the_best_checkpoint_stays_beside_the_last(
     assert lines[0]["protocol"]["generator"]["images_seen"] == 16
 
 
+def test_a_run_says_that_it_trains_while_its_scorer_is_prepared(
+    tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def prepared(*args: object, **named: object) -> None:
+        said.append(json.loads((tmp_path / "run" / "status.json").read_text())["state"])
+        raise UserError("enough")
+
+    with pytest.raises(UserError, match="enough"):
+        run(tmp_path / "run", arrays, monkeypatch, prepared)
+    assert said == ["training"]
+
+
 def test_scores_that_cannot_be_had_stop_the_run_before_its_first_step(
     tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,15 @@ def test_where_the_first_process_cannot_write_all_end(
     assert other[-1] == f"refused: stopped, because another process of this run did: {first[-1].partition(' ')[2]}"
 
 
+def test_where_the_first_process_cannot_open_its_log_all_end_for_the_same_reason(tmp_path: Path, arrays: Path) -> None:
+    (tmp_path / "run" / "log.jsonl").mkdir(parents=True)
+    (status, first), (other_status, other) = two_processes(tmp_path / "run", arrays, "--scores")
+    assert (status, other_status) == (4, 4)
+    told = f"{tmp_path / 'run' / 'log.jsonl'} cannot be written: Is a directory"
+    assert first[-1] == f"refused: {told}"
+    assert other[-1] == f"refused: stopped, because another process of this run did: {told}"
+
+
 def test_two_processes_see_a_collapse_as_one_does_and_return_alike(tmp_path: Path, arrays: Path) -> None:
     words = ["--collapse", "--images", "192"]
     (_, first), (_, other) = two_processes(tmp_path / "two", arrays, *words)

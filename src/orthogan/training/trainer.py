@@ -91,6 +91,8 @@ class Trainer:
         end = "failed"
         try:
             together(self._begin)
+            for duty in self.duties.values():
+                together(partial(duty.prepare, self))
             if self.config.watch.on_collapse == "rollback" and self.saved_images is None:
                 saving.save(self)  # so that there is something to return to before the first one
             with self.stop.on_signals(self._told_to_stop, _interrupt):
@@ -115,8 +117,6 @@ class Trainer:
 
     def _begin(self) -> None:
         self.open_log()
-        for duty in self.duties.values():
-            duty.prepare(self)
         self.tell_status("training")
 
     def open_log(self) -> None:
