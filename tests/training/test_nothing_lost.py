@@ -84,6 +84,19 @@ def test_a_refused_start_leaves_no_folder_and_gives_the_lock_back(tmp_path: Path
     assert go_on(run, images=32).run(), "the lock was given back at the end of the run"
 
 
+def test_a_second_ctrl_c_stops_at_once_and_is_told_as_a_stop(tmp_path: Path, arrays: Path) -> None:
+    class Impatient(Observer):
+        def stepped(self, images: int, stats: dict[str, float]) -> None:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    trainer = runs.start(tiny_run(arrays), "digits", tmp_path / "run", Impatient(), CPU, lambda done, total: None)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "stopped"
+    assert trainer.saved_images is None
+
+
 # -- the best checkpoint -----------------------------------------------------------------------------------------------
 
 

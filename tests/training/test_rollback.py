@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -265,6 +266,49 @@ def test_a_divergence_without_rollback_is_told_as_before(tmp_path: Path, arrays:
     with pytest.raises(NonFiniteError):
         trainer.run()
     assert status(tmp_path / "run")["state"] == "collapsed"
+
+
+class OnDevice:
+    """Fabric of a run whose losses are read only when something is due."""
+
+    device = SimpleNamespace(type="cuda")
+
+    def __init__(self, fabric: Any):
+        self._fabric = fabric
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fabric, name)
+
+
+class Diverges(DiesAt):
+    """The losses of the last step, 64 to 80, are none in the first attempt, and nobody waits for them."""
+
+    def stepped(self, images: int, stats: dict[str, float]) -> None:
+        trainer = self.trainer
+        if trainer is not None and images == 64:
+            trainer.fabric = OnDevice(trainer.fabric)  # type: ignore[assignment]
+            trainer.game.d.network.register_forward_hook(
+                lambda module, inputs, out: out * torch.nan if trainer.images > 64 and not trainer.feed.attempt else out
+            )
+
+
+LATE = {"watch.every_images": 32, "cadence.log_images": 1000, "images": 80}
+
+
+def test_losses_of_the_last_steps_on_a_device_are_looked_at_before_the_end(tmp_path: Path, arrays: Path) -> None:
+    trainer = begin(tmp_path / "run", arrays, Diverges(), **LATE)
+    with pytest.raises(NonFiniteError):
+        trainer.run()
+    assert status(tmp_path / "run")["state"] == "collapsed"
+    assert checkpoint.images_of(checkpoint.numbered(trainer.checkpoints)[0]) == 64
+
+
+def test_a_divergence_in_the_last_steps_on_a_device_is_rolled_back_too(tmp_path: Path, arrays: Path) -> None:
+    trainer = begin(tmp_path / "run", arrays, Diverges(), **LATE, **ROLLBACK)
+    assert trainer.run()
+    found = status(tmp_path / "run")
+    assert [(record["from"], record["to"]) for record in found["rollbacks"]] == [(80, 64)]
+    assert (found["state"], found["images"]) == ("finished", 80)
 
 
 def test_without_looks_there_is_no_watch(tmp_path: Path, arrays: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from orthogan.files import write_whole
-from orthogan.training.watch import watch_of
+from orthogan.files import CannotWrite, write_whole
+from orthogan.training.player import NonFiniteError
+from orthogan.training.watch import Collapsed, watch_of
 
 if TYPE_CHECKING:
     from orthogan.training.trainer import Trainer
@@ -28,3 +31,21 @@ def write_status(run: Trainer, state: str) -> None:
         "rollbacks": run.rollbacks,
     }
     write_whole(run.folder / STATUS, json.dumps(values, indent=2) + "\n")
+
+
+@contextmanager
+def telling_the_end(run: Trainer) -> Iterator[None]:
+    """Has the file say how the run ended, in whatever way it leaves the block."""
+    end = "failed"
+    try:
+        yield
+        end = "finished" if run.images >= run.config.images else "stopped"
+    except (NonFiniteError, Collapsed):
+        end = "collapsed"
+        raise
+    except KeyboardInterrupt:
+        end = "stopped"
+        raise
+    finally:
+        with suppress(CannotWrite):  # what ended the run is told in its place
+            run.tell_status(end)

@@ -1,7 +1,7 @@
 """The loop of a run: batches in, updates, and what is due at which number of images."""
 
 import time
-from contextlib import suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from lightning_fabric import Fabric
 
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
-from orthogan.files import CannotWrite
 from orthogan.randomness import LATENTS_OF_D, LATENTS_OF_G, OF_D, OF_G
 from orthogan.ranks import together
 from orthogan.stop import Stop
@@ -28,7 +27,7 @@ from orthogan.training.logs import RunLog
 from orthogan.training.observer import Observer
 from orthogan.training.player import NonFiniteError
 from orthogan.training.setup import build_networks, make_game, make_players, rules, usual_duties
-from orthogan.training.status import write_status
+from orthogan.training.status import telling_the_end, write_status
 from orthogan.training.steps import Stats
 from orthogan.training.watch import Collapsed
 
@@ -88,36 +87,32 @@ class Trainer:
 
     def run(self) -> bool:
         """Train to the configured number of images. False if a signal stopped it early; all is saved either way."""
-        end = "failed"
-        try:
+        with closing(self), telling_the_end(self):
             together(self._begin)
             for duty in self.duties.values():
                 together(partial(duty.prepare, self))
             if self.config.watch.on_collapse == "rollback" and self.saved_images is None:
                 saving.save(self)  # so that there is something to return to before the first one
             with self.stop.on_signals(self._told_to_stop, _interrupt):
-                # All processes leave the loop after the same step.
-                while self.images < self.config.images and not any_process(self.fabric, self.stop.by is not None):
-                    before = self.images
+                while True:
                     try:
-                        self._follow_up(before, self.step())
+                        self._go_on()
+                        break
                     except (NonFiniteError, Collapsed) as error:
                         rollback.answer(self, error)
-                if self.saved_images != self.images:
-                    saving.save(self)
-            end = "finished" if self.images >= self.config.images else "stopped"
-        except (NonFiniteError, Collapsed):
-            end = "collapsed"
-            raise
-        finally:
-            with suppress(CannotWrite):  # what ended the run is told in its place
-                self.tell_status(end)
-            self.close()
         return self.images >= self.config.images
 
     def _begin(self) -> None:
         self.open_log()
         self.tell_status("training")
+
+    def _go_on(self) -> None:
+        """Steps to the end or a signal, all processes the same, and the last checkpoint, after a look at the losses."""
+        while self.images < self.config.images and not any_process(self.fabric, self.stop.by is not None):
+            self._follow_up(self.images, self.step())
+        log_of(self).refuse_non_finite(self)
+        if self.saved_images != self.images:
+            saving.save(self)
 
     def open_log(self) -> None:
         """The log from here on, without the lines beyond; after a rollback again."""
