@@ -19,7 +19,7 @@ from orthogan.errors import UserError
 from orthogan.settings import override
 from orthogan.stability import history
 from orthogan.stability import watch as rules
-from orthogan.training import checkpoint, saving
+from orthogan.training import checkpoint, duties, saving
 from orthogan.training import watch as duty
 from orthogan.training.logs import read_config
 from orthogan.training.observer import Observer
@@ -309,6 +309,26 @@ def test_a_divergence_in_the_last_steps_on_a_device_is_rolled_back_too(tmp_path:
     found = status(tmp_path / "run")
     assert [(record["from"], record["to"]) for record in found["rollbacks"]] == [(80, 64)]
     assert (found["state"], found["images"]) == ("finished", 80)
+
+
+def test_an_end_by_an_alarm_at_the_best_score_keeps_that_checkpoint_as_the_best(
+    tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distances = iter([5.0, 2.0])
+
+    class Fake:
+        def __init__(self, *args: object, **named: object) -> None: ...
+
+        def score(self, images: object, **stamp: object) -> dict[str, Any]:
+            return {"scores": {"frechet_distance": next(distances)}}
+
+    monkeypatch.setattr(duties, "Scorer", Fake)
+    scores = {"cadence.score_images": 64, "cadence.score_samples": 10}
+    trainer = begin(tmp_path / "run", arrays, DiesAt(), **{"watch.on_collapse": "stop"}, **scores)
+    with pytest.raises(Collapsed):
+        trainer.run()
+    assert trainer.images == 128
+    assert checkpoint.read_header(trainer.checkpoints / checkpoint.BEST).images == 128
 
 
 def test_without_looks_there_is_no_watch(tmp_path: Path, arrays: Path) -> None:

@@ -39,7 +39,7 @@ def answer(run: Trainer, error: NonFiniteError | Collapsed) -> None:
             roll_back(run, found)
             return
     if not error.diverged and run.saved_images != run.images:
-        saving.save(run)
+        together(lambda: run.duties["save"].do(run))
     raise error
 
 
