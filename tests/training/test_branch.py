@@ -16,7 +16,7 @@ from orthogan.errors import UserError
 from orthogan.game.augment import AugmentConfig
 from orthogan.settings import override
 from orthogan.training import checkpoint
-from orthogan.training.logs import read_config, read_parent
+from orthogan.training.logs import read_begun, read_config
 from orthogan.training.trainer import Observer, Trainer
 
 CPU = torch.device("cpu")
@@ -106,7 +106,7 @@ def test_the_parent_is_recorded_and_told(parent: Path, tmp_path: Path) -> None:
     listener, new = Listener(), tmp_path / "new"
     config = override(read_config(parent), {"optimizer.g_lr": 1e-5, "batch": 4, "images": 112})
     trainer = branch(parent, new, config, observer=listener)
-    recorded = read_parent(new)
+    recorded = read_begun(new).parent
     source = at(parent, 96)
     taken = ["generator", "discriminator", "ema", "g_optimizer", "d_optimizer", "augment"]
     assert recorded == {
@@ -127,7 +127,7 @@ def test_the_parent_is_recorded_and_told(parent: Path, tmp_path: Path) -> None:
     (new / "config.json").unlink()
     resumed = runs.resume(new, config, Observer(), CPU, lambda done, total: None)
     assert resumed.run()
-    assert (trainer.preset, read_parent(new)) == ("digits", recorded)
+    assert (trainer.preset, read_begun(new).parent) == ("digits", recorded)
     assert at(new, 112).header.extra["parent"] == recorded
     assert "parent" not in at(parent, 96).header.extra
 
@@ -188,7 +188,7 @@ def test_the_best_checkpoint_counts(parent: Path, tmp_path: Path) -> None:
     (parent / "checkpoints" / checkpoint.file_name(32)).unlink()
     trainer = branch(parent, tmp_path / "new", read_config(parent), at=40)
     assert trainer.images == 32
-    assert read_parent(tmp_path / "new")["checkpoint"].endswith("best.safetensors")  # type: ignore[index]
+    assert read_begun(tmp_path / "new").parent["checkpoint"].endswith("best.safetensors")  # type: ignore[index]
 
 
 def test_other_data_of_as_many_classes_may_be_given(parent: Path, tmp_path: Path) -> None:

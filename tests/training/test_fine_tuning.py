@@ -21,7 +21,7 @@ from orthogan.presets import get
 from orthogan.runs import InitConfig
 from orthogan.settings import override
 from orthogan.training import checkpoint, saving
-from orthogan.training.logs import read_config, read_parent
+from orthogan.training.logs import read_begun, read_config
 from orthogan.training.trainer import Observer, Trainer
 from orthogan.training.transfer import class_axes, class_mixture, transfer
 
@@ -161,7 +161,7 @@ def test_a_run_on_other_classes_is_told_recorded_and_resumed_exactly(
     assert "begun from" in told
     assert "remade for 5 classes, by the names of classes: generator.embedding.weight" in told
     assert "classes found by name: 0, 1, 2" in told
-    recorded = read_parent(tmp_path / "straight")
+    recorded = read_begun(tmp_path / "straight").parent
     assert recorded is not None
     assert recorded["remade"][0] == "generator.embedding.weight"
     assert recorded["changed"]["n_classes"] == [3, 5]

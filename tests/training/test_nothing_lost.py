@@ -21,6 +21,7 @@ from orthogan.config import CadenceConfig
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite
 from orthogan.model import load
+from orthogan.page import read as page
 from orthogan.settings import override
 from orthogan.training import checkpoint, duties, logs, saving
 from orthogan.training.checkpoint import BadCheckpoint
@@ -286,6 +287,29 @@ def test_a_damaged_config_is_taken_from_the_newest_checkpoint_and_written_again(
     after = json.loads((run / "config.json").read_text())
     assert (after["preset"], after["run"]["images"]) == ("digits", 48)
     assert after["run"] == {**before["run"], "images": 48}
+
+
+@pytest.mark.parametrize("parent", [3, "x", {"images": "many"}], ids=str)
+def test_a_config_with_a_parent_of_a_wrong_type_is_damaged_too(run: Path, parent: object) -> None:
+    whole = (run / "config.json").read_text()
+    (run / "config.json").write_text(json.dumps(json.loads(whole) | {"parent": parent}))
+    resumed = go_on(run, images=48)
+    assert resumed.run()
+    assert resumed.parent is None
+    assert "parent" not in json.loads((run / "config.json").read_text())
+
+
+def test_a_damaged_config_is_made_up_for_by_one_reading_of_a_checkpoint_for_the_page(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = page.read(run)
+    (run / "config.json").unlink()
+    read: list[Path] = []
+    load_whole = checkpoint.load
+    monkeypatch.setattr(checkpoint, "load", lambda path: read.append(path) or load_whole(path))
+    after = page.read(run)
+    assert (after.config, after.preset, after.parent) == (before.config, "digits", None)
+    assert len(read) == 1
 
 
 def test_a_missing_config_is_too(run: Path) -> None:

@@ -19,7 +19,7 @@ from orthogan.stability import history
 from orthogan.stability.history import ALARMS, WATCH, Layer
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Gone
-from orthogan.training.logs import read_config, read_parent, read_preset
+from orthogan.training.logs import read_begun
 from orthogan.training.status import STATUS
 
 Line = dict[str, Any]
@@ -155,11 +155,12 @@ def read(folder: Path) -> Facts:
     saved = checkpoint.numbered(folder / "checkpoints")
     status = _object(folder / STATUS, complaints)
     saved_images, extra = _newest(saved, complaints)
+    begun = read_begun(folder)
     return Facts(
         folder=folder,
-        config=read_config(folder),
-        preset=read_preset(folder),
-        parent=_parent(folder),
+        config=begun.config,
+        preset=begun.preset,
+        parent=begun.parent,
         stamp=_object(folder / "config.json", []),
         log=surviving(_lines(folder / "log.jsonl", complaints)),
         layers=_layers(folder, complaints),
@@ -177,11 +178,6 @@ def read(folder: Path) -> Facts:
         silent_seconds=_silent_seconds(folder),
         complaints=complaints,
     )
-
-
-def _parent(folder: Path) -> dict[str, Any] | None:
-    found: object = read_parent(folder)
-    return found if isinstance(found, dict) else None
 
 
 def _silent_seconds(folder: Path) -> float:

@@ -24,7 +24,7 @@ from orthogan.runs.folders import check_writable, locked, refuse_existing, refus
 from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric
 from orthogan.training.limits import check_world
-from orthogan.training.logs import is_whole, read_config, read_parent, read_preset, write_config
+from orthogan.training.logs import is_whole, read_begun, read_config, write_config
 from orthogan.training.observer import Observer
 from orthogan.training.trainer import Trainer
 
@@ -70,11 +70,11 @@ def resume(
             [],
         )
         newest: Path | None = fabric.broadcast(None if found is None else found.path)
-        preset = of_first(lambda: read_preset(folder))
+        begun = of_first(lambda: read_begun(folder))
         cache = load_on_all(fabric, config, progress)
         check_classes(config, cache)
-        trainer = Trainer(config, cache, folder, fabric, observer, preset, lock)
-        trainer.parent = of_first(lambda: read_parent(folder))
+        trainer = Trainer(config, cache, folder, fabric, observer, begun.preset, lock)
+        trainer.parent = begun.parent
         for complaint in complaints if fabric.is_global_zero else ():
             observer.told(f"skipped: {complaint}")
         if newest is not None:

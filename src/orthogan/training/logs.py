@@ -7,7 +7,7 @@ lines that the uninterrupted one would have written. Speed and the time of day g
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -30,22 +30,38 @@ def write_config(folder: Path, config: RunConfig[Any, Any], preset: str, parent:
     write_whole(folder / "config.json", json.dumps({**config_to_json(config), **stamp}, indent=2) + "\n")
 
 
-def read_config(folder: Path) -> RunConfig[Any, Any]:
-    """The configuration of a run: from `config.json`, or, where that is damaged, from the newest whole checkpoint.
+class Begun(NamedTuple):
+    """How a run began."""
+
+    config: RunConfig[Any, Any]
+    preset: str
+    parent: dict[str, Any] | None
+    """Where a branch began, as `Trainer.parent` says it; None for a run that is none."""
+
+
+def read_begun(folder: Path) -> Begun:
+    """From `config.json`, or, where that is damaged, from the newest whole checkpoint.
 
     Raises `UserError` that names the file where neither can be read.
     """
-    return _read(folder)[0]
+    path = folder / "config.json"
+    try:
+        return _parse(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if checkpoint.numbered(folder / "checkpoints"):
+            header = checkpoint.newest(folder / "checkpoints")[0].header
+            parent = header.extra.get("parent")
+            return Begun(header.config, str(header.extra.get("preset", "")), parent if _is_parent(parent) else None)
+        why = " ".join(str(error).split())
+        raise UserError(
+            f"{path} cannot be read ({why}), and there is no checkpoint to take the configuration from; "
+            "begin the run anew with `orthogan train` in another folder"
+        ) from error
 
 
-def read_preset(folder: Path) -> str:
-    """The preset that a run began from."""
-    return _read(folder)[1]
-
-
-def read_parent(folder: Path) -> dict[str, Any] | None:
-    """Where a branch began, as `Trainer.parent` says it; None for a run that is none."""
-    return _read(folder)[2]
+def read_config(folder: Path) -> RunConfig[Any, Any]:
+    """The configuration of a run, where nothing else of `read_begun` is asked for."""
+    return read_begun(folder).config
 
 
 def is_whole(folder: Path) -> bool:
@@ -57,24 +73,15 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
-def _read(folder: Path) -> tuple[RunConfig[Any, Any], str, dict[str, Any] | None]:
-    path = folder / "config.json"
-    try:
-        return _parse(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if checkpoint.numbered(folder / "checkpoints"):
-            header = checkpoint.newest(folder / "checkpoints")[0].header
-            return header.config, str(header.extra.get("preset", "")), header.extra.get("parent")
-        why = " ".join(str(error).split())
-        raise UserError(
-            f"{path} cannot be read ({why}), and there is no checkpoint to take the configuration from; "
-            "begin the run anew with `orthogan train` in another folder"
-        ) from error
-
-
-def _parse(path: Path) -> tuple[RunConfig[Any, Any], str, dict[str, Any] | None]:
+def _parse(path: Path) -> Begun:
     values = json.loads(path.read_text(encoding="utf-8"))
-    return config_from_json(values), str(values["preset"]), values.get("parent")
+    if not _is_parent(values.get("parent")):
+        raise TypeError("its parent is of the wrong type")
+    return Begun(config_from_json(values), str(values["preset"]), values.get("parent"))
+
+
+def _is_parent(found: object) -> bool:
+    return found is None or (isinstance(found, dict) and isinstance(found.get("images", 0), int))
 
 
 class RunLog:
