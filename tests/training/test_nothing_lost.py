@@ -1,5 +1,6 @@
 """What becomes of a run when disks, memory, numbers or other processes fail: one line, and the good files stay."""
 
+import dataclasses
 import json
 import os
 import re
@@ -334,6 +335,19 @@ def test_a_damaged_line_of_the_log_does_not_block(run: Path) -> None:
     assert go_on(run, images=64).run()
     assert log.read_text().startswith(whole)
     assert all(json.loads(line)["images"] for line in log.read_text().splitlines())
+
+
+def test_a_file_that_no_training_wrote_is_not_resumed(run: Path) -> None:
+    """As one that was imported, and given the name of a run's checkpoint."""
+    path = checkpoint.numbered(run / "checkpoints")[0]
+    found = checkpoint.load(path)
+    facts = {"preset": "", "class_names": [], "imported": {}}
+    checkpoint.save(path, found.tensors, dataclasses.replace(found.header, extra=facts))
+    error = orthogan("resume", run, "--device", "cpu", "--images", "48").error
+    assert (
+        error
+        == f"{path} is of no training, so none can go on from it; begin one with `orthogan train` and --init {path}"
+    )
 
 
 def test_a_checkpoint_without_its_optimisers_is_not_resumed(run: Path) -> None:

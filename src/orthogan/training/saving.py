@@ -85,8 +85,13 @@ def _write(run: Trainer, path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def restore(run: Trainer, found: checkpoint.Loaded) -> None:
-    """Take up a run where a checkpoint of it stands. Raises `UserError` if the data has changed since."""
+    """Take up a run where a checkpoint of it stands. Raises `UserError` for an imported file and for changed data."""
     header = found.header
+    if "data" not in header.extra:
+        raise UserError(
+            f"{found.path} is of no training, so none can go on from it; begin one with `orthogan train` and "
+            f"--init {found.path}"
+        )
     if header.extra["data"] != run.cache.fingerprint:
         raise UserError(
             f"the data at {run.config.data.source!r} has changed since {found.path.name} was written; "
