@@ -40,3 +40,17 @@ def test_a_program_under_nohup_outlives_its_terminal() -> None:
         signal.raise_signal(signal.SIGTERM)
         assert stop.by == signal.SIGTERM
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_a_handler_that_is_not_pythons_ends_as_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a program that embeds Python has set it: `signal.signal` then answers None."""
+    install = signal.signal
+    monkeypatch.setattr(signal, "signal", lambda number, handler: install(number, handler) and None)
+    before = [signal.getsignal(s) for s in SIGNALS]
+    try:
+        with Stop().on_signals(lambda: None, lambda: None):
+            pass
+        assert [signal.getsignal(s) for s in SIGNALS] == [signal.SIG_DFL] * len(SIGNALS)
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            install(number, handler)
