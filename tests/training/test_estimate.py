@@ -14,6 +14,7 @@ from orthogan.game.regularizers import RegularizerConfig
 from orthogan.game.regularizers.consistency import ConsistencySettings
 from orthogan.game.regularizers.ortho import OrthoSettings
 from orthogan.game.regularizers.r1 import R1Settings
+from orthogan.settings import override
 from orthogan.training import checkpoint, speed
 from orthogan.training.estimate import Estimate, estimate, folder_bytes
 from orthogan.training.rehearsal import average
@@ -64,6 +65,23 @@ def test_a_checkpoint_and_the_folder_have_the_size_that_was_told(tmp_path: Path,
     whole = sum(path.stat().st_size for path in (folder / "checkpoints").iterdir())
     # keep_last=3 and one that is being written.
     assert folder_bytes(config, written) == 4 * written > whole
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, 100),  # the one at the end
+        ({"cadence.score_images": 16}, 5 * 100),  # after scores too: the last three, the next, the best
+        ({"cadence.checkpoint_images": 16}, 4 * 100),
+        ({"cadence.checkpoint_images": 16, "watch.every_images": 16}, 5 * 100),  # and one from before a sign
+        ({"cadence.sheet_images": 80}, 100 + 2 * 2 * 30 * 3 * 16 * 16),  # two, in sheets/ and in curves/
+    ],
+    ids=str,
+)
+def test_all_that_a_run_keeps_counts(changes: dict[str, int], told: int) -> None:
+    """In a run of 160 images of 16 pixels, with checkpoints of 100 bytes."""
+    plain = {"cadence.checkpoint_images": 1000, "cadence.first_images": 0}
+    assert folder_bytes(override(tiny_run(), plain | changes), 100) == told
 
 
 def test_a_step_too_long_to_measure_is_reckoned_on_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

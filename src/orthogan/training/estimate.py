@@ -131,11 +131,17 @@ def estimate(config: RunConfig[Any, Any], precision: str, device: torch.device, 
 
 
 def folder_bytes(config: RunConfig[Any, Any], checkpoint_bytes: int) -> int:
-    """The most that a run's folder will hold: checkpoints, one of them being written, and sheets as if uncompressed."""
+    """The most that the folder of a run without alarms, each of which may keep one more checkpoint, will hold.
+
+    Checkpoints: the last ones, one that is being written, the best, and one from before what may be a sign. Sheets: as
+    if uncompressed, once in their own files and once in the curves.
+    """
     cadence = config.cadence
     written = 1 + times_due(config.images, cadence.checkpoint_images, cadence.first_images)
-    checkpoints = min(cadence.keep_last + 1, written) + bool(cadence.score_images)
-    sheets = times_due(config.images, cadence.sheet_images, cadence.first_images)
+    written += times_due(config.images, cadence.score_images)
+    watched = bool(times_due(config.images, config.watch.every_images))
+    checkpoints = min(cadence.keep_last + 1 + watched, written) + bool(cadence.score_images)
+    sheets = 2 * times_due(config.images, cadence.sheet_images, cadence.first_images)
     _, images_of_sheet = sheet_layout(config.n_classes)
     return checkpoints * checkpoint_bytes + sheets * images_of_sheet * 3 * config.resolution**2
 
