@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from orthogan.data.config import DataConfig
 from orthogan.game.augment import AugmentConfig
+from orthogan.game.losses import LOSSES
 from orthogan.game.regularizers import RegularizerConfig, check_needs, check_stabilizer
 from orthogan.settings import check_choices, flatten, require
 
@@ -232,6 +233,9 @@ class RunConfig(Generic[G, D]):
         require(start is None or 0 <= start < self.images, "optimizer.decay_from_images", start, rule)
         check_needs(self.regularizers, self.generator.offers, self.discriminator.offers)
         check_stabilizer(getattr(self.discriminator, "stabilizer", None), self.regularizers, self.loss)
+        rule = "its logits have no boundary between real and fake for ADA to follow; set augment.p, or another loss"
+        followed = self.augment.kind == "ada" and self.augment.p is None
+        require(not followed or LOSSES[self.loss].boundary is not None, "loss", self.loss, rule)
         if self.watch.change == "r1":
             self._check_r1_after_rollbacks()
 
