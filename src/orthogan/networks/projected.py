@@ -112,7 +112,10 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
             self.check_maps(max(self.size, resolution))
 
     def check_maps(self, side: int) -> None:
-        """Raise `UserError` if the side at which images are seen is no multiple of 32, or a last map is too small."""
+        """Raise `UserError` if the side at which images are seen makes another one meaningless, is no multiple of 32,
+        or leaves a last map too small."""
+        rule = f"images of {side} pixels are not shrunk to it; leave it out, or choose a lower resolution"
+        self.require(side <= self.size or self.size == type(self).size, "size", rule)
         above = _up_to_grid(side)
         rule = f"images of {side} pixels are not enlarged to it, and need a multiple of {GRID}: give {above}"
         self.require(side == above, "size", rule)
