@@ -36,8 +36,8 @@ class OptimizerConfig:
     decay_from_images: int | None = None
     """Real images shown after which both learning rates fall linearly, to 0 at the end of the run; none: constant."""
     lazy: bool = False
-    """Let a player whose rules come once in k > 1 updates learn as StyleGAN2 does: lr times c, betas to the power c,
-    with c = k / (k + 1). Without such rules nothing changes."""
+    """Let a player whose rules come once in k > 1 updates learn at StyleGAN2's rates: lr times c, betas to the power
+    c, with c = k / (k + 1), though a rule joins the update in which it is due. Without such rules nothing changes."""
 
     def __post_init__(self) -> None:
         require(self.g_lr > 0, "optimizer.g_lr", self.g_lr, "must be positive")

@@ -1,7 +1,8 @@
 """The discriminator of Projected GAN (Sauer, Chitta, Müller and Geiger 2021).
 
 Images go through a pretrained network and random mixing, both fixed; small discriminators, trained, judge the maps.
-Where the paper and its released code differ, the defaults are the paper's, and `mixing` has both.
+Where the paper and its released code differ, the defaults are the paper's, and `mixing` has both; but the loss is the
+mean over the logits of all discriminators, as released, where the paper adds theirs up.
 """
 
 import itertools
