@@ -71,7 +71,8 @@ def peak(kind: str, name: str, side: int, options: argparse.Namespace, device: t
 
 def rows(side: int, options: argparse.Namespace, device: torch.device) -> list[list[Any]]:
     """Of every pair at a side: the side, name, rate, FLOPs of an image, peak memory, and ratio to the published."""
-    steps = {name: make_step(name, side, options.batch, device) for name in options.only}
+    there = [name for name in options.only if f"{PAIRS[name][0]}-{side}" in presets.PRESETS]
+    steps = {name: make_step(name, side, options.batch, device) for name in there}
     kinds = dict.fromkeys(steps, "pair")
     ours, published = PUBLISHED
     if options.rival and ours in steps:
