@@ -18,6 +18,7 @@ from orthogan import presets
 from orthogan.commands import report, train
 from orthogan.data import holding
 from orthogan.errors import UserError
+from orthogan.judging import truncation
 from orthogan.page import charts, embed, read, render, repeat
 from orthogan.pair import with_networks
 from orthogan.pictures import grid
@@ -167,6 +168,23 @@ def test_a_score_is_shown_with_its_deviation_and_repeated_by_a_command(run: Path
     assert "0.5 ± 0.1" in words
     file = shlex.quote(str(run / "checkpoints" / "images-000000000160.safetensors"))
     assert f"orthogan evaluate {file} --against 'else where' --features tiny --samples 50 --seed 3" in words
+
+
+@pytest.mark.parametrize("kind", ["z", "w"])
+@pytest.mark.parametrize(("distance", "amenable"), [(5.0, True), (9.0, False)])
+def test_the_verdict_on_truncation_is_told(run: Path, kind: str, distance: float, amenable: bool):
+    """Of every kind that `orthogan truncation` writes."""
+    points = [
+        {"truncation": t, "scores": {"frechet_distance": f}, "saturated_share": 0.1}
+        for t, f in ((None, 9.0), (0.5, distance))
+    ]
+    found = truncation.verdict(points, 0.1, kind)
+    assert found["amenable"] == amenable
+    (run / "truncation-tiny.json").write_text(json.dumps({"points": points, "verdict": found}))
+    words = page_of(run)[1].words
+    assert ("that works" in words, "not amenable to truncation" in words) == (amenable, not amenable)
+    assert ("To mend that" in words) == ("remedy" in found)
+    assert found["reasons"][0] in words
 
 
 def test_the_command_of_a_fine_tuned_run_gives_its_configuration(

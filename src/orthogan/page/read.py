@@ -121,6 +121,12 @@ class Facts:
         return max([self.saved_images or 0, *(line["images"] for line in self.log)])
 
     @property
+    def versions(self) -> dict[str, Any]:
+        """Of the packages that the run began with."""
+        found = self.stamp.get("versions")
+        return found if isinstance(found, dict) else {}
+
+    @property
     def finished(self) -> bool:
         """Whether all images of its plan were shown."""
         return self.images >= self.config.images

@@ -150,6 +150,7 @@ def of_run(facts: Facts, device: str | None = None, reload_seconds: int = 0) -> 
         changed=changed,
         settings=every,
         commands=repeat.commands(facts),
+        versions=facts.versions,
         alarms=troubles.alarms(facts),
         alarm_heads=troubles.HEADS,
         rollbacks=troubles.rollbacks(facts.status),
@@ -178,7 +179,7 @@ def _curve(file: str, values: Mapping[str, Any], facts: Facts) -> dict[str, Any]
             for point in points
         ],
         "charts": charts.truncation(points, network),
-        "verdict": values["verdict"],
+        "verdict": {"amenable": False, "reasons": [], "remedy": None} | values["verdict"],
         "sheet": embed.of_file(sheet, told, "a row a threshold, the same latents in each") if sheet.exists() else None,
     }
 
