@@ -67,9 +67,18 @@ def test_hours_leave_pauses_out(run: Path):
     assert read.read(run).hours() == pytest.approx({80: 80 / 4 / 3600, 160: (80 / 4 + 80 / 2) / 3600})
 
 
-def test_lines_that_a_rollback_left_behind_are_not_drawn():
-    rows = [{"images": i, "a": n} for n, i in enumerate((10, 20, 30, 20, 30))]
-    assert read.surviving(rows) == [rows[0], rows[3], rows[4]]
+def test_what_a_rollback_has_given_up_is_not_shown_even_before_it_was_overtaken(run: Path):
+    """Scores at 80 and 160, rolled back from 160 to 40, stopped at 64."""
+    begun = [{"images": i, "d_loss": 1.0} for i in (32, 80, 160)]
+    lines(run / "log.jsonl", [*begun, {"images": 64, "d_loss": 2.0, "attempt": 1}])
+    (run / "status.json").write_text(json.dumps({"rollbacks": [{"from": 160, "to": 40, "attempt": 1}]}))
+    for images in (80, 160):
+        (run / "checkpoints" / checkpoint.file_name(images)).unlink()
+    facts = read.read(run)
+    assert (facts.scores, facts.layers, facts.sheets) == ([], [], [])
+    assert [line["images"] for line in facts.log] == [32, 64]
+    lines(run / "scores.jsonl", [{"images": 40, **score(50.0)}, {"images": 80, **score(50.0), "attempt": 1}])
+    assert [one.images for one in read.read(run).scores] == [40, 80]
 
 
 def test_a_page_knows_the_newest_checkpoint_and_passes_a_torn_one_by(run: Path):
