@@ -5,18 +5,21 @@ import gzip
 import json
 import math
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pages import HOSTILE, lines, page_of, score
 from PIL import Image
 from tiny import tiny_run
 
-from orthogan import presets
+from orthogan import presets, runs
 from orthogan.commands import report, train
-from orthogan.data import holding
+from orthogan.data import holding, pack
+from orthogan.data.cache import packs_folder
 from orthogan.errors import UserError
 from orthogan.judging import truncation
 from orthogan.page import charts, embed, read, render, repeat
@@ -27,6 +30,7 @@ from orthogan.settings import override
 from orthogan.training import checkpoint
 from orthogan.training.cadence import follow_length
 from orthogan.training.logs import write_config
+from orthogan.training.observer import Observer
 
 
 def test_a_page_needs_nothing_from_elsewhere_and_names_everything(run: Path):
@@ -108,8 +112,29 @@ def test_a_run_that_has_just_begun_has_a_page_that_loads_itself_anew(tmp_path: P
 
 def test_data_that_are_gone_are_told(run: Path, arrays: Path):
     assert "the data have changed since" in page_of(run)[1].words
+    shutil.rmtree(packs_folder())
+    assert "the real images are not shown: they are not in the cache" in page_of(run)[1].words
+    assert not packs_folder().exists()
     arrays.unlink()
-    assert "the real images are not shown" in page_of(run)[1].words
+    assert "the real images are not shown: " in page_of(run)[1].words
+
+
+@pytest.mark.parametrize("settings", [{}, {"random_crop": 0.8}, {"hold_out": 0.25}])
+def test_what_a_run_has_learnt_from_is_compared_with_what_is_there(
+    tmp_path: Path, arrays: Path, settings: dict[str, Any]
+):
+    config = override(tiny_run(arrays, images=8), {f"data.{name}": value for name, value in settings.items()})
+    folder = tmp_path / "run"
+    assert runs.start(config, "small-32", folder, Observer(), torch.device("cpu"), lambda *_: None).run()
+    packs = sorted(packs_folder().iterdir())
+    data = render.data_of(read.read(folder))
+    assert data.complaint == ""
+    assert data.examples is not None
+    assert sorted(packs_folder().iterdir()) == packs
+    with np.load(arrays) as known:
+        np.savez(arrays, images=known["images"], labels=np.roll(known["labels"], 1))
+    pack(config.data, config.resolution)
+    assert render.data_of(read.read(folder)).complaint == "the data have changed since the run learnt from them"
 
 
 def test_the_real_images_are_the_first_of_each_class_that_were_trained_on(run: Path, arrays: Path):
@@ -133,7 +158,7 @@ def test_the_real_images_are_the_first_of_each_class_that_were_trained_on(run: P
     assert (images == cache.checked[np.array(rows)]).all()
     assert ("images", "21; 50% of all were kept back") in data.rows
     assert sum(count for _, count in data.counts) == 21
-    facts.extra["fingerprint"] = cache.fingerprint
+    facts.extra["data"] = cache.fingerprint
     assert render.data_of(facts).complaint == ""
 
 

@@ -55,23 +55,32 @@ class Data:
     complaint: str = ""
 
 
+UNPACKED = (
+    "they are not in the cache, after `orthogan data clear` or because they have changed, and a page decodes none; "
+    "`orthogan resume` and `orthogan evaluate` do"
+)
+
+
 def data_of(facts: Facts) -> Data:
-    """What the run learnt from: its number of images, classes, and examples in the layout of the sheets."""
+    """What the run learnt from: its number of images, classes, and examples in the layout of the sheets.
+
+    Nothing is decoded for it, which may take hours.
+    """
     config = facts.config
     rows: list[tuple[str, Any]] = [("source", config.data.source), ("resolution", f"{config.resolution} pixels a side")]
     try:
-        whole = dataclasses.replace(config.data, random_crop=1.0)
-        cache = holding.load(config.data, config.resolution, read_as=whole)
+        cache = holding.load_if_packed(config.data, config.resolution)
+        if cache is None:
+            return Data(rows, [], None, f"the real images are not shown: {UNPACKED}")
         shown = examples(cache, config.n_classes)
     except (UserError, OSError) as error:
         return Data(rows, [], None, f"the real images are not shown: {error}")
     kept = f"; {config.data.hold_out:.0%} of all were kept back" if config.data.hold_out else ""
     rows += [("images", f"{len(cache):,}{kept}"), ("classes", cache.n_classes or "none")]
     rows += [("fingerprint", cache.fingerprint)]
-    labels = [] if cache.labels is None else cache.labels.tolist()
-    counts = [(name, labels.count(index)) for index, name in enumerate(cache.class_names)]
-    trained_on = facts.extra.get("fingerprint")
-    changed = trained_on is not None and config.data.random_crop == 1.0 and trained_on != cache.fingerprint
+    of_class = [] if cache.labels is None else np.bincount(cache.labels, minlength=cache.n_classes).tolist()
+    counts = list(zip(cache.class_names, of_class, strict=True))
+    changed = facts.extra.get("data", cache.fingerprint) != cache.fingerprint
     return Data(rows, counts, shown, "the data have changed since the run learnt from them" if changed else "")
 
 
