@@ -67,8 +67,15 @@ def test_hostile_names_are_texts(run: Path):
     assert embed.plain("<b>a</b> & b") == "&lt;b&gt;a&lt;/b&gt; &amp; b"
 
 
-def test_hours_leave_pauses_out(run: Path):
-    assert read.read(run).hours() == pytest.approx({80: 80 / 4 / 3600, 160: (80 / 4 + 80 / 2) / 3600})
+@pytest.mark.parametrize(
+    ("parent", "begun"),
+    [(None, 0), ({"images": 40}, 40), ({"images": 40, "init": {}}, 0), ({"images": "x"}, 0), ({}, 0)],
+)
+def test_hours_are_those_of_the_run_itself_without_pauses(run: Path, parent: Any, begun: int):
+    facts = read.read(run)
+    facts.parent = parent
+    first = (80 - begun) / 4 / 3600
+    assert facts.hours() == pytest.approx({80: first, 160: first + 80 / 2 / 3600})
 
 
 def test_what_a_rollback_has_given_up_is_not_shown_even_before_it_was_overtaken(run: Path):
@@ -93,13 +100,29 @@ def test_a_page_knows_the_newest_checkpoint_and_passes_a_torn_one_by(run: Path):
     assert checkpoint.file_name(160) in str(facts.complaints)
 
 
-def test_samples_are_drawn_where_the_newest_checkpoint_has_no_sheet(run: Path):
-    (run / "sheets" / "images-000000000160.png").unlink()
+@pytest.mark.parametrize(
+    ("sheet", "torn", "checkpoints", "shown"),
+    [
+        (160, False, (80, 160), [80, 160]),
+        (160, True, (80, 160), [80, 160]),
+        (80, False, (80,), [80, 160]),
+        (80, True, (80,), [80, 160]),
+    ],
+)
+def test_samples_are_drawn_where_the_newest_checkpoint_has_no_sheet(
+    run: Path, sheet: int, torn: bool, checkpoints: tuple[int, ...], shown: list[int]
+):
+    """Those of the sheets are 40 pixels wide."""
+    path = run / "sheets" / f"images-{sheet:012d}.png"
+    path.write_bytes(path.read_bytes()[:60]) if torn else path.unlink()
+    for images in {80, 160} - {*checkpoints}:
+        (run / "checkpoints" / checkpoint.file_name(images)).unlink()
     sheets = json.loads(page_of(run)[1].scripts["sheets"])
-    assert [(sheet["caption"], sheet["alt"].endswith(sheet["caption"])) for sheet in sheets] == [
-        ("80 images", True),
-        ("160 images", True),
+    assert [(one["caption"], one["alt"].endswith(one["caption"])) for one in sheets] == [
+        (f"{images} images", True) for images in shown
     ]
+    assert [one["width"] > 40 for one in sheets] == [images == sheet for images in shown]
+    assert render.samples(read.read(run), 0, "cpu") is not None
 
 
 def test_a_run_that_has_just_begun_has_a_page_that_loads_itself_anew(tmp_path: Path, arrays: Path):
@@ -291,9 +314,9 @@ def test_large_sheets_shrink_until_the_page_is_small(tmp_path: Path, monkeypatch
     noise = np.random.default_rng(0).integers(0, 256, (400, 1500, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
     paths = [(i, tmp_path / "a.png") for i in range(3)]
-    assert {one.width for one in embed.sheets(paths, "x")} == {embed.WIDEST}
+    assert {one.width for _, one in embed.sheets(paths, "x")} == {embed.WIDEST}
     monkeypatch.setattr(embed, "BUDGET_BYTES", 1_000_000)
-    assert {one.width for one in embed.sheets(paths, "x")} == {embed.WIDEST // 2}
+    assert {one.width for _, one in embed.sheets(paths, "x")} == {embed.WIDEST // 2}
 
 
 def config_of(preset: str, networks: dict[str, str], changes: dict[str, Any]) -> Any:

@@ -124,6 +124,12 @@ class Facts:
         return found if isinstance(found, dict) else {}
 
     @property
+    def begun(self) -> int:
+        """Images at its beginning: those of its parent for a branch; what is fine-tuned counts its own."""
+        parent = self.parent or {}
+        return 0 if "init" in parent else _count(parent.get("images")) or 0
+
+    @property
     def rollbacks(self) -> list[Line]:
         """Those whose ends are known."""
         return history.rollbacks_of(self.status)
@@ -147,7 +153,7 @@ class Facts:
 
     def hours(self) -> dict[int, float]:
         """Hours of training up to each number of images, pauses left out."""
-        found, total, before = {}, 0.0, 0
+        found, total, before = {}, 0.0, self.begun
         for images, speed in self.speeds:
             total += (images - before) / speed / 3600
             before = images

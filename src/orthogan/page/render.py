@@ -5,6 +5,7 @@ import errno
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,11 @@ def examples(cache: ImageCache, n_classes: int) -> Picture | None:
 def samples(facts: Facts, seed: int = 0, device: str | None = None) -> Picture | None:
     """The class sheet of the newest checkpoint at a seed: a kept one if there is, else drawn."""
     told = f"samples of {facts.name} after {facts.saved_images or 0:,} images"
-    if facts.sheets and facts.config.seed == seed and facts.sheets[-1][0] == facts.saved_images:
-        return embed.of_file(facts.sheets[-1][1], told, f"{facts.saved_images:,} images")
     if facts.saved_images is None:
         return None
+    kept = dict(facts.sheets).get(facts.saved_images) if facts.config.seed == seed else None
+    if kept and (found := embed.of_file(kept, told, f"{facts.saved_images:,} images")):
+        return found
     try:
         loaded = model.load(facts.folder, device)
         loaded.stand()
@@ -128,9 +130,9 @@ def of_run(facts: Facts, device: str | None = None, reload_seconds: int = 0) -> 
     live = bool(reload_seconds) and not facts.ended
     data = data_of(facts)
     sheets = embed.sheets(facts.sheets, facts.name, facts.complaints)
-    if not live and facts.saved_images not in [images for images, _ in facts.sheets[-1:]]:
+    if not live and facts.saved_images not in dict(sheets):
         drawn = samples(facts, facts.config.seed, device)
-        sheets += [drawn] if drawn else []
+        sheets = sorted([*sheets, (facts.saved_images or 0, drawn)], key=itemgetter(0)) if drawn else sheets
     last = verdict.newest(facts.scores)
     curves = [_curve(file, values, facts) for file, values in facts.truncations[-1:]]
     groups = {
@@ -151,7 +153,7 @@ def of_run(facts: Facts, device: str | None = None, reload_seconds: int = 0) -> 
         steps=following.steps(facts),
         sentences=in_short.sentences(facts),
         data=data,
-        sheets=sheets,
+        sheets=[one for _, one in sheets],
         last=last,
         last_rows=[] if last is None else [row_of(last, name) for name in score_names([last])],
         protocol=[] if last is None else list(flatten(last.protocol).items()),
