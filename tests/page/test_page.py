@@ -56,7 +56,13 @@ def test_a_page_needs_nothing_from_elsewhere_and_names_everything(run: Path):
     drawn = json.loads(page.scripts["charts"])
     assert {"losses", "logits", "rates", "speed", "sigma-generator", "truncation-precision"} <= drawn.keys()
     assert all(chart in ids for chart in drawn)
-    assert [sheet["caption"] for sheet in json.loads(page.scripts["sheets"])] == ["80 images", "160 images"]
+    sheets = json.loads(page.scripts["sheets"])
+    assert [(sheet["caption"], bool(sheet["address"])) for sheet in sheets] == [
+        ("80 images", True),
+        ("160 images", False),
+    ]
+    addresses = text.split("data:image/webp;base64,")[1:]
+    assert len(addresses) == len({one.split('"')[0] for one in addresses})
 
 
 def test_hostile_names_are_texts(run: Path):
@@ -193,6 +199,29 @@ def test_learning_rates_fall_to_nothing_from_where_they_decay(run: Path):
     assert charts.rates(facts)[1] == ("generator", [0, 160], [1e-3, 1e-3])
 
 
+@pytest.mark.parametrize(
+    ("rollbacks", "extra", "xs", "shares"),
+    [
+        ([], {"changes": {"rate_factor": 0.5}}, [0, 80, 160], [0.5, 0.5, 0]),
+        ([(40, 0.5)], {}, [0, 40, 40, 80, 160], [1, 1, 0.5, 0.5, 0]),
+        ([(40, 0.5), (120, 0.25)], {}, [0, 40, 40, 80, 120, 120, 160], [1, 1, 0.5, 0.5, 0.25, 0.125, 0]),
+        ([(40, 0.5), (24, 0.25)], {}, [0, 24, 24, 80, 160], [1, 1, 0.25, 0.25, 0]),
+        ([(0, 0.5), (10**400, 0.1), (-1, 0.1), (8, "x")], {}, [0, 80, 160], [0.5, 0.5, 0]),
+    ],
+)
+def test_learning_rates_are_those_that_rollbacks_have_left(
+    run: Path, rollbacks: Any, extra: Any, xs: list[int], shares: list[float]
+):
+    """Of a decay from 80 of 160 images on; at 120 a half is left of it."""
+    facts = read.read(run)
+    facts.config = override(facts.config, {"optimizer.decay_from_images": 80})
+    facts.status = {"rollbacks": [{"from": 150, "to": to, "rate_factor": factor} for to, factor in rollbacks]}
+    facts.extra = extra
+    assert charts.rates(facts)[0] == ("discriminator", xs, pytest.approx([1e-3 * share for share in shares]))
+    (drawn,) = [one for one in charts.training(facts) if one["id"] == "rates"]
+    assert ("rollbacks" in drawn["note"]) == bool(rollbacks)
+
+
 def test_figures_of_the_training_have_a_mark_at_every_alarm(run: Path):
     lines(run / "alarms.jsonl", [{"images": 96, "signs": []}, {"images": 99, "notice": True}, {"images": "x"}])
     losses, *_ = charts.training(read.read(run))
@@ -201,6 +230,14 @@ def test_figures_of_the_training_have_a_mark_at_every_alarm(run: Path):
     assert "Dotted" in losses["note"]
     (run / "alarms.jsonl").unlink()
     assert "marks" not in charts.training(read.read(run))[0]["layout"]
+
+
+@pytest.mark.parametrize(("count", "told"), [(200, "Alarms (200 rows)"), (1201, "The newest 200 of 1,201 alarms")])
+def test_no_more_alarms_are_shown_than_a_page_holds(run: Path, count: int, told: str):
+    lines(run / "alarms.jsonl", [{"images": i, "signs": []} for i in range(count)])
+    text, page = page_of(run)
+    assert told in page.words
+    assert ("of 1,201" in text) == (count > 200)
 
 
 def test_a_single_further_term_has_its_name(run: Path):

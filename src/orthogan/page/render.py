@@ -3,7 +3,7 @@
 import dataclasses
 import errno
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
@@ -154,6 +154,7 @@ def of_run(facts: Facts, device: str | None = None, reload_seconds: int = 0) -> 
         sentences=in_short.sentences(facts),
         data=data,
         sheets=[one for _, one in sheets],
+        slider=slider([one for _, one in sheets]),
         last=last,
         last_rows=[] if last is None else [row_of(last, name) for name in score_names([last])],
         protocol=[] if last is None else list(flatten(last.protocol).items()),
@@ -168,6 +169,11 @@ def of_run(facts: Facts, device: str | None = None, reload_seconds: int = 0) -> 
         rollback_heads=troubles.ROLLED_BACK,
         memorization=[(answer, _picture_of(facts, answer.file)) for answer in reversed(facts.memorization)],
     )
+
+
+def slider(sheets: Sequence[Picture]) -> list[dict[str, Any]]:
+    """For the script of the page; the address of the last one stands in its figure already."""
+    return [dataclasses.asdict(one) | ({"address": ""} if one is sheets[-1] else {}) for one in sheets]
 
 
 def _curve(file: str, values: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
@@ -238,7 +244,6 @@ def fill(template: str, groups: Mapping[str, list[charts.Chart]], **values: Any)
     )
     environment.filters |= {
         "shown": shown,
-        "asdict": dataclasses.asdict,
         "about": about,
         "protocol_of": protocol_of,
         "capitalize_first": capitalized,
