@@ -6,12 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 from orthogan.files import write_whole
+from orthogan.stability.history import STATUS
 from orthogan.training.watch import watch_of
 
 if TYPE_CHECKING:
     from orthogan.training.trainer import Trainer
-
-STATUS = "status.json"
 
 
 def write_status(run: Trainer, state: str) -> None:
