@@ -37,6 +37,8 @@ PAIRS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
     "Projected FastGAN as released, lite0 at 224": ("projected-released", {}, {"generator.width": 32}),
     "FastGAN": ("fastgan", {}, {"generator.width": 32, "discriminator.width": 32}),
     "StyleGAN2-ADA": ("stylegan2-ada", {}, presets.both(channel_base=4096, channel_max=128)),
+    "BigGAN": ("small", {}, {}),
+    "BigGAN against a projected D, lite0 at 96": ("projected-small", {}, {}),
     "Projected StyleGAN2": ("projected-stylegan2", {}, {"generator.channel_base": 4096, "generator.channel_max": 128}),
 }
 """Presets but for the side, other networks in them, and widths that a processor can bear."""
@@ -69,7 +71,8 @@ def peak(kind: str, name: str, side: int, options: argparse.Namespace, device: t
 
 def rows(side: int, options: argparse.Namespace, device: torch.device) -> list[list[Any]]:
     """Of every pair at a side: the side, name, rate, FLOPs of an image, peak memory, and ratio to the published."""
-    steps = {name: make_step(name, side, options.batch, device) for name in options.only}
+    there = [name for name in options.only if f"{PAIRS[name][0]}-{side}" in presets.PRESETS]
+    steps = {name: make_step(name, side, options.batch, device) for name in there}
     kinds = dict.fromkeys(steps, "pair")
     ours, published = PUBLISHED
     if options.rival and ours in steps:

@@ -10,6 +10,7 @@ from PIL import Image
 from tiny import tiny_generator, tiny_run
 from torch.utils.tensorboard import SummaryWriter
 
+from orthogan.data import pack
 from orthogan.page import read, render
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Header
@@ -69,12 +70,13 @@ def score(frechet: float, precision: float = 0.8, images: int = 80, **more: Any)
 
 
 def write_run(folder: Path, arrays: Path) -> Path:
-    """The folder of a run of 160 images at its end, with hostile names wherever there are names."""
+    """The folder of a run of 160 images at its end, with hostile names wherever there are names; its data packed."""
+    pack(tiny_run(arrays).data, tiny_run(arrays).resolution)
     (folder / "sheets").mkdir(parents=True)
     write_config(folder, tiny_run(arrays), "small-32")
     torch.manual_seed(0)
     tensors = {f"ema.{k}": v for k, v in tiny_generator().state_dict().items()}
-    header = Header(tiny_run(arrays), 160, 20, {"class_names": [HOSTILE, "b", "c"], "fingerprint": "other"})
+    header = Header(tiny_run(arrays), 160, 20, {"class_names": [HOSTILE, "b", "c"], "data": "other"})
     for images in (80, 160):
         header = Header(tiny_run(arrays), images, images // 8, header.extra)
         checkpoint.save(folder / "checkpoints" / checkpoint.file_name(images), tensors, header)

@@ -9,6 +9,8 @@ from orthogan.config import CadenceConfig, EmaConfig, OptimizerConfig, RunConfig
 from orthogan.data.config import DataConfig
 from orthogan.errors import UserError, unknown
 from orthogan.formats import from_json, to_json
+from orthogan.game.augment import AugmentConfig
+from orthogan.game.losses import LOSSES
 from orthogan.game.regularizers import RULES
 from orthogan.networks.biggan import BigGANDiscriminatorConfig, BigGANGeneratorConfig
 from orthogan.presets import PRESETS, get
@@ -233,3 +235,14 @@ def test_images_per_step_counts_every_update_of_d(run):
 def test_every_path_of_a_message_exists(run):
     """A message that names a setting which is not there sends people looking."""
     assert {path for _, path, _ in REFUSED} <= flatten(run).keys()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_adaptive_augmentation_wants_a_loss_whose_logits_mean_something(run, loss):
+    adaptive, fixed = AugmentConfig(kind="ada"), AugmentConfig(kind="ada", p=0.5)
+    replace(run, loss=loss, augment=fixed)
+    if LOSSES[loss].boundary is None:
+        with pytest.raises(UserError, match=rf"loss='{loss}': .*no boundary.*set augment\.p, or another loss"):
+            replace(run, loss=loss, augment=adaptive)
+    else:
+        replace(run, loss=loss, augment=adaptive)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from orthogan.data.config import DataConfig
 from orthogan.game.augment import AugmentConfig
+from orthogan.game.losses import LOSSES
 from orthogan.game.regularizers import RegularizerConfig, check_needs, check_stabilizer
 from orthogan.settings import check_choices, flatten, require
 
@@ -35,8 +36,8 @@ class OptimizerConfig:
     decay_from_images: int | None = None
     """Real images shown after which both learning rates fall linearly, to 0 at the end of the run; none: constant."""
     lazy: bool = False
-    """Let a player whose rules come once in k > 1 updates learn as StyleGAN2 does: lr times c, betas to the power c,
-    with c = k / (k + 1). Without such rules nothing changes."""
+    """Let a player whose rules come once in k > 1 updates learn at StyleGAN2's rates: lr times c, betas to the power
+    c, with c = k / (k + 1), though a rule joins the update in which it is due. Without such rules nothing changes."""
 
     def __post_init__(self) -> None:
         require(self.g_lr > 0, "optimizer.g_lr", self.g_lr, "must be positive")
@@ -232,6 +233,9 @@ class RunConfig(Generic[G, D]):
         require(start is None or 0 <= start < self.images, "optimizer.decay_from_images", start, rule)
         check_needs(self.regularizers, self.generator.offers, self.discriminator.offers)
         check_stabilizer(getattr(self.discriminator, "stabilizer", None), self.regularizers, self.loss)
+        rule = "its logits have no boundary between real and fake for ADA to follow; set augment.p, or another loss"
+        followed = self.augment.kind == "ada" and self.augment.p is None
+        require(not followed or LOSSES[self.loss].boundary is not None, "loss", self.loss, rule)
         if self.watch.change == "r1":
             self._check_r1_after_rollbacks()
 

@@ -85,6 +85,15 @@ def test_folding_leaves_one_number_a_channel_of_two() -> None:
     assert sum(isinstance(m, nn.ReLU6) for m in maps.modules()) == 1 + 16 + 15
 
 
+def test_a_network_that_folding_would_change_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fold(body: nn.Module, *_: object, **__: object) -> None:
+        body.get_parameter("conv1.weight").data[0] *= 2
+
+    monkeypatch.setattr(backbones, "fold_batch_norms", fold)
+    with pytest.raises(UserError, match=r"features='resnet18' .* once its batch norms are folded"):
+        load("resnet18", 64, "random")
+
+
 @pytest.mark.parametrize("name", backbones.PACKAGED)
 def test_maps_are_those_of_the_whole_network_that_recognises_a_palace_and_a_flower(name: str) -> None:
     pytest.importorskip(weights.NETWORKS[name].package or "")

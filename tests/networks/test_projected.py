@@ -283,6 +283,15 @@ def test_large_images_that_no_map_divides_are_enlarged_where_only_the_name_is_gi
     assert ProjectedDiscriminatorConfig.at(256).size == ProjectedDiscriminatorConfig.at(40).size == 224
 
 
+def test_a_size_that_larger_images_make_meaningless_is_refused() -> None:
+    with pytest.raises(UserError, match=r"discriminator\.size=128: images of 256 pixels are not shrunk to it"):
+        ProjectedDiscriminatorConfig(size=128).check(256, 0)
+    with pytest.raises(UserError, match=r"discriminator\.size=64: images of 128 pixels are not shrunk to it"):
+        published(resolution=128, features="resnet18", size=64)
+    ProjectedDiscriminatorConfig(size=288).check(256, 0)
+    ProjectedDiscriminatorConfig().check(256, 0)  # the published size goes with the published larger images
+
+
 def test_a_transformer_sees_large_images_at_its_size() -> None:
     """So its maps may be too small where those of images as they are would not."""
     with pytest.raises(UserError, match=r"discriminator\.size=32: discriminator 4"):

@@ -5,19 +5,23 @@ import gzip
 import json
 import math
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pages import HOSTILE, lines, page_of, score
 from PIL import Image
 from tiny import tiny_run
 
-from orthogan import presets
+from orthogan import presets, runs
 from orthogan.commands import report, train
-from orthogan.data import holding
+from orthogan.data import holding, pack
+from orthogan.data.cache import packs_folder
 from orthogan.errors import UserError
+from orthogan.judging import truncation
 from orthogan.page import charts, embed, read, render, repeat
 from orthogan.pair import with_networks
 from orthogan.pictures import grid
@@ -26,6 +30,7 @@ from orthogan.settings import override
 from orthogan.training import checkpoint
 from orthogan.training.cadence import follow_length
 from orthogan.training.logs import write_config
+from orthogan.training.observer import Observer
 
 
 def test_a_page_needs_nothing_from_elsewhere_and_names_everything(run: Path):
@@ -51,7 +56,13 @@ def test_a_page_needs_nothing_from_elsewhere_and_names_everything(run: Path):
     drawn = json.loads(page.scripts["charts"])
     assert {"losses", "logits", "rates", "speed", "sigma-generator", "truncation-precision"} <= drawn.keys()
     assert all(chart in ids for chart in drawn)
-    assert [sheet["caption"] for sheet in json.loads(page.scripts["sheets"])] == ["80 images", "160 images"]
+    sheets = json.loads(page.scripts["sheets"])
+    assert [(sheet["caption"], bool(sheet["address"])) for sheet in sheets] == [
+        ("80 images", True),
+        ("160 images", False),
+    ]
+    addresses = text.split("data:image/webp;base64,")[1:]
+    assert len(addresses) == len({one.split('"')[0] for one in addresses})
 
 
 def test_hostile_names_are_texts(run: Path):
@@ -62,13 +73,29 @@ def test_hostile_names_are_texts(run: Path):
     assert embed.plain("<b>a</b> & b") == "&lt;b&gt;a&lt;/b&gt; &amp; b"
 
 
-def test_hours_leave_pauses_out(run: Path):
-    assert read.read(run).hours() == pytest.approx({80: 80 / 4 / 3600, 160: (80 / 4 + 80 / 2) / 3600})
+@pytest.mark.parametrize(
+    ("parent", "begun"),
+    [(None, 0), ({"images": 40}, 40), ({"images": 40, "init": {}}, 0), ({"images": "x"}, 0), ({}, 0)],
+)
+def test_hours_are_those_of_the_run_itself_without_pauses(run: Path, parent: Any, begun: int):
+    facts = read.read(run)
+    facts.parent = parent
+    first = (80 - begun) / 4 / 3600
+    assert facts.hours() == pytest.approx({80: first, 160: first + 80 / 2 / 3600})
 
 
-def test_lines_that_a_rollback_left_behind_are_not_drawn():
-    rows = [{"images": i, "a": n} for n, i in enumerate((10, 20, 30, 20, 30))]
-    assert read.surviving(rows) == [rows[0], rows[3], rows[4]]
+def test_what_a_rollback_has_given_up_is_not_shown_even_before_it_was_overtaken(run: Path):
+    """Scores at 80 and 160, rolled back from 160 to 40, stopped at 64."""
+    begun = [{"images": i, "d_loss": 1.0} for i in (32, 80, 160)]
+    lines(run / "log.jsonl", [*begun, {"images": 64, "d_loss": 2.0, "attempt": 1}])
+    (run / "status.json").write_text(json.dumps({"rollbacks": [{"from": 160, "to": 40, "attempt": 1}]}))
+    for images in (80, 160):
+        (run / "checkpoints" / checkpoint.file_name(images)).unlink()
+    facts = read.read(run)
+    assert (facts.scores, facts.layers, facts.sheets) == ([], [], [])
+    assert [line["images"] for line in facts.log] == [32, 64]
+    lines(run / "scores.jsonl", [{"images": 40, **score(50.0)}, {"images": 80, **score(50.0), "attempt": 1}])
+    assert [one.images for one in read.read(run).scores] == [40, 80]
 
 
 def test_a_page_knows_the_newest_checkpoint_and_passes_a_torn_one_by(run: Path):
@@ -79,13 +106,29 @@ def test_a_page_knows_the_newest_checkpoint_and_passes_a_torn_one_by(run: Path):
     assert checkpoint.file_name(160) in str(facts.complaints)
 
 
-def test_samples_are_drawn_where_the_newest_checkpoint_has_no_sheet(run: Path):
-    (run / "sheets" / "images-000000000160.png").unlink()
+@pytest.mark.parametrize(
+    ("sheet", "torn", "checkpoints", "shown"),
+    [
+        (160, False, (80, 160), [80, 160]),
+        (160, True, (80, 160), [80, 160]),
+        (80, False, (80,), [80, 160]),
+        (80, True, (80,), [80, 160]),
+    ],
+)
+def test_samples_are_drawn_where_the_newest_checkpoint_has_no_sheet(
+    run: Path, sheet: int, torn: bool, checkpoints: tuple[int, ...], shown: list[int]
+):
+    """Those of the sheets are 40 pixels wide."""
+    path = run / "sheets" / f"images-{sheet:012d}.png"
+    path.write_bytes(path.read_bytes()[:60]) if torn else path.unlink()
+    for images in {80, 160} - {*checkpoints}:
+        (run / "checkpoints" / checkpoint.file_name(images)).unlink()
     sheets = json.loads(page_of(run)[1].scripts["sheets"])
-    assert [(sheet["caption"], sheet["alt"].endswith(sheet["caption"])) for sheet in sheets] == [
-        ("80 images", True),
-        ("160 images", True),
+    assert [(one["caption"], one["alt"].endswith(one["caption"])) for one in sheets] == [
+        (f"{images} images", True) for images in shown
     ]
+    assert [one["width"] > 40 for one in sheets] == [images == sheet for images in shown]
+    assert render.samples(read.read(run), 0, "cpu") is not None
 
 
 def test_a_run_that_has_just_begun_has_a_page_that_loads_itself_anew(tmp_path: Path, arrays: Path):
@@ -98,8 +141,29 @@ def test_a_run_that_has_just_begun_has_a_page_that_loads_itself_anew(tmp_path: P
 
 def test_data_that_are_gone_are_told(run: Path, arrays: Path):
     assert "the data have changed since" in page_of(run)[1].words
+    shutil.rmtree(packs_folder())
+    assert "the real images are not shown: they are not in the cache" in page_of(run)[1].words
+    assert not packs_folder().exists()
     arrays.unlink()
-    assert "the real images are not shown" in page_of(run)[1].words
+    assert "the real images are not shown: " in page_of(run)[1].words
+
+
+@pytest.mark.parametrize("settings", [{}, {"random_crop": 0.8}, {"hold_out": 0.25}])
+def test_what_a_run_has_learnt_from_is_compared_with_what_is_there(
+    tmp_path: Path, arrays: Path, settings: dict[str, Any]
+):
+    config = override(tiny_run(arrays, images=8), {f"data.{name}": value for name, value in settings.items()})
+    folder = tmp_path / "run"
+    assert runs.start(config, "small-32", folder, Observer(), torch.device("cpu"), lambda *_: None).run()
+    packs = sorted(packs_folder().iterdir())
+    data = render.data_of(read.read(folder))
+    assert data.complaint == ""
+    assert data.examples is not None
+    assert sorted(packs_folder().iterdir()) == packs
+    with np.load(arrays) as known:
+        np.savez(arrays, images=known["images"], labels=np.roll(known["labels"], 1))
+    pack(config.data, config.resolution)
+    assert render.data_of(read.read(folder)).complaint == "the data have changed since the run learnt from them"
 
 
 def test_the_real_images_are_the_first_of_each_class_that_were_trained_on(run: Path, arrays: Path):
@@ -123,7 +187,7 @@ def test_the_real_images_are_the_first_of_each_class_that_were_trained_on(run: P
     assert (images == cache.checked[np.array(rows)]).all()
     assert ("images", "21; 50% of all were kept back") in data.rows
     assert sum(count for _, count in data.counts) == 21
-    facts.extra["fingerprint"] = cache.fingerprint
+    facts.extra["data"] = cache.fingerprint
     assert render.data_of(facts).complaint == ""
 
 
@@ -135,6 +199,29 @@ def test_learning_rates_fall_to_nothing_from_where_they_decay(run: Path):
     assert charts.rates(facts)[1] == ("generator", [0, 160], [1e-3, 1e-3])
 
 
+@pytest.mark.parametrize(
+    ("rollbacks", "extra", "xs", "shares"),
+    [
+        ([], {"changes": {"rate_factor": 0.5}}, [0, 80, 160], [0.5, 0.5, 0]),
+        ([(40, 0.5)], {}, [0, 40, 40, 80, 160], [1, 1, 0.5, 0.5, 0]),
+        ([(40, 0.5), (120, 0.25)], {}, [0, 40, 40, 80, 120, 120, 160], [1, 1, 0.5, 0.5, 0.25, 0.125, 0]),
+        ([(40, 0.5), (24, 0.25)], {}, [0, 24, 24, 80, 160], [1, 1, 0.25, 0.25, 0]),
+        ([(0, 0.5), (10**400, 0.1), (-1, 0.1), (8, "x")], {}, [0, 80, 160], [0.5, 0.5, 0]),
+    ],
+)
+def test_learning_rates_are_those_that_rollbacks_have_left(
+    run: Path, rollbacks: Any, extra: Any, xs: list[int], shares: list[float]
+):
+    """Of a decay from 80 of 160 images on; at 120 a half is left of it."""
+    facts = read.read(run)
+    facts.config = override(facts.config, {"optimizer.decay_from_images": 80})
+    facts.status = {"rollbacks": [{"from": 150, "to": to, "rate_factor": factor} for to, factor in rollbacks]}
+    facts.extra = extra
+    assert charts.rates(facts)[0] == ("discriminator", xs, pytest.approx([1e-3 * share for share in shares]))
+    (drawn,) = [one for one in charts.training(facts) if one["id"] == "rates"]
+    assert ("rollbacks" in drawn["note"]) == bool(rollbacks)
+
+
 def test_figures_of_the_training_have_a_mark_at_every_alarm(run: Path):
     lines(run / "alarms.jsonl", [{"images": 96, "signs": []}, {"images": 99, "notice": True}, {"images": "x"}])
     losses, *_ = charts.training(read.read(run))
@@ -143,6 +230,14 @@ def test_figures_of_the_training_have_a_mark_at_every_alarm(run: Path):
     assert "Dotted" in losses["note"]
     (run / "alarms.jsonl").unlink()
     assert "marks" not in charts.training(read.read(run))[0]["layout"]
+
+
+@pytest.mark.parametrize(("count", "told"), [(200, "Alarms (200 rows)"), (1201, "The newest 200 of 1,201 alarms")])
+def test_no_more_alarms_are_shown_than_a_page_holds(run: Path, count: int, told: str):
+    lines(run / "alarms.jsonl", [{"images": i, "signs": []} for i in range(count)])
+    text, page = page_of(run)
+    assert told in page.words
+    assert ("of 1,201" in text) == (count > 200)
 
 
 def test_a_single_further_term_has_its_name(run: Path):
@@ -167,6 +262,23 @@ def test_a_score_is_shown_with_its_deviation_and_repeated_by_a_command(run: Path
     assert "0.5 ± 0.1" in words
     file = shlex.quote(str(run / "checkpoints" / "images-000000000160.safetensors"))
     assert f"orthogan evaluate {file} --against 'else where' --features tiny --samples 50 --seed 3" in words
+
+
+@pytest.mark.parametrize("kind", ["z", "w"])
+@pytest.mark.parametrize(("distance", "amenable"), [(5.0, True), (9.0, False)])
+def test_the_verdict_on_truncation_is_told(run: Path, kind: str, distance: float, amenable: bool):
+    """Of every kind that `orthogan truncation` writes."""
+    points = [
+        {"truncation": t, "scores": {"frechet_distance": f}, "saturated_share": 0.1}
+        for t, f in ((None, 9.0), (0.5, distance))
+    ]
+    found = truncation.verdict(points, 0.1, kind)
+    assert found["amenable"] == amenable
+    (run / "truncation-tiny.json").write_text(json.dumps({"points": points, "verdict": found}))
+    words = page_of(run)[1].words
+    assert ("that works" in words, "not amenable to truncation" in words) == (amenable, not amenable)
+    assert ("To mend that" in words) == ("remedy" in found)
+    assert found["reasons"][0] in words
 
 
 def test_the_command_of_a_fine_tuned_run_gives_its_configuration(
@@ -239,9 +351,9 @@ def test_large_sheets_shrink_until_the_page_is_small(tmp_path: Path, monkeypatch
     noise = np.random.default_rng(0).integers(0, 256, (400, 1500, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
     paths = [(i, tmp_path / "a.png") for i in range(3)]
-    assert {one.width for one in embed.sheets(paths, "x")} == {embed.WIDEST}
+    assert {one.width for _, one in embed.sheets(paths, "x")} == {embed.WIDEST}
     monkeypatch.setattr(embed, "BUDGET_BYTES", 1_000_000)
-    assert {one.width for one in embed.sheets(paths, "x")} == {embed.WIDEST // 2}
+    assert {one.width for _, one in embed.sheets(paths, "x")} == {embed.WIDEST // 2}
 
 
 def config_of(preset: str, networks: dict[str, str], changes: dict[str, Any]) -> Any:

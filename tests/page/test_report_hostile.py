@@ -104,6 +104,25 @@ def test_a_configuration_that_cannot_be_read_is_one_line(tmp_path: Path, run: Pa
         read.read(run)
 
 
+@pytest.mark.parametrize("versions", [None, [], 3, {"torch": 3}])
+def test_versions_of_any_kind_are_no_obstacle(run: Path, versions: Any):
+    values = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(values | {"versions": versions}))
+    assert ("torch 3" in told(run)) == isinstance(versions, dict)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("truncation-tiny.json", {"points": [{"scores": {}}], "verdict": {}}),
+        ("scores-x.json", {"images": 160, "scores": {}, "protocol": {}}),
+    ],
+)
+def test_results_with_the_least_that_makes_them_such_are_no_obstacle(run: Path, name: str, values: Any):
+    (run / name).write_text(json.dumps(values))
+    assert "is not what" not in told(run)
+
+
 @pytest.mark.parametrize("parent", [3, [], {"changed": 3}, {"changed": {"a": 1}, "images": "x"}, {"init": 3}])
 def test_a_parent_of_any_kind_is_no_obstacle(run: Path, parent: Any):
     values = json.loads((run / "config.json").read_text())
@@ -175,7 +194,7 @@ def test_memorisation_is_told_in_words_with_the_sheet_of_its_name(run: Path):
     assert "The sheet of nearest images is not beside memorization-a.json" in page.words
 
 
-@pytest.mark.parametrize("path", ["separation", "training", "closer", "share", "text"])
+@pytest.mark.parametrize("path", ["separation", "training", "closer", "share", "copies", "text"])
 def test_damaged_memorisation_is_none(path: str):
     values = memorized()
     if path == "separation":
@@ -184,6 +203,8 @@ def test_damaged_memorisation_is_none(path: str):
         del values["discriminator"]["training"]
     elif path == "closer":
         values["neighbours"]["features"] = []
+    elif path == "copies":
+        values["neighbours"]["pixels"]["generated"]["copies"] = json.loads("1e999")
     elif path == "share":
         values["discriminator"]["generated"]["share_real"] = "most"
     else:

@@ -153,6 +153,15 @@ def test_samples_are_of_the_seed_that_is_asked_for(run: Path, tmp_path: Path, ar
     assert other == again
 
 
+def test_runs_are_repeated_by_what_begins_them_and_by_nothing_else(run: Path, tmp_path: Path, arrays: Path):
+    other = tmp_path / "tuned"
+    write_config(other, tiny_run(arrays), "", {"checkpoint": "/a/checkpoints/x", "images": 7, "init": {}})
+    page = page_of(run, other)
+    assert f"orthogan train small-32 --data {arrays}" in page.words
+    assert "orthogan resume" not in page.words
+    assert "No command begins these again, whose presets are not known: tuned." in page.words
+
+
 def test_too_many_runs_are_refused(run: Path):
     with pytest.raises(UserError, match="too many"):
         several.of_runs([read.read(run)] * 13)

@@ -75,6 +75,10 @@ def test_a_run_that_goes_on_is_not_good_yet(run: Path):
         ([alarm(notice=True)], {}, [], "unknown"),
         ([alarm()], {"rollbacks": [{"from": 100, "to": 80}]}, [], "unknown"),
         ([alarm(), alarm(120)], {"rollbacks": [{"from": 100, "to": 80}]}, [], "bad"),
+        ([alarm()], {"rollbacks": [{"from": 100, "to": 80, "attempt": 1}]}, [], "unknown"),
+        ([alarm(), alarm(attempt=1)], {"rollbacks": [{"from": 100, "to": 80, "attempt": 1}]}, [], "bad"),
+        ([alarm(attempt=1)], {"rollbacks": [{"from": 100, "to": 80}]}, [], "unknown"),
+        ([alarm(attempt="x")], {"rollbacks": [{"from": 100, "to": 80, "attempt": 7}]}, [], "bad"),
         ([alarm()], {}, [scored(0.9, 0.9)], "good"),
         ([alarm(161)], {}, [scored(0.9, 0.9)], "bad"),
     ],
@@ -83,6 +87,18 @@ def test_an_alarm_counts_until_a_rollback_or_a_good_later_score(
     run: Path, alarms: Any, status: Any, scores: Any, kind: str
 ):
     assert verdict.of_run(facts_of(run, alarms=alarms, status=status, scores=scores)).kind == kind
+
+
+def test_an_alarm_of_a_later_attempt_is_not_answered_by_the_rollback_of_an_earlier_one(run: Path):
+    status = {"state": "collapsed", "rollbacks": [{"from": 100, "to": 80, "attempt": 1}]}
+    facts = facts_of(run, alarms=[alarm(), alarm(attempt=1)], status=status)
+    facts.config = override(facts.config, {"images": 1000, "watch.on_collapse": "rollback"})
+    assert [row[3].split(":")[0] for row in troubles.alarms(facts)] == [
+        "the run went back to 80",
+        "the run was stopped",
+    ]
+    assert following.steps(facts)[0].words[0] == "branch"
+    assert all(step.words[0] != "resume" for step in following.steps(facts))
 
 
 def test_what_went_wrong_is_said_without_short_forms(run: Path):

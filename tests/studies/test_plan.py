@@ -95,3 +95,11 @@ def test_a_written_plan_is_read_again_and_other_options_are_refused(name: str, t
         planning.read_plan(tmp_path, planning.what_decides(name, again, cpu, "other"))
     for cell in cells:
         assert (planning.run_folder(tmp_path, cell.name) / "config.json").exists()
+
+
+def test_adaptive_augmentation_can_rise_within_a_tenth_of_a_run() -> None:
+    study = STUDIES["convergence"]
+    options = study.options(data=DataConfig(source="x"), images=1, seeds=1)
+    runs = {cell.row: planning.lengthen(cell, options, 8_000).config for cell in study.cells(options)}
+    assert runs.pop("StyleGAN2-ADA").augment.speed_images == 800
+    assert {run.augment.speed_images for run in runs.values()} == {500_000}

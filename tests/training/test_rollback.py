@@ -362,3 +362,21 @@ def test_lines_of_attempts_that_were_given_up_are_left_out() -> None:
     lines = [(0, 1), (0, 2), (0, 3), (0, 4), (1, 3), (1, 4), (1, 5), (2, 4), (2, 5)]
     found = history.not_given_up([{"attempt": attempt, "images": images} for attempt, images in lines])
     assert [(line["attempt"], line["images"]) for line in found] == [(0, 1), (0, 2), (1, 3), (2, 4), (2, 5)]
+
+
+@pytest.mark.parametrize(
+    ("rollbacks", "left"),
+    [
+        ([(4, 2, 1)], [(0, 1), (0, 2), (1, 3)]),
+        ([(4, 2, 1), (3, 1, 2)], [(0, 1)]),
+        ([(4, None, 1)], [(0, 1), (0, 2), (1, 3)]),
+        ([(4, 2, None)], [(0, 1), (0, 2), (1, 3)]),
+    ],
+)
+def test_by_the_rollbacks_before_any_line_overtakes_them(
+    rollbacks: list[tuple[int | None, ...]], left: list[tuple[int, int]]
+) -> None:
+    told = [dict(zip(("from", "to", "attempt"), row, strict=True)) for row in rollbacks]
+    known = history.rollbacks_of({"rollbacks": [{k: v for k, v in one.items() if v is not None} for one in told]})
+    lines = [{"attempt": attempt, "images": images} for attempt, images in ((0, 1), (0, 2), (0, 3), (0, 4), (1, 3))]
+    assert [(line["attempt"], line["images"]) for line in history.not_given_up(lines, known)] == left

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from orthogan.errors import UserError
+from orthogan.game.augment.base import Augment
 from orthogan.game.losses import LOSSES
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers import RegularizerConfig, of_players
@@ -336,3 +337,26 @@ def test_real_and_fake_images_have_batch_norms_of_their_own_in_d() -> None:
     stats = update_d(g, [real], [latents])
     torch.testing.assert_close(stats["d_real"], on_real.mean())
     torch.testing.assert_close(stats["d_fake"], on_fake.mean())
+
+
+class Recorder(Augment):
+    """Changes nothing and keeps what it is told."""
+
+    def forward(self, images: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+        return images
+
+    def after_update(self, signs: torch.Tensor, images: int) -> None:
+        self.told = signs.item(), images
+
+
+@pytest.mark.parametrize(("loss", "mean_sign"), [("hinge", 1.0), ("least-squares", -1.0)])
+def test_augmentation_follows_the_side_of_the_loss_s_boundary_that_real_images_are_on(
+    loss: str, mean_sign: float
+) -> None:
+    """D says 0.3 of every image: above the 0 of the hinge, below the 0.5 of least squares."""
+    g = game()
+    trained = list(g.d.network.parameters())
+    g.d.network.forward = lambda x, y: torch.full((len(x),), 0.3) + 0 * sum(p.sum() for p in trained)  # type: ignore[method-assign]
+    g.loss, g.augment = LOSSES[loss], Recorder()
+    update_d(g, [batch(4, latents=False)], [batch(4, latents=True)])
+    assert g.augment.told == (mean_sign, 4)

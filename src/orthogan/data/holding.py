@@ -7,7 +7,7 @@ import torch
 
 from orthogan.data.cache import ImageCache
 from orthogan.data.config import DataConfig, Part
-from orthogan.data.pack import pack
+from orthogan.data.pack import if_packed, pack
 from orthogan.data.parallel import Progress
 from orthogan.errors import UserError
 from orthogan.randomness import draw
@@ -33,6 +33,13 @@ def load(
     if read_as is not None and read_as != config:
         cache = pack(read_as, resolution, progress)
     return cache if rows is None else cache.part(rows)
+
+
+def load_if_packed(config: DataConfig, resolution: int) -> ImageCache | None:
+    """The images that are trained on, where nothing has to be decoded for them. Raises `UserError` as `load` does."""
+    cache = if_packed(config, resolution)
+    rows = None if cache is None else rows_of("training", cache, config)
+    return cache if cache is None or rows is None else cache.part(rows)
 
 
 def rows_of(part: Part, cache: ImageCache, config: DataConfig) -> np.ndarray | None:

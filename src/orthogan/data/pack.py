@@ -54,9 +54,7 @@ def pack(
     Raises UserError when the source cannot be opened, and one that lists every unreadable image unless
     `config.skip_bad`. `progress` is called with (done, total) while decoding, and not at all when there is no need.
     """
-    policy = Policy.of(config, round(resolution / config.random_crop))
-    source = open_source(config.source, config.unconditional)
-    home = packs_folder() / _key(source, policy)
+    source, policy, home = _place(config, resolution)
     try:
         cache = open_whole(home)
     except TornPack as why:
@@ -68,6 +66,18 @@ def pack(
     _refuse_bad(cache.skipped, len(cache) + len(cache.skipped), config)
     note_use(cache.path)
     return cache
+
+
+def if_packed(config: DataConfig, resolution: int) -> ImageCache | None:
+    """What `pack` would give, where nothing has to be decoded for it. Raises UserError for a source that is gone."""
+    return open_if_whole(_place(config, resolution)[2])
+
+
+def _place(config: DataConfig, resolution: int) -> tuple[Source, Policy, Path]:
+    """The source, how its images become squares, and the folder of such a pack of it."""
+    policy = Policy.of(config, round(resolution / config.random_crop))
+    source = open_source(config.source, config.unconditional)
+    return source, policy, packs_folder() / _key(source, policy)
 
 
 def _key(source: Source, policy: Policy) -> str:

@@ -12,6 +12,9 @@ from orthogan.features import weights
 from orthogan.features.backbones import with_weights_or_shapes
 from orthogan.features.pretrained import State, read_state
 
+SIDE = 16
+"""Pixels a side below which VGG16's last maps are empty."""
+
 
 def check_present() -> None:
     """Refuse where the package or VGG16's weights are missing."""
@@ -19,7 +22,7 @@ def check_present() -> None:
 
 
 def load() -> nn.Module:
-    """Pairs of images (n, 3, S, S) in [-1, 1], S at least 16 -> distances (n, 1, 1, 1). Frozen, in evaluation.
+    """Pairs of images (n, 3, S, S) in [-1, 1], S at least `SIDE` -> distances (n, 1, 1, 1). Frozen, in evaluation.
 
     Raises `UserError` for a missing package, and for VGG16's weights missing or not those that torchvision publishes.
     """

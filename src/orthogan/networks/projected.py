@@ -1,7 +1,8 @@
 """The discriminator of Projected GAN (Sauer, Chitta, Müller and Geiger 2021).
 
 Images go through a pretrained network and random mixing, both fixed; small discriminators, trained, judge the maps.
-Where the paper and its released code differ, the defaults are the paper's, and `mixing` has both.
+Where the paper and its released code differ, the defaults are the paper's, and `mixing` has both; but the loss is the
+mean over the logits of all discriminators, as released, where the paper adds theirs up.
 """
 
 import itertools
@@ -112,7 +113,10 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
             self.check_maps(max(self.size, resolution))
 
     def check_maps(self, side: int) -> None:
-        """Raise `UserError` if the side at which images are seen is no multiple of 32, or a last map is too small."""
+        """Raise `UserError` if the side at which images are seen makes another one meaningless, is no multiple of 32,
+        or leaves a last map too small."""
+        rule = f"images of {side} pixels are not shrunk to it; leave it out, or choose a lower resolution"
+        self.require(side <= self.size or self.size == type(self).size, "size", rule)
         above = _up_to_grid(side)
         rule = f"images of {side} pixels are not enlarged to it, and need a multiple of {GRID}: give {above}"
         self.require(side == above, "size", rule)

@@ -11,6 +11,7 @@ from orthogan.page.read import Facts, Line, Score
 from orthogan.page.tables import protocol_of
 from orthogan.stability import history
 from orthogan.stability.history import PLAYERS, Layer
+from orthogan.training.cadence import rate_share
 
 Chart = dict[str, Any]
 """`id`, `title`, `alt`, `note`, and the `data` and `layout` of Plotly."""
@@ -168,7 +169,14 @@ def training(facts: Facts) -> list[Chart]:
             legend=True,
             note="By their names in log.jsonl.",
         ),
-        chart("rates", "Learning rates", falling, "learning rate", within=(0.0, 1.15 * highest)),
+        chart(
+            "rates",
+            "Learning rates",
+            falling,
+            "learning rate",
+            within=(0.0, 1.15 * highest),
+            note="By its settings, times what rollbacks made of them." if facts.rollbacks else "",
+        ),
         chart(
             "speed",
             "Speed",
@@ -191,14 +199,30 @@ def with_alarms(drawn: Chart, facts: Facts) -> Chart:
 
 
 def rates(facts: Facts) -> list[Curve]:
-    """As the configuration has them: constant, or falling linearly to 0 at the end."""
+    """As the configuration has them, constant or falling linearly to 0 at the end, times rollbacks' factors."""
     optimizer, end = facts.config.optimizer, facts.config.images
-    start = optimizer.decay_from_images
-    corners = [0, end] if start is None else sorted({0, start, end})
-    found: list[Curve] = []
-    for label, rate in (("discriminator", optimizer.d_lr), ("generator", optimizer.g_lr)):
-        ends = [rate if start is None or x <= start else 0.0 for x in corners]
-        found.append((label, corners, ends))
+    corners = sorted({0, end} if optimizer.decay_from_images is None else {0, optimizer.decay_from_images, end})
+    begun = _factors(facts)
+    points: list[tuple[int, float]] = []
+    for (first, factor), last in zip(begun, [*(images for images, _ in begun[1:]), end], strict=True):
+        between = [first, *(x for x in corners if first < x < last), last]
+        points += [(x, factor * rate_share(facts.config, x)) for x in between]
+    xs = [x for x, _ in points]
+    return [
+        (label, xs, [rate * share for _, share in points])
+        for label, rate in (("discriminator", optimizer.d_lr), ("generator", optimizer.g_lr))
+    ]
+
+
+def _factors(facts: Facts) -> list[tuple[int, float]]:
+    """What the rates were multiplied by, from which images on, on the way to where the run stands."""
+    inherited = facts.extra.get("changes") if not facts.rollbacks else None
+    factor = inherited.get("rate_factor") if isinstance(inherited, dict) else None
+    found = [(0, factor if is_number(factor) else 1.0)]
+    for line in facts.rollbacks:
+        to, factor = line["to"], line.get("rate_factor")
+        if 0 <= to < facts.config.images and is_number(factor):
+            found = [*(one for one in found if one[0] < to), (to, factor)]
     return found
 
 

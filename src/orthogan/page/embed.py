@@ -70,18 +70,20 @@ def thinned(items: Sequence[T], most: int) -> list[T]:
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
-def sheets(numbered: Sequence[tuple[int, Path]], name: str, complaints: list[str] | None = None) -> list[Picture]:
-    """The sheets of a run from the first to the last, fewer and smaller ones where they would take too much room.
+def sheets(
+    numbered: Sequence[tuple[int, Path]], name: str, complaints: list[str] | None = None
+) -> list[tuple[int, Picture]]:
+    """The sheets of a run by images, from the first to the last, fewer and smaller where they would take too much room.
 
     Those that cannot be read are left out, and told among the complaints.
     """
     for most, widest in ((MOST_SHEETS, WIDEST), (MOST_SHEETS, WIDEST // 2), (MOST_SHEETS // 2, WIDEST // 2)):
         chosen = thinned(numbered, most)
-        drawn = [_sheet(images, path, name, widest) for images, path in chosen]
-        found = [one for one in drawn if one]
-        if sum(len(one.address) for one in found) <= BUDGET_BYTES:
+        drawn = {images: _sheet(images, path, name, widest) for images, path in chosen}
+        found = [(images, one) for images, one in drawn.items() if one]
+        if sum(len(one.address) for _, one in found) <= BUDGET_BYTES:
             break
-    torn = [path.name for (_, path), one in zip(chosen, drawn, strict=True) if one is None]
+    torn = [path.name for images, path in chosen if drawn[images] is None]
     if torn and complaints is not None:
         complaints.append(f"sheets: {', '.join(torn[:3])}{' ...' * (len(torn) > 3)} cannot be read")
     return found

@@ -88,9 +88,9 @@ def _firmer(facts: Facts) -> list[Step]:
     last = verdict.newest(facts.scores)
     if not facts.ended or not last or (last.images or 0) < (facts.saved_images or 0):
         return []
-    few = (last.generated or FIRM) < FIRM
-    why = f"Score it again with more samples: {last.generated:,} give rough numbers"
-    return [Step(why, ["evaluate", str(facts.folder)])] if few else []
+    count = last.generated or FIRM
+    why = f"Score it again with more samples: {count:,} give rough numbers"
+    return [Step(why, ["evaluate", str(facts.folder)])] if count < FIRM else []
 
 
 def _best(facts: Facts) -> list[Step]:

@@ -45,7 +45,7 @@ def as_answer(file: str, values: Mapping[str, Any]) -> Answer | None:
     """The pieces of a result; None for what is none."""
     try:
         return _answer(file, values)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
 
 

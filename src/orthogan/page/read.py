@@ -16,13 +16,10 @@ from orthogan.page import memory
 from orthogan.page.numbers import is_number
 from orthogan.runs.folders import is_run
 from orthogan.stability import history
-from orthogan.stability.history import ALARMS, WATCH, Layer
+from orthogan.stability.history import ALARMS, STATUS, WATCH, Layer, Line, is_given_up, not_given_up
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Gone
 from orthogan.training.logs import read_begun
-from orthogan.training.status import STATUS
-
-Line = dict[str, Any]
 
 OVER = ("finished", "stopped", "collapsed", "failed")
 """States in which no process writes to the folder of a run any more."""
@@ -121,6 +118,23 @@ class Facts:
         return max([self.saved_images or 0, *(line["images"] for line in self.log)])
 
     @property
+    def versions(self) -> dict[str, Any]:
+        """Of the packages that the run began with."""
+        found = self.stamp.get("versions")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def begun(self) -> int:
+        """Images at its beginning: those of its parent for a branch; what is fine-tuned counts its own."""
+        parent = self.parent or {}
+        return 0 if "init" in parent else _count(parent.get("images")) or 0
+
+    @property
+    def rollbacks(self) -> list[Line]:
+        """Those whose ends are known."""
+        return history.rollbacks_of(self.status)
+
+    @property
     def finished(self) -> bool:
         """Whether all images of its plan were shown."""
         return self.images >= self.config.images
@@ -139,7 +153,7 @@ class Facts:
 
     def hours(self) -> dict[int, float]:
         """Hours of training up to each number of images, pauses left out."""
-        found, total, before = {}, 0.0, 0
+        found, total, before = {}, 0.0, self.begun
         for images, speed in self.speeds:
             total += (images - before) / speed / 3600
             before = images
@@ -154,6 +168,8 @@ def read(folder: Path) -> Facts:
     complaints: list[str] = []
     saved = checkpoint.numbered(folder / "checkpoints")
     status = _object(folder / STATUS, complaints)
+    rollbacks = history.rollbacks_of(status)
+    log = not_given_up(_lines(folder / "log.jsonl", complaints), rollbacks)
     saved_images, extra = _newest(saved, complaints)
     begun = read_begun(folder)
     return Facts(
@@ -162,15 +178,15 @@ def read(folder: Path) -> Facts:
         preset=begun.preset,
         parent=begun.parent,
         stamp=_object(folder / "config.json", []),
-        log=surviving(_lines(folder / "log.jsonl", complaints)),
+        log=log,
         layers=_layers(folder, complaints),
-        scores=_scores(folder, complaints),
+        scores=_scores(folder, rollbacks, complaints),
         truncations=_curves(folder, complaints),
         memorization=_memorization(folder, complaints),
         alarms=_alarms(folder, status, complaints),
-        looks=surviving(_lines(folder / WATCH, complaints)),
+        looks=not_given_up(_lines(folder / WATCH, complaints), rollbacks),
         status=status,
-        sheets=_sheets(folder / "sheets"),
+        sheets=_sheets(folder / "sheets", log, rollbacks),
         speeds=_speeds(folder / "curves", complaints),
         saved=sorted(checkpoint.images_of(path) for path in saved),
         saved_images=saved_images,
@@ -215,16 +231,6 @@ def _text(path: Path, complaints: list[str]) -> str:
     except OSError as error:
         complaints.append(f"{path.name}: cannot be read ({error.strerror})")
         return ""
-
-
-def surviving(lines: Sequence[Line]) -> list[Line]:
-    """Without the lines that a run which went back to fewer images has left behind."""
-    kept: list[Line] = []
-    for line in lines:
-        while kept and kept[-1]["images"] >= line["images"]:
-            kept.pop()
-        kept.append(line)
-    return kept
 
 
 def _object(path: Path, complaints: list[str]) -> dict[str, Any]:
@@ -279,9 +285,9 @@ def _curves(folder: Path, complaints: list[str]) -> list[tuple[str, dict[str, An
     return [(name, values) for name, values in found if is_curve(values)]
 
 
-def _scores(folder: Path, complaints: list[str]) -> list[Score]:
+def _scores(folder: Path, rollbacks: Sequence[Line], complaints: list[str]) -> list[Score]:
     """From the training, then from the commands."""
-    on_the_way = [(SCORES, line) for line in surviving(_lines(folder / SCORES, complaints))]
+    on_the_way = [(SCORES, line) for line in not_given_up(_lines(folder / SCORES, complaints), rollbacks)]
     found, strange = [], []
     for name, values in (*on_the_way, *_objects(folder, "scores-*.json", complaints)):
         score = as_score(name, values)
@@ -344,9 +350,12 @@ def _layers(folder: Path, complaints: list[str]) -> list[Layer]:
         return []
 
 
-def _sheets(folder: Path) -> list[tuple[int, Path]]:
+def _sheets(folder: Path, log: Sequence[Line], rollbacks: Sequence[Line]) -> list[tuple[int, Path]]:
+    """Without those of attempts that were given up, which the newest one draws anew where it comes past."""
     numbered = [(path.stem.removeprefix("images-"), path) for path in sorted(folder.glob("images-*.png"))]
-    return [(int(digits), path) for digits, path in numbered if digits.isdecimal()]
+    found = [(int(digits), path) for digits, path in numbered if digits.isdecimal()]
+    reached = log[-1]["images"] if log else 0
+    return [(images, path) for images, path in found if images <= reached or not is_given_up(images, 0, rollbacks)]
 
 
 def _newest(paths: Sequence[Path], complaints: list[str]) -> tuple[int | None, dict[str, Any]]:

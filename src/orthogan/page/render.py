@@ -3,8 +3,9 @@
 import dataclasses
 import errno
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -55,23 +56,32 @@ class Data:
     complaint: str = ""
 
 
+UNPACKED = (
+    "they are not in the cache, after `orthogan data clear` or because they have changed, and a page decodes none; "
+    "`orthogan resume` and `orthogan evaluate` do"
+)
+
+
 def data_of(facts: Facts) -> Data:
-    """What the run learnt from: its number of images, classes, and examples in the layout of the sheets."""
+    """What the run learnt from: its number of images, classes, and examples in the layout of the sheets.
+
+    Nothing is decoded for it, which may take hours.
+    """
     config = facts.config
     rows: list[tuple[str, Any]] = [("source", config.data.source), ("resolution", f"{config.resolution} pixels a side")]
     try:
-        whole = dataclasses.replace(config.data, random_crop=1.0)
-        cache = holding.load(config.data, config.resolution, read_as=whole)
+        cache = holding.load_if_packed(config.data, config.resolution)
+        if cache is None:
+            return Data(rows, [], None, f"the real images are not shown: {UNPACKED}")
         shown = examples(cache, config.n_classes)
     except (UserError, OSError) as error:
         return Data(rows, [], None, f"the real images are not shown: {error}")
     kept = f"; {config.data.hold_out:.0%} of all were kept back" if config.data.hold_out else ""
     rows += [("images", f"{len(cache):,}{kept}"), ("classes", cache.n_classes or "none")]
     rows += [("fingerprint", cache.fingerprint)]
-    labels = [] if cache.labels is None else cache.labels.tolist()
-    counts = [(name, labels.count(index)) for index, name in enumerate(cache.class_names)]
-    trained_on = facts.extra.get("fingerprint")
-    changed = trained_on is not None and config.data.random_crop == 1.0 and trained_on != cache.fingerprint
+    of_class = [] if cache.labels is None else np.bincount(cache.labels, minlength=cache.n_classes).tolist()
+    counts = list(zip(cache.class_names, of_class, strict=True))
+    changed = facts.extra.get("data", cache.fingerprint) != cache.fingerprint
     return Data(rows, counts, shown, "the data have changed since the run learnt from them" if changed else "")
 
 
@@ -92,10 +102,11 @@ def examples(cache: ImageCache, n_classes: int) -> Picture | None:
 def samples(facts: Facts, seed: int = 0, device: str | None = None) -> Picture | None:
     """The class sheet of the newest checkpoint at a seed: a kept one if there is, else drawn."""
     told = f"samples of {facts.name} after {facts.saved_images or 0:,} images"
-    if facts.sheets and facts.config.seed == seed and facts.sheets[-1][0] == facts.saved_images:
-        return embed.of_file(facts.sheets[-1][1], told, f"{facts.saved_images:,} images")
     if facts.saved_images is None:
         return None
+    kept = dict(facts.sheets).get(facts.saved_images) if facts.config.seed == seed else None
+    if kept and (found := embed.of_file(kept, told, f"{facts.saved_images:,} images")):
+        return found
     try:
         loaded = model.load(facts.folder, device)
         loaded.stand()
@@ -119,9 +130,9 @@ def of_run(facts: Facts, device: str | None = None, reload_seconds: int = 0) -> 
     live = bool(reload_seconds) and not facts.ended
     data = data_of(facts)
     sheets = embed.sheets(facts.sheets, facts.name, facts.complaints)
-    if not live and facts.saved_images not in [images for images, _ in facts.sheets[-1:]]:
+    if not live and facts.saved_images not in dict(sheets):
         drawn = samples(facts, facts.config.seed, device)
-        sheets += [drawn] if drawn else []
+        sheets = sorted([*sheets, (facts.saved_images or 0, drawn)], key=itemgetter(0)) if drawn else sheets
     last = verdict.newest(facts.scores)
     curves = [_curve(file, values, facts) for file, values in facts.truncations[-1:]]
     groups = {
@@ -142,7 +153,8 @@ def of_run(facts: Facts, device: str | None = None, reload_seconds: int = 0) -> 
         steps=following.steps(facts),
         sentences=in_short.sentences(facts),
         data=data,
-        sheets=sheets,
+        sheets=[one for _, one in sheets],
+        slider=slider([one for _, one in sheets]),
         last=last,
         last_rows=[] if last is None else [row_of(last, name) for name in score_names([last])],
         protocol=[] if last is None else list(flatten(last.protocol).items()),
@@ -150,12 +162,18 @@ def of_run(facts: Facts, device: str | None = None, reload_seconds: int = 0) -> 
         changed=changed,
         settings=every,
         commands=repeat.commands(facts),
+        versions=facts.versions,
         alarms=troubles.alarms(facts),
         alarm_heads=troubles.HEADS,
         rollbacks=troubles.rollbacks(facts.status),
         rollback_heads=troubles.ROLLED_BACK,
         memorization=[(answer, _picture_of(facts, answer.file)) for answer in reversed(facts.memorization)],
     )
+
+
+def slider(sheets: Sequence[Picture]) -> list[dict[str, Any]]:
+    """For the script of the page; the address of the last one stands in its figure already."""
+    return [dataclasses.asdict(one) | ({"address": ""} if one is sheets[-1] else {}) for one in sheets]
 
 
 def _curve(file: str, values: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
@@ -178,7 +196,7 @@ def _curve(file: str, values: Mapping[str, Any], facts: Facts) -> dict[str, Any]
             for point in points
         ],
         "charts": charts.truncation(points, network),
-        "verdict": values["verdict"],
+        "verdict": {"amenable": False, "reasons": [], "remedy": None} | values["verdict"],
         "sheet": embed.of_file(sheet, told, "a row a threshold, the same latents in each") if sheet.exists() else None,
     }
 
@@ -226,7 +244,6 @@ def fill(template: str, groups: Mapping[str, list[charts.Chart]], **values: Any)
     )
     environment.filters |= {
         "shown": shown,
-        "asdict": dataclasses.asdict,
         "about": about,
         "protocol_of": protocol_of,
         "capitalize_first": capitalized,

@@ -133,12 +133,17 @@ def branch_words(parent: Mapping[str, Any], changes: Mapping[str, Any]) -> list[
     return words + [word for path, value in (told | dict(changes)).items() for word in option(path, value)]
 
 
+def again_words(facts: Facts) -> list[str]:
+    """The words that do this run again; nothing where they cannot be said."""
+    words = begin_words(facts)
+    return [*words, "--out", str(facts.folder)] if words else []
+
+
 def commands(facts: Facts) -> list[tuple[str, str]]:
     """What each command does, and the command as a shell reads it."""
     found = []
-    if words := begin_words(facts):
-        told = "Branch it again" if words[0] == "branch" else "Train it again"
-        found.append((told, [*words, "--out", str(facts.folder)]))
+    if words := again_words(facts):
+        found.append(("Branch it again" if words[0] == "branch" else "Train it again", words))
     found.append(("Go on with it, or make it longer", ["resume", str(facts.folder)]))
     found.append(("Draw 64 samples", ["sample", str(facts.folder), "-n", "64", "--out", "samples"]))
     for score in facts.scores:

@@ -35,6 +35,7 @@ def of_runs(runs: Sequence[Facts], seed: int = 0, device: str | None = None) -> 
     in_files = bool(shared) and not any(score.on_the_way for score in shared[0].scores.values())
     folders = [str(facts.folder) for facts in runs]
     pictures = [(name, render.samples(facts, seed, device)) for name, facts in by_name.items()]
+    again = {name: repeat.again_words(facts) for name, facts in by_name.items()}
     return render.fill(
         "runs.html.j2",
         groups,
@@ -51,7 +52,8 @@ def of_runs(runs: Sequence[Facts], seed: int = 0, device: str | None = None) -> 
         unscored=[name for name, facts in by_name.items() if not facts.scores],
         scoring=shlex.join(["orthogan", "evaluate", *folders]),
         comparing=shlex.join(["orthogan", "compare", *folders]) if in_files else "",
-        commands=[(name, repeat.commands(facts)[0][1]) for name, facts in by_name.items()],
+        commands=[(name, shlex.join(["orthogan", *words])) for name, words in again.items() if words],
+        unrepeated=[name for name, words in again.items() if not words],
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from orthogan.page.numbers import is_number
 from orthogan.page.read import Facts
+from orthogan.stability import history
 
 HEADS = ["at (images)", "first sign", "what was seen", "what was done"]
 ROLLED_BACK = ["from (images)", "to (images)", "what was changed", "learning rates times", "strength of R1"]
@@ -44,8 +45,7 @@ class Trouble:
 
 def of_run(facts: Facts) -> Trouble | None:
     """The newest alarm that is more than a notice and that no rollback has answered."""
-    answered = {line["from"] for line in _rollbacks(facts.status) if is_number(line.get("from"))}
-    standing = [line for line in facts.alarms if _is_alarm(line) and line["images"] not in answered]
+    standing = [line for line in facts.alarms if _is_alarm(line) and _answer(facts, line) is None]
     if not standing:
         return None
     line = standing[-1]
@@ -57,6 +57,13 @@ def of_run(facts: Facts) -> Trouble | None:
         told=f"{what(line)} (seen at {int(line['images']):,} images)",
         advice=list(dict.fromkeys(names)),
     )
+
+
+def _answer(facts: Facts, alarm: Line) -> Line | None:
+    """The rollback of the attempt in which it was raised, from where it was raised."""
+    after = history.attempt_of(alarm) + 1
+    found = (line for line in facts.rollbacks if line["from"] == alarm.get("images"))
+    return next((line for line in found if line.get("attempt", after) == after), None)
 
 
 def _is_alarm(line: Line) -> bool:
@@ -73,14 +80,12 @@ def _signs(line: Line) -> list[Line]:
 
 def alarms(facts: Facts) -> list[list[Any]]:
     """Of each line when, since when, what, and what was done; lines that are no alarms say all that they have."""
-    back = {line["from"]: line.get("to") for line in _rollbacks(facts.status) if is_number(line.get("from"))}
 
     def done(line: Line) -> str:
         if line.get("notice"):
             return "nothing: it is a notice, and a training may go on well with it"
-        images = line.get("images")
-        if is_number(images) and images in back:
-            return f"the run went back to {_shown(back[images])}"
+        if (answer := _answer(facts, line)) is not None:
+            return f"the run went back to {_shown(answer['to'])}"
         diverged = any(sign.get("signal") == "non-finite" for sign in _signs(line))
         return ANSWERS["stop" if diverged else facts.config.watch.on_collapse]
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,11 @@ WATCH = "watch.jsonl"
 """In the folder of a run: a line an object with the images seen and the signals of a look."""
 ALARMS = "alarms.jsonl"
 """A line an object: an alarm of the watch."""
+STATUS = "status.json"
+"""An object: what the run does now, its alarms, and `rollbacks`, each with where `from` and `to`, and its `attempt`."""
 PLAYERS = ("generator", "discriminator")
+
+Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,30 +59,68 @@ def read(folder: Path) -> list[Layer]:
     """The layers of both players, in the order in which networks name them. Raises `UserError` where there are none."""
     path = folder / SPECTRA
     try:
-        lines = not_given_up([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = not_given_up(lines, rollbacks_of(_status(folder)))
         found = [layer for player in PLAYERS for layer in _layers(player, lines)]
     except FileNotFoundError:
         found = []
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); give a checkpoint file") from error
     if not found:
+        there = "nothing in" if path.exists() else "no"
         raise UserError(
-            f"{folder} has no {SPECTRA}: a run writes it every --cadence.spectra-images; "
+            f"{folder} has {there} {SPECTRA}: a run writes it every --cadence.spectra-images; "
             "give one of its checkpoint files for the values that it has"
         )
     return found
 
 
-def not_given_up(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines of a log that lead to where the run stands: none of attempts beyond where they were rolled back."""
-    found: list[dict[str, Any]] = []
-    for line in reversed(lines):
-        if not found or line.get("attempt", 0) == found[-1].get("attempt", 0) or line["images"] < found[-1]["images"]:
-            found.append(line)
-    return found[::-1]
+def not_given_up(lines: Iterable[Line], rollbacks: Sequence[Line] = ()) -> list[Line]:
+    """The lines of a log that lead to where the run stands: none of attempts beyond where they were rolled back.
+
+    By the rollbacks, or else by the lines themselves, of which a later one stands for those at as many images or more.
+    """
+    found: list[Line] = []
+    for line in lines:
+        if is_given_up(line["images"], attempt_of(line), rollbacks):
+            continue
+        while found and found[-1]["images"] >= line["images"]:
+            found.pop()
+        found.append(line)
+    return found
 
 
-def _layers(player: str, lines: list[dict[str, Any]]) -> list[Layer]:
+def is_given_up(images: float, attempt: int, rollbacks: Iterable[Line]) -> bool:
+    """Whether a later attempt has begun from fewer images."""
+    return any(line.get("attempt", 1) > attempt and line["to"] < images for line in rollbacks)
+
+
+def attempt_of(line: Mapping[str, Any]) -> int:
+    """In which attempt it was written: 0 before any rollback."""
+    found = line.get("attempt", 0)
+    return found if isinstance(found, int) else 0
+
+
+def rollbacks_of(status: Line) -> list[Line]:
+    """The rollbacks that the status of a run tells, without what is none."""
+    told = status.get("rollbacks")
+    return [line for line in (told if isinstance(told, list) else []) if _is_rollback(line)]
+
+
+def _is_rollback(line: object) -> bool:
+    numbers = [line.get("from"), line.get("to"), line.get("attempt", 1)] if isinstance(line, dict) else [None]
+    return all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+
+
+def _status(folder: Path) -> Line:
+    try:
+        found = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _layers(player: str, lines: list[Line]) -> list[Layer]:
     names = dict.fromkeys(name for line in lines for name in line[player])
     return [
         Layer(

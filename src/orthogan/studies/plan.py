@@ -32,6 +32,9 @@ MEASURED_SECONDS = 1.0
 START_SECONDS = 8.0
 """What a run takes besides training and scoring: the start of its process, standing statistics, samples."""
 MOST_UNITS = 10**12
+ADA_PART = 10
+"""Adaptive augmentation can go from nothing to all within this part of a run; the published 500,000 images are a
+fiftieth of the published runs, and more than all of one here."""
 
 Asked = dict[str, Any]
 """What `study.json` says of how a study was begun."""
@@ -60,7 +63,7 @@ class Planned:
 
 def speed_kind(config: RunConfig[Any, Any]) -> RunConfig[Any, Any]:
     """The same for all configurations whose steps cost the same."""
-    return replace(config, seed=0, images=1_000_000, optimizer=OptimizerConfig(), cadence=CadenceConfig())
+    return _of_length(replace(config, seed=0, optimizer=OptimizerConfig(), cadence=CadenceConfig()), 1_000_000)
 
 
 def seconds_per_image(config: RunConfig[Any, Any]) -> float:
@@ -154,7 +157,14 @@ def lengthen(cell: Cell, options: StudyOptions, units: int) -> Cell:
         every = max(1, round(timed.score_images / step)) * step
         end = -(-(cell.start + images) // every) * every
         timed, images = replace(timed, score_images=every, sheet_images=end, checkpoint_images=end), end
-    return replace(cell, config=replace(cell.config, images=images, cadence=timed))
+    return replace(cell, config=_of_length(replace(cell.config, cadence=timed), images))
+
+
+def _of_length(config: RunConfig[Any, Any], images: int) -> RunConfig[Any, Any]:
+    augment = config.augment
+    if augment.kind == "ada" and augment.p is None:
+        augment = replace(augment, speed_images=max(1, images // ADA_PART))
+    return replace(config, images=images, augment=augment)
 
 
 def write_plan(folder: Path, asked: Asked, cells: list[Cell], speeds: Speeds) -> list[Planned]:

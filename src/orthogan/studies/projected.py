@@ -26,7 +26,7 @@ class ProjectedOptions(StudyOptions):
     """Side of the images, in pixels."""
     width: int = 32
     """FastGAN's channel multiplier (the papers: 64 or 128). StyleGAN2 has as many channels at 64 pixels (512 there),
-    and BigGAN's multiplier is half of it (96)."""
+    where FastGAN's G has twice as many, latents of 64 and styles of 128; BigGAN's multiplier is half of it (96)."""
     batch: int = 16
     """Batch of every run; 64 in the paper."""
     size: int = 128
@@ -41,8 +41,13 @@ def fastgan(options: ProjectedOptions) -> Settings:
     return {"generator.width": options.width}
 
 
+def _fastgan_d(options: ProjectedOptions) -> Settings:
+    # The published distance is a sum over the batch, here it is a mean.
+    return {"discriminator.width": options.width, "regularizers.d_reconstruction.strength": float(options.batch)}
+
+
 def _channels_of_stylegan2(options: ProjectedOptions, role: str) -> Settings:
-    """As wide at 64 pixels as FastGAN, and up to four times as wide below."""
+    """`width` at 64 pixels, and up to four times as many below."""
     return {f"{role}.channel_base": 64 * options.width, f"{role}.channel_max": 4 * options.width}
 
 
@@ -50,34 +55,40 @@ def stylegan2(options: ProjectedOptions) -> Settings:
     return {**_channels_of_stylegan2(options, "generator"), "generator.dim_z": 64, "generator.dim_w": 128}
 
 
-def projected(options: ProjectedOptions) -> Settings:
-    return {"discriminator.size": options.size}
-
-
-def _half_as_wide_d(options: ProjectedOptions) -> Settings:
-    return {"discriminator.width": options.width // 2}
-
-
 def _stylegan2_d(options: ProjectedOptions) -> Settings:
     gamma = 0.0002 * options.resolution**2 / options.batch
     return {**_channels_of_stylegan2(options, "discriminator"), "regularizers.d_r1.strength": gamma}
+
+
+def projected(options: ProjectedOptions) -> Settings:
+    return {"discriminator.size": options.size}
 
 
 def _biggan(options: ProjectedOptions) -> Settings:
     return {"generator.width": options.width // 2}
 
 
+def _biggan_d(options: ProjectedOptions) -> Settings:
+    return {"discriminator.width": options.width // 2}
+
+
+def _as_projected(options: ProjectedOptions) -> Settings:
+    return {**projected(options), "optimizer.d_lr": 2e-4, "augment.kind": "diffaugment"}
+
+
+Networks = dict[str, str]
+
 REFERENCE = "FastGAN"
 
-ROWS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    REFERENCE: ("fastgan", (fastgan, _half_as_wide_d)),
-    "Projected FastGAN": ("projected", (fastgan, projected)),
-    "StyleGAN2-ADA": ("stylegan2-ada", (stylegan2, _stylegan2_d)),
-    "Projected StyleGAN2": ("projected-stylegan2", (stylegan2, projected)),
-    "BigGAN": ("small", (_biggan, _half_as_wide_d)),
-    "BigGAN + projected D": ("small", (_biggan, projected, lambda options: {"augment.kind": "diffaugment"})),
+ROWS: dict[str, tuple[str, Networks, tuple[Any, ...]]] = {
+    REFERENCE: ("fastgan", {}, (fastgan, _fastgan_d)),
+    "Projected FastGAN": ("projected", {}, (fastgan, projected)),
+    "StyleGAN2-ADA": ("stylegan2-ada", {}, (stylegan2, _stylegan2_d)),
+    "Projected StyleGAN2": ("projected-stylegan2", {}, (stylegan2, projected)),
+    "BigGAN": ("small", {}, (_biggan, _biggan_d)),
+    "BigGAN + projected D": ("small", {"discriminator": "projected"}, (_biggan, _as_projected)),
 }
-"""The preset of each row but for the size, and what the study's options make of it."""
+"""The preset of each row but for the size, networks in place of its own, and what the study's options make of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +106,9 @@ class ConvergenceOptions(ProjectedOptions):
 def convergence(options: ConvergenceOptions) -> list[Cell]:
     """The same data, batch, length and seeds for each method: the paper's figures 1 and 5."""
     return [
-        _cell(options, row, seed, ROWS[row][0], [change(options) for change in ROWS[row][1]])
+        _cell(options, row, seed, preset, [change(options) for change in changes], networks)
         for seed in range(options.seeds)
-        for row in options.rows
+        for row, (preset, networks, changes) in [(row, ROWS[row]) for row in options.rows]
     ]
 
 
@@ -134,11 +145,12 @@ def projection(options: AblationOptions) -> list[Cell]:
     ]
 
 
-def _cell(options: ProjectedOptions, row: str, seed: int, name: str, changes: list[Settings]) -> Cell:
+def _cell(
+    options: ProjectedOptions, row: str, seed: int, name: str, changes: list[Settings], networks: Networks | None = None
+) -> Cell:
     preset = f"{name}-{options.resolution}"
-    networks = {"discriminator": "projected"} if row.endswith("projected D") else {}
     settings: Settings = {"batch": options.batch, "ema.halflife_images": None, "ema.rampup": None}
     settings |= common(options, seed)
     for change in changes:
         settings |= change
-    return Cell(row, "", override(with_networks(presets.get(preset), networks), settings), preset)
+    return Cell(row, "", override(with_networks(presets.get(preset), networks or {}), settings), preset)

@@ -37,7 +37,8 @@ def adams(config: RunConfig[Any, Any], found: tuple[Rules, Rules]) -> list[dict[
     """The arguments of Adam for G and for D with these rules.
 
     With `lazy`, lr times c and betas to the power c, c = k / (k + 1), for the shortest interval k above 1 of a player's
-    rules, which otherwise would take a step of their own (StyleGAN2, App. B).
+    rules (StyleGAN2, App. B). There a due rule takes a step of its own beside the k of the loss, whose steps are then
+    as large as here; here it joins one of them.
     """
     o = config.optimizer
     arguments = []

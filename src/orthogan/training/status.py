@@ -8,13 +8,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from orthogan.files import CannotWrite, write_whole
+from orthogan.stability.history import STATUS
 from orthogan.training.player import NonFiniteError
 from orthogan.training.watch import Collapsed, watch_of
 
 if TYPE_CHECKING:
     from orthogan.training.trainer import Trainer
-
-STATUS = "status.json"
 
 
 def write_status(run: Trainer, state: str) -> None:

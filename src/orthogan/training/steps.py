@@ -71,7 +71,8 @@ class Game:
                 moment = self._moment((x, y), (fake, fake_y), latents[i], numbers[i], (on_real, on_fake))
                 self.fabric.backward((term + _penalties(self.d, moment, update)) / len(real))
             saturated = ((on_real > 1).float().mean() + (on_fake < -1).float().mean()) / 2
-            found.append(torch.stack([term, on_real.mean(), on_fake.mean(), saturated, on_real.sign().mean()]).detach())
+            signs = (on_real - (self.loss.boundary or 0)).sign()
+            found.append(torch.stack([term, on_real.mean(), on_fake.mean(), saturated, signs.mean()]).detach())
         self.d.rerun = lambda: (
             self._judge(x, y, numbers[-1].drop_real),
             self._judge(fake, fake_y, numbers[-1].drop_fake),

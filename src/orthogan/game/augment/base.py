@@ -21,7 +21,8 @@ class Augment(nn.Module):
     def after_update(self, signs: Tensor, images: int) -> None:
         """Called once after each update of D, in all processes with the same arguments.
 
-        `signs` is the mean of sign(D(x)) over its real images, a scalar on the device; `images` is how many these are.
+        `signs` is the mean sign of D(x) less the loss's boundary, over its real images x, a scalar on the device;
+        `images` is how many these are.
         """
 
     def stats(self) -> dict[str, Tensor]:

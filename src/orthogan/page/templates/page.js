@@ -58,9 +58,10 @@
   document.querySelectorAll(".sheets").forEach((box) => {
     const sheets = read(box.dataset.sheets);
     const [range, output, image] = ["input", "output", "img"].map((tag) => box.querySelector(tag));
+    const last = image.src;
     const show = () => {
       const sheet = sheets[range.value];
-      image.src = sheet.address;
+      image.src = sheet.address || last;
       image.alt = sheet.alt;
       image.width = sheet.width;
       image.height = sheet.height;
