@@ -25,6 +25,7 @@ from tiny import tiny_networks, tiny_run
 from orthogan import files, ranks, runs
 from orthogan.errors import UserError
 from orthogan.model import find_checkpoint
+from orthogan.networks import DISCRIMINATORS, GENERATORS
 from orthogan.settings import override
 from orthogan.stability import watch as rules
 from orthogan.training import duties
@@ -42,6 +43,7 @@ parser.add_argument("--accumulate", type=int, default=1)
 parser.add_argument("--g-batches", type=int, default=1)
 parser.add_argument("--loss", default="hinge")
 parser.add_argument("--stabilizer", default="spectral-norm")
+parser.add_argument("--pair", nargs=2, help="names of other networks than BigGAN's")
 parser.add_argument("--scores", action="store_true", help="sheets and made-up scores after every step")
 parser.add_argument("--init", default="", help="run whose networks this one begins from, the first block of D frozen")
 parser.add_argument("--no-room", default="none", metavar="NAME")
@@ -105,6 +107,9 @@ elif options.init:
 else:
     loss = "wasserstein" if options.stabilizer == "wgan-gp" else options.loss
     networks = tiny_networks(stabilizer=options.stabilizer)
+    if options.pair:
+        rows = GENERATORS[options.pair[0]], DISCRIMINATORS[options.pair[1]]
+        networks = {"generator": rows[0].tiny, "discriminator": rows[1].tiny}
     every = 16 if options.scores else 0
     changes = {
         "images": options.images,

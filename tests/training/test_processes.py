@@ -43,6 +43,7 @@ def train(folder: Path, data: Path, launcher: list[str], *words: str) -> dict[st
             "--images",
             "32",
         ],  # D runs twice before a backward; its norms see both processes
+        ["--pair", "fastgan", "projected"],  # noise inside G, batch norms in both
         ["--stabilizer", "wgan-gp"],  # a penalty that is differentiated twice
     ],
     ids=" ".join,
