@@ -162,13 +162,12 @@ def test_r1_of_the_convergence_study_follows_ada_s_rule() -> None:
 
 
 def test_each_method_of_the_convergence_study_has_its_own_published_balance() -> None:
-    """Both of FastGAN's networks as wide, its sum over a batch of 8 as a mean; the rate of every projected D."""
+    """Both of FastGAN's networks as wide, its sum over a batch of 8 as a mean."""
     configs: dict[str, Any] = convergence(batch=8, width=16)
     fastgan = configs["FastGAN"]
     assert (fastgan.generator.width, fastgan.discriminator.width) == (16, 16)
     assert fastgan.regularizers.d_reconstruction.strength == 8.0
     assert convergence(batch=32)["FastGAN"].regularizers.d_reconstruction.strength == 32.0  # type: ignore[attr-defined]
-    assert {run.optimizer.d_lr for row, run in configs.items() if "rojected" in row and "Style" not in row} == {2e-4}
 
 
 def test_rows_of_the_projection_study_change_one_thing_each() -> None:

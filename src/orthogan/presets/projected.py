@@ -59,12 +59,12 @@ SMALL: Settings = {
     "generator.width": 16,
     "discriminator.features": "efficientnet-lite0",
     "discriminator.mixing": "released",
-    "discriminator.separable": True,
-    "discriminator.size": 96,
+    "discriminator.discriminators": 1,
+    "discriminator.norm": "none",
     "augment.kind": "diffaugment",
     "augment.policy": "translation,cutout",
     "optimizer.g_lr": 4e-4,
-    "optimizer.d_lr": 2e-4,
+    "optimizer.d_lr": 4e-4,
     "optimizer.beta1": 0.0,
     "optimizer.beta2": 0.99,
     "ema.decay": 0.995,
@@ -75,11 +75,11 @@ SMALL: Settings = {
     "batch": 16,
     "d_steps": 1,
 }
-"""Without changes of colour, under which samples came to share one palette."""
+"""One discriminator without norms: with four, or with batch norms, samples share one palette for long."""
 
-SMALL_G: dict[int, Settings] = {
-    32: {"generator.channels": (8, 8, 4, 2), "generator.dim_z": 64},
-    64: {"generator.channels": (8, 8, 4, 2, 1), "generator.dim_z": 80},
+OF_SIDE: dict[int, Settings] = {
+    32: {"generator.channels": (8, 8, 4, 2), "generator.dim_z": 64, "discriminator.size": 64},
+    64: {"generator.channels": (8, 8, 4, 2, 1), "generator.dim_z": 80, "discriminator.size": 96},
     128: {"generator.channels": (8, 8, 8, 4, 2, 1), "generator.dim_z": 96, "discriminator.size": 160},
 }
 
@@ -89,7 +89,7 @@ def small(resolution: int) -> Preset:
     return Preset(
         f"A small BigGAN at {resolution} px against a projected discriminator, for a folder on a processor.",
         PROJECTED_BIGGAN,
-        {"orthogan": {"resolution": resolution, **SMALL, **SMALL_G[resolution]}},
+        {"orthogan": {"resolution": resolution, **SMALL, **OF_SIDE[resolution]}},
     )
 
 
@@ -103,7 +103,7 @@ def at(resolution: int, what: str, networks: Networks, paper: Settings, code: Se
 
 
 PRESETS: dict[str, Preset] = {
-    **{f"projected-small-{side}": small(side) for side in SMALL_G},
+    **{f"projected-small-{side}": small(side) for side in OF_SIDE},
     **{
         f"projected-{side}": at(side, "as the paper has it: FastGAN's G, blocks in turns", PROJECTED_FASTGAN, PAPER, {})
         for side in SIDES

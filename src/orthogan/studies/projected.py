@@ -6,7 +6,6 @@ from typing import Any, Literal
 from orthogan import presets
 from orthogan.data.config import DataConfig
 from orthogan.features.weights import OF_DATA
-from orthogan.pair import with_networks
 from orthogan.settings import override, require
 from orthogan.studies.cells import Cell, StudyOptions, common
 from orthogan.studies.sngan import check_list
@@ -72,23 +71,17 @@ def _biggan_d(options: ProjectedOptions) -> Settings:
     return {"discriminator.width": options.width // 2}
 
 
-def _as_projected(options: ProjectedOptions) -> Settings:
-    return {**projected(options), "optimizer.d_lr": 2e-4, "augment.kind": "diffaugment"}
-
-
-Networks = dict[str, str]
-
 REFERENCE = "FastGAN"
 
-ROWS: dict[str, tuple[str, Networks, tuple[Any, ...]]] = {
-    REFERENCE: ("fastgan", {}, (fastgan, _fastgan_d)),
-    "Projected FastGAN": ("projected", {}, (fastgan, projected)),
-    "StyleGAN2-ADA": ("stylegan2-ada", {}, (stylegan2, _stylegan2_d)),
-    "Projected StyleGAN2": ("projected-stylegan2", {}, (stylegan2, projected)),
-    "BigGAN": ("small", {}, (_biggan, _biggan_d)),
-    "BigGAN + projected D": ("small", {"discriminator": "projected"}, (_biggan, _as_projected)),
+ROWS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    REFERENCE: ("fastgan", (fastgan, _fastgan_d)),
+    "Projected FastGAN": ("projected", (fastgan, projected)),
+    "StyleGAN2-ADA": ("stylegan2-ada", (stylegan2, _stylegan2_d)),
+    "Projected StyleGAN2": ("projected-stylegan2", (stylegan2, projected)),
+    "BigGAN": ("small", (_biggan, _biggan_d)),
+    "BigGAN + projected D": ("projected-small", (_biggan, projected)),
 }
-"""The preset of each row but for the size, networks in place of its own, and what the study's options make of it."""
+"""The preset of each row but for the size, and what the study's options make of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +99,9 @@ class ConvergenceOptions(ProjectedOptions):
 def convergence(options: ConvergenceOptions) -> list[Cell]:
     """The same data, batch, length and seeds for each method: the paper's figures 1 and 5."""
     return [
-        _cell(options, row, seed, preset, [change(options) for change in changes], networks)
+        _cell(options, row, seed, preset, [change(options) for change in changes])
         for seed in range(options.seeds)
-        for row, (preset, networks, changes) in [(row, ROWS[row]) for row in options.rows]
+        for row, (preset, changes) in [(row, ROWS[row]) for row in options.rows]
     ]
 
 
@@ -145,12 +138,10 @@ def projection(options: AblationOptions) -> list[Cell]:
     ]
 
 
-def _cell(
-    options: ProjectedOptions, row: str, seed: int, name: str, changes: list[Settings], networks: Networks | None = None
-) -> Cell:
+def _cell(options: ProjectedOptions, row: str, seed: int, name: str, changes: list[Settings]) -> Cell:
     preset = f"{name}-{options.resolution}"
     settings: Settings = {"batch": options.batch, "ema.halflife_images": None, "ema.rampup": None}
     settings |= common(options, seed)
     for change in changes:
         settings |= change
-    return Cell(row, "", override(with_networks(presets.get(preset), networks or {}), settings), preset)
+    return Cell(row, "", override(presets.get(preset), settings), preset)
