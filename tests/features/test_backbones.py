@@ -85,6 +85,12 @@ def test_folding_leaves_one_number_a_channel_of_two() -> None:
     assert sum(isinstance(m, nn.ReLU6) for m in maps.modules()) == 1 + 16 + 15
 
 
+def test_a_network_is_fitted_in_full_precision_wherever_it_is_built() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = load("resnet18", 64, "random")
+    assert maps(torch.zeros(1, 3, 64, 64))[0].dtype == torch.float32
+
+
 def test_a_network_that_folding_would_change_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def fold(body: nn.Module, *_: object, **__: object) -> None:
         body.get_parameter("conv1.weight").data[0] *= 2

@@ -240,6 +240,7 @@ def _digest(body: nn.Module) -> str:
     return found.hexdigest()[:16]
 
 
+@torch.autocast("cpu", enabled=False)  # of an estimate, in which a network may be built
 def _fit(maps: FeatureMaps) -> None:
     """Fit a network to its images and make it fast. Raises `UserError` if its maps are not what it says."""
     side = maps.size if maps.fixed else 2 * STRIDES[-1]
