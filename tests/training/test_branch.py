@@ -145,7 +145,7 @@ def test_it_is_resumed_exactly_from_the_moment_it_is_there(parent: Path, tmp_pat
 def test_what_does_not_fit_begins_afresh_and_is_told(tmp_path: Path, arrays: Path) -> None:
     parent = begin(tmp_path / "parent", tiny_run(arrays, images=48))
     listener = Listener()
-    config = dataclasses.replace(tiny_run(arrays, images=64), augment=ADA, loss="relativistic")
+    config = dataclasses.replace(tiny_run(arrays, images=64), augment=ADA, loss="least-squares")
     trainer = branch(parent, tmp_path / "new", config, observer=listener)
     assert "begins afresh: augment" in listener.lines
     assert "taken over: generator, discriminator, ema, g_optimizer, d_optimizer" in listener.lines

@@ -35,12 +35,12 @@ def state(trainer: Trainer) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in gather(parts(trainer)).items()}
 
 
-@pytest.mark.parametrize("loss", ["hinge", "relativistic"])
+@pytest.mark.parametrize(("loss", "augment"), [("hinge", "ada"), ("relativistic", "diffaugment")])
 @pytest.mark.parametrize(("frozen", "playing"), [("generator", "discriminator"), ("discriminator", "generator")])
 def test_a_frozen_network_keeps_its_bits_and_the_other_learns(
-    tmp_path: Path, arrays: Path, frozen: str, playing: str, loss: str
+    tmp_path: Path, arrays: Path, frozen: str, playing: str, loss: str, augment: Any
 ) -> None:
-    trainer = begin(tmp_path / "run", tiny_run(arrays, freeze=frozen, loss=loss, augment=AugmentConfig(kind="ada")))
+    trainer = begin(tmp_path / "run", tiny_run(arrays, freeze=frozen, loss=loss, augment=AugmentConfig(kind=augment)))
     before = state(trainer)
     stats = trainer.step()
     trainer.step()
