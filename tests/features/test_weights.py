@@ -96,6 +96,12 @@ def test_a_torn_file_is_refused(tmp_path: Path):
         weights.verify("efficientnet-lite0", torn)
 
 
+@pytest.mark.parametrize("name", weights.TRUNKS)
+def test_a_network_that_only_compares_pairs_does_not_score(name: str):
+    with pytest.raises(UserError, match=f"unknown feature network {name!r}"):
+        weights.check_scoring(name)
+
+
 def test_an_unknown_network_names_the_nearest():
     with pytest.raises(UserError, match="did you mean 'efficientnet-lite1'"):
         weights.present("efficientnet-light1")

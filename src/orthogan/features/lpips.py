@@ -39,7 +39,7 @@ def _load(filled: bool) -> nn.Module:
         delattr(distance, f"lin{k}")  # the same layers under a second name, which cannot lose their values twice
     if filled:
         found = weights.locate(weights.VGG16, purpose=weights.LPIPS)
-        weights.verify(weights.VGG16, found)
+        weights.verify(weights.VGG16, found, weights.LPIPS)
         _fill(distance.net, read_state(found), found)
     frozen: nn.Module = distance.requires_grad_(False).eval()
     return frozen

@@ -123,8 +123,6 @@ def check_scoring(name: str, given: Path | None = None) -> None:
 
 def known(name: str) -> WeightFile:
     """The table's row, or an error that names the nearest one."""
-    if name in TRUNKS:
-        return TRUNKS[name]
     if name not in NETWORKS:
         raise unknown("feature network", name, [*NETWORKS, OF_DATA, f"{TIMM}NAME"])
     return NETWORKS[name]
@@ -132,7 +130,15 @@ def known(name: str) -> WeightFile:
 
 def present(name: str) -> Path | None:
     """The file of network `name` where it is expected, or None."""
-    return next((path for path in _places(known(name)) if path.is_file()), None)
+    return _present(known(name))
+
+
+def _present(row: WeightFile) -> Path | None:
+    return next((path for path in _places(row) if path.is_file()), None)
+
+
+def _row(name: str, purpose: Purpose) -> WeightFile:
+    return TRUNKS[name] if purpose is LPIPS else known(name)
 
 
 def locate(name: str, given: Path | None = None, purpose: Purpose = SCORING) -> Path:
@@ -140,20 +146,20 @@ def locate(name: str, given: Path | None = None, purpose: Purpose = SCORING) -> 
 
     Raises UserError when a package or the file is missing.
     """
-    row = known(name)
+    row = _row(name, purpose)
     absent = [module for module in (*row.needs, *purpose.needs) if not optional.is_installed(module)]
     if absent:
         raise optional.missing(absent, purpose.extra, purpose.name)
-    found = present(name) if given is None else given.expanduser()
+    found = _present(row) if given is None else given.expanduser()
     if found is None or not found.is_file():
         raise _not_found(name, row, found, purpose)
     return found
 
 
-def verify(name: str, path: Path) -> str:
+def verify(name: str, path: Path, purpose: Purpose = SCORING) -> str:
     """The file's SHA-256. Raises UserError when it is not the published file: torn, or of another network."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    expected = known(name).sha256
+    expected = _row(name, purpose).sha256
     if not digest.startswith(expected):
         raise UserError(
             f"{path} is not the weight file of {name}: its sha256 begins with {digest[:8]}, not {expected}; "
