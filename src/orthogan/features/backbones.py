@@ -58,9 +58,9 @@ class FeatureMaps(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         side = self.side(x.shape[-1])
-        x = self.standardize(_resize(x, side))
+        x = self.standardize(resize(x, side))
         maps = self.body.forward_intermediates(x, indices=self.taps, intermediates_only=True)
-        return [_resize(h, side // stride) for h, stride in zip(maps, STRIDES, strict=True)]
+        return [resize(h, side // stride) for h, stride in zip(maps, STRIDES, strict=True)]
 
 
 class Standardize(nn.Module):
@@ -85,7 +85,7 @@ def _standardize(mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
     return nn.Identity() if {*mean, *std} == {0.5} else Standardize(mean, std)
 
 
-def _resize(x: Tensor, side: int) -> Tensor:
+def resize(x: Tensor, side: int) -> Tensor:
     """Bilinear, without a filter against aliasing, as in Projected GAN."""
     return x if x.shape[-1] == side else F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
 

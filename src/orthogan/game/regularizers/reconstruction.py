@@ -111,15 +111,11 @@ def lpips_distance() -> Distance:
     network = lpips.load()
 
     def distance(made: Tensor, target: Tensor) -> Tensor:
-        made, target = (_at_least(lpips.SIDE, images) for images in (made, target))
+        made, target = (backbones.resize(x, max(lpips.SIDE, x.shape[-1])) for x in (made, target))
         terms: Tensor = _beside(made, network)(made, target)
         return terms.flatten()
 
     return distance
-
-
-def _at_least(side: int, images: Tensor) -> Tensor:
-    return images if images.shape[-1] >= side else F.interpolate(images, (side, side), mode="bilinear")
 
 
 def _beside(images: Tensor, network: nn.Module) -> nn.Module:
