@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from orthogan.errors import UserError
 from orthogan.features import backbones, weights
-from orthogan.features.backbones import FeatureMaps, Standardize, load
+from orthogan.features.backbones import FeatureMaps, InPlaceWithoutGradients, Standardize, load
 from orthogan.features.pretrained import by_position, read_state
 from orthogan.nn.depthwise import HalvingDepthwise
 
@@ -82,7 +82,7 @@ def test_folding_leaves_one_number_a_channel_of_two() -> None:
     assert count(maps) == 2_958_848 - channels_of_norms
     assert not [m for m in maps.modules() if isinstance(m, nn.BatchNorm2d)]
     # After the stem, the 16 depthwise convolutions and the 15 expansions; none after a block's last convolution.
-    assert sum(isinstance(m, nn.ReLU6) for m in maps.modules()) == 1 + 16 + 15
+    assert sum(isinstance(m, InPlaceWithoutGradients) for m in maps.modules()) == 1 + 16 + 15
 
 
 def test_a_network_is_fitted_in_full_precision_wherever_it_is_built() -> None:
@@ -153,6 +153,22 @@ def test_gradients_pass_to_the_image_and_to_nothing_else(lite0: FeatureMaps) -> 
     assert x.grad.isfinite().all()
     assert x.grad.any()
     assert all(p.grad is None for p in lite0.parameters())
+
+
+def test_activations_overwrite_their_input_where_no_gradients_are_asked_for() -> None:
+    x = torch.tensor([-1.0, 3.0, 7.0], requires_grad=True)
+    activation = InPlaceWithoutGradients(nn.ReLU6(inplace=True))
+    activation(x).sum().backward()
+    assert x.grad is not None
+    assert (x.tolist(), x.grad.tolist()) == ([-1, 3, 7], [0, 1, 0])
+    assert activation(x.detach()) is not x
+    assert x.tolist() == [0, 3, 6]
+
+
+def test_overwriting_changes_no_map(lite0: FeatureMaps) -> None:
+    x = torch.rand(1, 3, 64, 64, requires_grad=True)
+    for overwritten, kept in zip(lite0(x.detach()), lite0(x), strict=True):
+        assert torch.equal(overwritten, kept)
 
 
 def test_halving_depthwise_convolutions_are_replaced_and_maps_stay_what_they_were(lite0: FeatureMaps) -> None:

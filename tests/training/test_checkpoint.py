@@ -86,13 +86,16 @@ def test_pruning_keeps_the_last_and_the_best(tmp_path: Path) -> None:
     assert checkpoint.read_header(tmp_path / "best.safetensors").images == 2
 
 
-def test_pruning_leaves_files_of_other_names(tmp_path: Path) -> None:
+def test_pruning_leaves_files_of_other_names_and_folders(tmp_path: Path) -> None:
     copy = write(tmp_path / "images-000000000002-good.safetensors", 2)
-    for images in (1, 2, 3):
+    folder = tmp_path / checkpoint.file_name(1)
+    folder.mkdir()
+    for images in (2, 3):
         write(tmp_path / checkpoint.file_name(images), images)
     checkpoint.prune(tmp_path, keep=1)
     assert checkpoint.numbered(tmp_path) == [tmp_path / checkpoint.file_name(3)]
     assert copy.exists()
+    assert folder.exists()
 
 
 def header_bytes(path: Path) -> int:

@@ -3,6 +3,7 @@
 Networks are timm's, by its names; those in `PACKAGED` have their weights by pip.
 """
 
+import copy
 import difflib
 import hashlib
 from collections.abc import Callable, Iterable
@@ -61,6 +62,23 @@ class FeatureMaps(nn.Module):
         x = self.standardize(resize(x, side))
         maps = self.body.forward_intermediates(x, indices=self.taps, intermediates_only=True)
         return [resize(h, side // stride) for h, stride in zip(maps, STRIDES, strict=True)]
+
+
+class InPlaceWithoutGradients(nn.Module):
+    """An activation that overwrites its input where no gradients are asked for.
+
+    Where they are, PyTorch would copy what any but ReLU overwrites, ReLU6 among them.
+    """
+
+    def __init__(self, activation: nn.Module):
+        """`activation` overwrites its input; its module has a flag for that."""
+        super().__init__()
+        self.in_place, self.apart = activation, copy.copy(activation)
+        self.apart.inplace = False  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.apart(x) if x.requires_grad else self.in_place(x)
+        return y
 
 
 class Standardize(nn.Module):
@@ -265,5 +283,4 @@ def _fit(maps: FeatureMaps) -> None:
         if is_halving_depthwise(module):
             maps.body.set_submodule(name, HalvingDepthwise(module))
         if getattr(module, "inplace", False) and not isinstance(module, nn.ReLU):
-            # For the backward pass PyTorch copies what other activations overwrite, ReLU6 among them.
-            module.inplace = False
+            maps.body.set_submodule(name, InPlaceWithoutGradients(module))

@@ -73,7 +73,7 @@ class _Normalize(torch.autograd.Function):
         grad, (matrix, u, v) = grads[0].contiguous(), ctx.saved_tensors
         sigma = _sigma(matrix, u, v)
         along = torch.dot(grad.flatten(), matrix.flatten()) / sigma.square()
-        return torch.addcmul(grad / sigma, -(along * u)[:, None], v), None, None
+        return (grad / sigma).addcmul_(-(along * u)[:, None], v), None, None
 
 
 class SNLinear(SpectralNorm, Linear):

@@ -163,7 +163,7 @@ def file_name(images: int) -> str:
 
 def numbered(folder: Path) -> list[Path]:
     """The checkpoints of a run's folder, newest first, whole or not; files of other names are somebody's own."""
-    found = [path for path in folder.glob("images-*.safetensors") if images_of(path) >= 0]
+    found = [path for path in folder.glob("images-*.safetensors") if images_of(path) >= 0 and path.is_file()]
     return sorted(found, reverse=True, key=images_of)
 
 
