@@ -241,3 +241,13 @@ def test_presets_spells_its_sources_out():
     told = command("presets").out
     assert all(source in told for source in SOURCES)
     assert "sngan_projection" in next(line for line in told.splitlines() if "sngan-256" in line)
+
+
+@pytest.mark.parametrize(("side", "size"), [(32, 64), (64, 96), (128, 160)])
+def test_projected_small_is_the_setting_that_docs_training_chose(side, size):
+    run = get(f"projected-small-{side}")
+    d = run.discriminator
+    assert (d.features, d.mixing, d.discriminators, d.separable) == ("efficientnet-lite0", "released", 1, True)
+    assert (d.norm, d.size, run.generator.width, run.batch) == ("batch", size, 16, 16)
+    assert (run.optimizer.g_lr, run.optimizer.d_lr) == (4e-4, 1e-4)
+    assert (run.augment.kind, run.augment.policy) == ("diffaugment", "translation,cutout")
