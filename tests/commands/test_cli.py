@@ -58,6 +58,9 @@ def test_a_folder_of_ones_own_pictures_from_refusal_to_score(
     assert list((run / "sheets").glob("*.png"))
     assert json.loads((run / "config.json").read_text())["run"]["n_classes"] == 2
 
+    assert main(["resume", str(run), "--images", "40", "--device", "cpu"]) == 0
+    # At its cadence, and at each end.
+    assert [int(path.stem[-3:]) for path in sorted((run / "sheets").glob("*.png"))] == [16, 32, 40]
     assert main(["resume", str(run), "--images", "48", "--device", "cpu"]) == 0
     assert main(["resume", str(run), "--batch", "4", "--device", "cpu"]) == 2
     assert "batch: 8 -> 4" in capsys.readouterr().err

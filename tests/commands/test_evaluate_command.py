@@ -204,6 +204,12 @@ def test_several_sources_are_scored_and_lead_to_a_comparison(capsys: pytest.Capt
     assert "orthogan compare scores-one-" in capsys.readouterr().out
 
 
+def test_scores_that_compare_would_refuse_lead_to_none(capsys: pytest.CaptureFixture[str]):
+    one, two, real = folder("one", noise(20, 0)), folder("two", noise(25, 1)), folder("real", noise(30, 2))
+    assert main([one, two, "--against", real, "--resamples", "0"]) == 0
+    assert "orthogan compare" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("argv", "told"),
     [

@@ -13,6 +13,7 @@ import pytest
 from process import Running, orthogan
 from safetensors import safe_open
 
+from orthogan.commands.forecast import few_images
 from orthogan.training import checkpoint
 
 TINY = [
@@ -82,6 +83,21 @@ def test_a_dry_run_tells_time_checkpoint_and_folder(run: Path, noise: Path, tmp_
     assert number(told["a checkpoint"]) == pytest.approx(written, rel=0.1)  # the header has some kilobytes
     assert number(told["the run's folder, at most"]) >= 2 * number(told["a checkpoint"])
     assert not (tmp_path / "other").exists()
+
+
+def test_a_dry_run_refuses_the_place_that_the_run_would_refuse(noise: Path) -> None:
+    beside = noise.with_name("file")
+    beside.touch()
+    for words in (["--dry-run"], []):
+        assert (
+            "is a file; name a folder" in orthogan("train", "small-32", "--data", noise, "--out", beside, *words).error
+        )
+
+
+def test_data_that_is_less_than_a_batch_is_warned_of() -> None:
+    assert few_images(32, 32) == []
+    (told,) = few_images(31, 32)
+    assert "31 images and a batch 32" in told
 
 
 def test_a_step_that_does_not_fit_the_memory_is_not_timed() -> None:

@@ -46,7 +46,7 @@ def test_a_short_biggan_64_has_sheets_checkpoints_and_an_average() -> None:
     )
     assert never(short) == []
     told = " ".join(never(override(run, {"batch": 64, "images": 2_000_000, "cadence.first_images": 0})))
-    assert "no sheet: cadence.sheet_images is 2,048,000" in told
+    assert "no sheet before its end: cadence.sheet_images is 2,048,000" in told
     assert "no checkpoint before its end: cadence.checkpoint_images" in told
     assert "ema.start_steps is 20,000 and the run has 15,625 steps" in told
 
@@ -72,6 +72,11 @@ def test_the_average_of_a_short_run_spans_a_part_of_it(preset: str, images: int,
 def test_an_average_by_images_stays_with_its_rampup() -> None:
     run = presets.get("stylegan2-ada-32")
     assert follow_length(run, 10_000, run.batch, 1).ema == run.ema
+
+
+def test_what_a_run_was_too_short_for_is_due_at_the_end_of_a_shorter_one() -> None:
+    run = override(presets.get("digits"), {"images": 3_000, "cadence.sheet_images": 16_000})
+    assert follow_length(run, 640, run.batch, run.d_steps).cadence.sheet_images == 640
 
 
 def test_a_longer_run_keeps_the_preset_s_cadences_and_average() -> None:

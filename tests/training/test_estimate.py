@@ -75,6 +75,7 @@ def test_a_checkpoint_and_the_folder_have_the_size_that_was_told(tmp_path: Path,
         ({"cadence.checkpoint_images": 16}, 4 * 100),
         ({"cadence.checkpoint_images": 16, "watch.every_images": 16}, 5 * 100),  # and one from before a sign
         ({"cadence.sheet_images": 80}, 100 + 2 * 2 * 30 * 3 * 16 * 16),  # two, in sheets/ and in curves/
+        ({"cadence.sheet_images": 100}, 100 + 2 * 2 * 30 * 3 * 16 * 16),  # the second at the end
     ],
     ids=str,
 )

@@ -14,6 +14,7 @@ from orthogan.errors import UserError
 from orthogan.features import weights
 from orthogan.judging import Request, results
 from orthogan.judging.counting import silently
+from orthogan.metrics.protocol import comparable
 from orthogan.metrics.titles import TITLES, better, short
 from orthogan.reports import command, console, counting, quoted, table
 
@@ -46,12 +47,14 @@ def main(argv: list[str]) -> int:
     weights.check_scoring(options.features, options.weights)  # before `score` imports PyTorch, which takes seconds
     for request in requests:
         request.check_present()
-    written = []
+    written, protocols = [], []
     with judging.all_processes(options.device) as here:
         for request in requests:
             result = judging.score(replace(request, device=here.device), counting if here.is_first else silently)
             written.append(here.of_first(partial(keep, request, result, options.out)))
-    if len(written) > 1 and here.is_first:
+            protocols.append(result["protocol"])
+    alike = not any(comparable(protocols[0], other) for other in protocols[1:])
+    if len(written) > 1 and here.is_first and alike:
         console.print(f"compare them: {command('compare', *written)}", markup=False)
     return 0
 

@@ -41,8 +41,16 @@ def tell_before(config: RunConfig[Any, Any], preset: RunConfig[Any, Any], begun:
     ):
         warn(text)
     with suppress(UserError):  # what cannot be read is told when all processes read it
-        for text in layout_warnings(open_source(config.data.source, config.data.unconditional)):
+        source = open_source(config.data.source, config.data.unconditional)
+        for text in layout_warnings(source) + few_images(len(source), config.batch):
             warn(text)
+
+
+def few_images(count: int, batch: int) -> list[str]:
+    """A warning of data that one batch holds more than once."""
+    if count >= batch:
+        return []
+    return [f"the data has {count} images and a batch {batch}, so that D will know them by heart: give more images"]
 
 
 def dry_run(
@@ -52,6 +60,7 @@ def dry_run(
     runs.check_names(config)
     runs.check_compile(config, device)
     runs.refuse_inside_data(folder, config.data.source)
+    runs.check_writable(folder)
     world = processes()[1]
     check_world(config, world)
     if config.data.source:

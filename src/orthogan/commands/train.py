@@ -87,6 +87,7 @@ def main(argv: list[str]) -> int:
         return dry_run(options.run, preset, name, folder, device)
     runs.refuse_existing(folder)
     runs.refuse_inside_data(folder, options.run.data.source)
+    runs.check_writable(folder)
     runs.check_names(options.run)
     if ranks.speaks_for_all():
         tell_before(options.run, preset, begun=found is not None)

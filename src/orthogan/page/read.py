@@ -289,7 +289,7 @@ def _scores(folder: Path, rollbacks: Sequence[Line], complaints: list[str]) -> l
     """From the training, then from the commands."""
     on_the_way = [(SCORES, line) for line in not_given_up(_lines(folder / SCORES, complaints), rollbacks)]
     found, strange = [], []
-    for name, values in (*on_the_way, *_objects(folder, "scores-*.json", complaints)):
+    for name, values in (*on_the_way, *_objects(folder, "scores*.json", complaints)):
         score = as_score(name, values)
         found += [score] if score else []
         strange += [] if score else [name]

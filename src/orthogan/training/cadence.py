@@ -106,8 +106,8 @@ def _watch(preset: RunConfig[Any, Any], images: int) -> WatchConfig:
 
 
 def _as_often(every: int, whole: int, images: int, most: int, least: int) -> int:
-    """A cadence of a run of `whole` images in a shorter one: as many times, but no more than `most`."""
-    return min(every, max(least, math.ceil(max(every * images / whole, images / most))))
+    """A cadence of a run of `whole` images in a shorter one: as many times, once at least, but no more than `most`."""
+    return min(every, max(least, math.ceil(max(min(every, whole) * images / whole, images / most))))
 
 
 def never(config: RunConfig[Any, Any]) -> list[str]:
@@ -121,7 +121,7 @@ def duties_never_due(config: RunConfig[Any, Any]) -> list[str]:
     whole = total_steps(config) * config.images_per_step
     for what, name, first in (
         ("line of losses", "log_images", cadence.first_images),
-        ("sheet", "sheet_images", cadence.first_images),
+        ("sheet before its end", "sheet_images", cadence.first_images),
         ("checkpoint before its end", "checkpoint_images", cadence.first_images),
         ("line of singular values", "spectra_images", cadence.first_images),
         ("score", "score_images", 0),

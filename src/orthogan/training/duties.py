@@ -141,11 +141,12 @@ class Spectra(Duty):
 
 
 class Sheet(Duty):
-    """A picture of fixed latents, by the first process."""
+    """A picture of fixed latents, at the end too, by the first process."""
 
     def is_due(self, run: Trainer, before: int) -> bool:
         cadence = run.config.cadence
-        return due(before, run.images, cadence.sheet_images, cadence.first_images)
+        at_end = bool(cadence.sheet_images) and run.images >= run.config.images
+        return at_end or due(before, run.images, cadence.sheet_images, cadence.first_images)
 
     def do(self, run: Trainer) -> None:
         if run.log is not None:

@@ -141,7 +141,8 @@ def folder_bytes(config: RunConfig[Any, Any], checkpoint_bytes: int) -> int:
     written += times_due(config.images, cadence.score_images)
     watched = bool(times_due(config.images, config.watch.every_images))
     checkpoints = min(cadence.keep_last + 1 + watched, written) + bool(cadence.score_images)
-    sheets = 2 * times_due(config.images, cadence.sheet_images, cadence.first_images)
+    at_end = bool(cadence.sheet_images) and config.images % cadence.sheet_images > 0
+    sheets = 2 * (at_end + times_due(config.images, cadence.sheet_images, cadence.first_images))
     _, images_of_sheet = sheet_layout(config.n_classes)
     return checkpoints * checkpoint_bytes + sheets * images_of_sheet * 3 * config.resolution**2
 
