@@ -42,6 +42,16 @@ def test_unknown_preset_offers_the_nearest():
         get("bigan-128")
 
 
+def test_of_many_names_an_error_tells_near_ones_and_counts_the_others():
+    with pytest.raises(UserError) as told:
+        get("projected-small-256")
+    assert "did you mean 'projected-small-64'?" in str(told.value)
+    shown = str(told.value).split("known: ")[1].split(" and ")[0].split(", ")
+    assert "projected-small-128" in shown
+    assert len(shown) == 12
+    assert f"and {len(PRESETS) - 12} more" in str(told.value)
+
+
 def test_biggan_128_has_the_paper_s_hyperparameters():
     run = get("biggan-128")
     assert (run.optimizer.g_lr, run.optimizer.d_lr) == (5e-5, 2e-4)

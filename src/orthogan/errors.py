@@ -8,12 +8,21 @@ class UserError(ValueError):
     """Something the user can mend. The command line prints its text alone, without a traceback, and exits with 2."""
 
 
+NAMED = 12
+"""Names of a table that an error tells at most."""
+
+
 def unknown(what: str, value: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not in a table; it offers the nearest name that is."""
+    """The error for a name that is not in a table; it offers the nearest name that is, and of a long table near ones."""
     known = sorted(known)
-    near = difflib.get_close_matches(value, known, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return UserError(f"unknown {what} {value!r}; {hint}known: {', '.join(known)}")
+    near = difflib.get_close_matches(value, known, n=NAMED, cutoff=0.4)
+    is_near = bool(near) and difflib.SequenceMatcher(None, near[0], value).ratio() >= 0.5
+    hint = f"did you mean {near[0]!r}? " if is_near else ""
+    told = known if len(known) <= NAMED else sorted(near) or known[:NAMED]
+    more = len(known) - len(told)
+    return UserError(
+        f"unknown {what} {value!r}; {hint}known: {', '.join(told)}" + (f" and {more} more" if more else "")
+    )
 
 
 _NO_MEMORY = ("out of memory", "allocate memory", "size calculation overflow")

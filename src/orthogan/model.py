@@ -347,6 +347,8 @@ def find_checkpoint(path: str | Path) -> checkpoint.Loaded:
     """A checkpoint file itself, the newest whole checkpoint of a run folder, or that of `hf://owner/name`."""
     path = hub.local(path)
     if path.is_dir():
+        if not (path / "checkpoints").is_dir():
+            raise UserError(f"{path} is not the folder of a run; give one that `orthogan train` has written, or a file")
         newest, complaints = checkpoint.newest(path / "checkpoints")
         for complaint in complaints:
             warnings.warn(f"skipped: {complaint}", stacklevel=2)

@@ -413,3 +413,9 @@ def test_what_has_no_page_is_refused(words: list[str], told: str, tmp_path: Path
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=told):
         report.main(words)
+
+
+def test_real_images_are_shown_from_all_over_the_data():
+    assert render.evenly(np.arange(10, 110), 4).tolist() == [10, 35, 60, 85]
+    assert render.evenly(np.arange(3), 10).tolist() == [0, 1, 2]
+    assert render.evenly(np.arange(0), 10).tolist() == []

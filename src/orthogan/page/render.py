@@ -86,17 +86,22 @@ def data_of(facts: Facts) -> Data:
 
 
 def examples(cache: ImageCache, n_classes: int) -> Picture | None:
-    """Real images in rows as those of a class sheet: the first ten of each class that has any."""
+    """Real images in rows as those of a class sheet: ten of each class that has any, evenly through its images."""
     classes, count = sheet_layout(n_classes)
-    chosen, names = np.arange(min(count, len(cache))), []
+    chosen, names = evenly(np.arange(len(cache)), count), []
     if classes is not None and cache.labels is not None:
         of_class = {kind: (cache.labels == kind).nonzero()[0] for kind in dict.fromkeys(classes)}
-        there = {kind: np.resize(rows[:10], 10) for kind, rows in of_class.items() if len(rows)}
+        there = {kind: np.resize(evenly(rows, 10), 10) for kind, rows in of_class.items() if len(rows)}
         chosen, names = np.concatenate([[], *there.values()]).astype(int), [label(k, cache.class_names) for k in there]
     if not len(chosen):
         return None
     images = torch.from_numpy(cache.checked[chosen])
     return embed.picture(labelled(grid(images, 10), names), "real images, in the layout of the samples", "real images")
+
+
+def evenly(rows: np.ndarray, count: int) -> np.ndarray:
+    """So many of the rows, or all, at equal distances: neighbours in a folder are often alike."""
+    return rows[np.arange(min(count, len(rows))) * len(rows) // max(1, min(count, len(rows)))]
 
 
 def samples(facts: Facts, seed: int = 0, device: str | None = None) -> Picture | None:
