@@ -13,7 +13,7 @@ NAMED = 12
 
 
 def unknown(what: str, value: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not in a table; it offers the nearest name that is, and of a long table near ones."""
+    """The error for a name that is not in a table; it offers the nearest that is, and of a long table near ones."""
     known = sorted(known)
     near = difflib.get_close_matches(value, known, n=NAMED, cutoff=0.4)
     is_near = bool(near) and difflib.SequenceMatcher(None, near[0], value).ratio() >= 0.5
