@@ -62,6 +62,14 @@ def remove_asides(folder: Path, idle_seconds: float = 0.0) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def check_new(path: Path, replace: bool = False) -> None:
+    """Refuse, before any work, to write over a file that is there, unless it may be replaced. Raises `UserError`."""
+    if path.is_dir():
+        raise UserError(f"out={str(path)!r}: is a folder; name a file")
+    if path.exists() and not replace:
+        raise UserError(f"out={str(path)!r}: is there already; choose another --out, or add --replace")
+
+
 def flush(path: Path) -> None:
     """Have the disk hold what was written to a file, or a folder's names, so that a power cut cannot tear it."""
     descriptor = os.open(path, os.O_RDONLY)
