@@ -201,7 +201,7 @@ def test_the_command_writes_and_refuses(cached: tuple[Path, Path], tmp_path: Pat
     assert done.status == 0, done.err
     assert "sample" in done.out
     for words, told in {
-        ("safetensors", out): "is there already; choose another, or give --replace",
+        ("safetensors", out): "is there already; choose another --out, or add --replace",
         ("onnx", out): "must end in .onnx",
         ("hub", out): "is a file; name a folder",
         ("hub", path.parent): "is not empty",
