@@ -80,9 +80,12 @@ def flush(path: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file that readers find whole or not at all. Raises `CannotWrite`."""
+    """Write a text file that readers find whole or not at all. Raises `CannotWrite`.
+
+    Names of folders may hold bytes that are no text: they are written as escapes.
+    """
     with aside(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def cache_folder() -> Path:

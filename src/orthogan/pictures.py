@@ -211,7 +211,8 @@ def save_arrays(images: Tensor, path: Path, labels: Tensor | None, names: Sequen
 
 
 def save_classes(path: Path, labels: Tensor, names: Sequence[str]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # Names of class folders may hold bytes that are no text.
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "label", "class"])
         writer.writerows([f"{i:06d}.png", int(c), label(int(c), names)] for i, c in enumerate(labels))

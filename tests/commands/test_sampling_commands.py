@@ -4,6 +4,7 @@ import csv
 import resource
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,18 @@ def test_what_does_not_fit_the_disk_is_an_error_and_leaves_what_was_there(
 def test_a_film_in_a_place_without_files_is_one_line(saved: Path) -> None:
     pytest.importorskip("imageio_ffmpeg")
     assert orthogan("interpolate", saved, "--steps", "2", "--out", "/proc/x.mp4").error.startswith("/proc/x.mp4 cannot")
+
+
+def test_names_that_are_no_text_are_written_as_escapes(tmp_path: Path) -> None:
+    tensors = {f"ema.{k}": v for k, v in tiny_generator().state_dict().items()}
+    path, names = tmp_path / "tiny.safetensors", ["caf\udce9", "b", "c"]
+    checkpoint.save(path, tensors, Header(tiny_run(), 5, 1, {"class_names": names}))
+    assert orthogan("sample", path, "-n", "1", "--classes", "0", "--out", tmp_path / "s").status == 0
+    assert (tmp_path / "s" / "classes.csv").read_text().splitlines()[1] == "000000.png,0,caf\\udce9"
+    if find_spec("huggingface_hub"):
+        done = orthogan("export", path, "--to", "hub", "--out", tmp_path / "hub")
+        assert done.status == 0, done.err
+        assert "Classes: caf\\udce9, b, c." in (tmp_path / "hub" / "README.md").read_text()
 
 
 def test_a_grid_is_written_to_the_file_that_is_named(saved: Path, tmp_path: Path) -> None:
