@@ -254,6 +254,30 @@ def test_statistics_that_an_imported_file_brought_are_those_of_its_export(tmp_pa
     assert exported.describe()["standing_statistics_batches"] == 0
 
 
+def test_an_export_of_an_imported_file_tells_where_it_is_from_and_of_no_training(tmp_path: Path) -> None:
+    origin = {
+        "project": "BigGAN-PyTorch",
+        "parts": {
+            "ema": {"file": "G_ema.pth", "network": "BigGAN-PyTorch's generator"},
+            "discriminator": {"file": "D.pth", "network": "BigGAN-PyTorch's discriminator"},
+        },
+        "sha256": {"G_ema.pth": "0a1b", "D.pth": "ffff"},
+    }
+    told = "converted with [orthogan](https://pypi.org/project/orthogan/) from "
+    for imported, expected in (
+        (origin, "BigGAN-PyTorch (G_ema.pth, sha256 0a1b)."),
+        ({}, "a file of another project."),
+    ):
+        path = with_statistics(tmp_path / "a.safetensors", Collected().facts(), imported=imported)
+        folder = tmp_path / expected[:4]
+        write_folder(opened(path), folder, Card())
+        text = (folder / "README.md").read_text()
+        assert told + expected in text
+        assert "trained" not in text
+        assert "discriminator" not in text
+        assert checkpoint.read_header(folder / hub.WEIGHTS).extra["imported"] == imported
+
+
 def with_statistics(path: Path, fact: Any, **facts: Any) -> Path:
     """A file whose statistics are not those of any collection."""
     torch.manual_seed(0)
