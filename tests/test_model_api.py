@@ -105,3 +105,9 @@ def test_bad_arguments_are_one_line(model: Model, bad: dict[str, Any], told: str
 def test_a_bad_batch_is_refused_at_once(model: Model, batch: Any) -> None:
     with pytest.raises(UserError, match=f"batch={batch}"):
         model.stream(3, batch=batch)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8", "fp32", None, torch.float16])
+def test_an_unknown_precision_is_refused(model: Model, precision: Any) -> None:
+    with pytest.raises(UserError, match="precision=.*: must be one of auto, float32, bf16"):
+        orthogan.load(model.path, "cpu", precision)
