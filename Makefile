@@ -8,8 +8,8 @@ INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt
 
 demo: $(VENV)/demo.stamp  ## train the digits preset, then sample and score it
 	$(BIN)/orthogan train digits --out $(RUN)
-	$(BIN)/orthogan sheet classes $(RUN) --out $(RUN)/classes.png
-	$(BIN)/orthogan sheet truncation $(RUN) --out $(RUN)/truncation.png
+	$(BIN)/orthogan sheet classes $(RUN) --out $(RUN)/classes.png --replace
+	$(BIN)/orthogan sheet truncation $(RUN) --out $(RUN)/truncation.png --replace
 	$(BIN)/python examples/recognize_digits.py $(RUN)
 	$(BIN)/orthogan evaluate $(RUN) --against digits --samples 1000 --real 1000 --out $(RUN)/scores.json
 	@echo

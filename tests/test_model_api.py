@@ -11,6 +11,7 @@ from tiny import tiny_generator, tiny_run
 import orthogan
 from orthogan.errors import UserError
 from orthogan.model import Model
+from orthogan.networks import GENERATORS, build_generator
 from orthogan.sampling import to_uint8
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import Header
@@ -48,6 +49,48 @@ def test_a_generator_of_pytorch_gives_seeds(model: Model) -> None:
 
 def test_numbers_of_any_library_count(model: Model) -> None:
     assert len(model.sample(np.int64(2), seed=np.int32(1), truncation=np.float64(0.5))) == 2
+
+
+@pytest.mark.parametrize("half", [np.float32(0.5), torch.tensor(0.5), np.array(0.5), torch.tensor([0.5])])
+def test_thresholds_of_any_library_count(model: Model, half: Any) -> None:
+    assert np.array_equal(model.sample(2, truncation=half), model.sample(2, truncation=0.5))
+    z = np.zeros((1, model.dim_z))
+    assert np.array_equal(model.generate(z, 0, truncation=half), model.generate(z, 0, truncation=0.5))
+
+
+def test_a_threshold_beyond_all_numbers_is_none_in_effect(model: Model) -> None:
+    assert np.array_equal(model.sample(2, truncation=1e300), model.sample(2, truncation=float("inf")))
+
+
+@pytest.mark.parametrize("psi", [1e300, -1e300, float("nan"), float("-inf")])
+def test_psi_beyond_float32_is_refused(psi: float) -> None:
+    generator = build_generator(GENERATORS["stylegan2"].tiny, 16, 0)
+    with pytest.raises(UserError, match=r"truncation=.*must be a finite number of float32"):
+        generator.check_truncation(psi)
+
+
+def test_weights_of_classes_may_be_nested_lists(model: Model) -> None:
+    z = np.random.default_rng(0).normal(size=(2, model.dim_z))
+    rows = [[0, 1, 0], [0.5, 0, 0.5]]
+    assert np.array_equal(model.generate(z, rows), model.generate(z, np.array(rows)))
+    assert np.array_equal(model.generate(z, [[0, 0, 1], (1, 0, 0)]), model.generate(z, [2, 0]))
+    assert np.array_equal(model.generate(z, [torch.tensor(2), np.int64(0)]), model.generate(z, [2, 0]))
+    for bad, told in (([[1, 0]] * 2, r"y\.shape"), ([[1, 0, 0], 1], "y: not an array"), ([[1, 0, 0]], "as many as z")):
+        with pytest.raises(UserError, match=told):
+            model.generate(z, bad)
+
+
+def test_complex_latents_are_refused(model: Model) -> None:
+    with pytest.raises(UserError, match=r"z\.dtype='torch\.complex128': must be real"):
+        model.generate(np.zeros((1, model.dim_z), np.complex128), 0)
+
+
+@pytest.mark.parametrize("names", [5, "abc", None, {"a": 1}, [1, 2, 3]])
+def test_class_names_that_are_none_are_a_damaged_header(model: Model, tmp_path: Path, names: Any) -> None:
+    found = checkpoint.load(model.path)
+    checkpoint.save(tmp_path / "odd.safetensors", found.tensors, Header(tiny_run(), 5, 1, {"class_names": names}))
+    with pytest.raises(checkpoint.BadCheckpoint, match="class_names is no list of names"):
+        orthogan.load(tmp_path / "odd.safetensors")
 
 
 def test_the_network_alone_is_a_copy_that_gives_the_same_images(model: Model) -> None:
@@ -90,6 +133,10 @@ def test_moving_keeps_images_and_statistics(model: Model) -> None:
         ({"n": 1, "classes": 3}, "classes=3: this model has classes 0 to 2"),
         ({"n": 1, "classes": []}, "name at least one class"),
         ({"n": 1, "truncation": "0.5"}, r"truncation='0\.5': must be a number"),
+        ({"n": 1, "truncation": True}, "truncation=True: must be a number"),
+        ({"n": 1, "truncation": 0.5j}, "must be a number"),
+        ({"n": 1, "truncation": 10**400}, "must be a number"),
+        ({"n": 1, "truncation": torch.zeros(9, 9)}, "must be a number"),
         ({"n": 1, "truncation": float("nan")}, "truncation=nan"),
         ({"n": 1, "form": "odd"}, "form='odd'"),
     ],
@@ -105,3 +152,9 @@ def test_bad_arguments_are_one_line(model: Model, bad: dict[str, Any], told: str
 def test_a_bad_batch_is_refused_at_once(model: Model, batch: Any) -> None:
     with pytest.raises(UserError, match=f"batch={batch}"):
         model.stream(3, batch=batch)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8", "fp32", None, torch.float16])
+def test_an_unknown_precision_is_refused(model: Model, precision: Any) -> None:
+    with pytest.raises(UserError, match=r"precision=.*: must be one of auto, float32, bf16"):
+        orthogan.load(model.path, "cpu", precision)

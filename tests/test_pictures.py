@@ -1,6 +1,7 @@
 """Pictures of many images, films, and files of samples."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,26 @@ def test_samples_are_not_mixed_with_others(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds cat\.png; choose another folder$"):
         save_images(iter([coloured(2)]), 2, tmp_path, "images", replace=True)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("layout", ["images", "grid", "npz"])
+def test_samples_are_removed_when_there_are_others_in_their_place(tmp_path: Path, layout: str) -> None:
+    save_images(iter([coloured(5)]), 5, tmp_path, "images")
+
+    def failing() -> Iterator[Tensor]:
+        raise RuntimeError("no memory")
+        yield
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        save_images(failing(), 2, tmp_path, layout, replace=True)
+    assert len(list(tmp_path.iterdir())) == 5
+    save_images(iter([coloured(2)]), 2, tmp_path, layout, replace=True)
+    assert len(list(tmp_path.iterdir())) == (2 if layout == "images" else 1)
+
+
+def test_what_a_killed_process_left_is_no_sample_of_others(tmp_path: Path) -> None:
+    (tmp_path / ".writing-0123").mkdir()
+    assert place_of(tmp_path, "grid", False) == tmp_path / "grid.png"
 
 
 @pytest.mark.parametrize(("steps", "fps"), [(2, 15), (3, 24), (10, 15), (20, 30)])

@@ -62,6 +62,14 @@ def remove_asides(folder: Path, idle_seconds: float = 0.0) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def check_new(path: Path, replace: bool = False) -> None:
+    """Refuse, before any work, to write over a file that is there, unless it may be replaced. Raises `UserError`."""
+    if path.is_dir():
+        raise UserError(f"out={str(path)!r}: is a folder; name a file")
+    if path.exists() and not replace:
+        raise UserError(f"out={str(path)!r}: is there already; choose another --out, or add --replace")
+
+
 def flush(path: Path) -> None:
     """Have the disk hold what was written to a file, or a folder's names, so that a power cut cannot tear it."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -72,9 +80,12 @@ def flush(path: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file that readers find whole or not at all. Raises `CannotWrite`."""
+    """Write a text file that readers find whole or not at all. Raises `CannotWrite`.
+
+    Names of folders may hold bytes that are no text: they are written as escapes.
+    """
     with aside(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def cache_folder() -> Path:

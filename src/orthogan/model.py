@@ -5,6 +5,7 @@ import hashlib
 import operator
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ class Model:
         batch = None if batch is None else whole("batch", batch)
         require(batch is None or batch > 0, "batch", batch, "must be positive")
         chosen = self.class_indices(classes)
+        truncation = threshold_of(truncation)
         self.check(n, chosen, truncation, form)
         self.stand(truncation, form)
         chunks = self.sampler.stream(n, classes=chosen, truncation=truncation, form=form, seed=number, first=first)
@@ -173,23 +175,22 @@ class Model:
         self, n: int, classes: Classes | None = None, truncation: float | None = None, form: str = "redraw"
     ) -> None:
         """Refuse what cannot be sampled, before statistics are collected for it; see `sample`."""
-        number = isinstance(truncation, int | float) and not isinstance(truncation, bool)
-        require(truncation is None or number, "truncation", truncation, "must be a number, or None")
-        self.sampler.check(n, self.class_indices(classes), truncation, form)
+        self.sampler.check(n, self.class_indices(classes), threshold_of(truncation), form)
 
     def generate(self, z: Any, y: Any = None, *, truncation: float | None = None, form: str = "redraw") -> np.ndarray:
         """uint8 images (N, H, W, 3) of your own latents, at the model's precision and on its device.
 
         `z`: N latents (N, dim_z), an array, a tensor or nested lists of finite numbers, used as they are. The network
         learnt from latents of the law `header.config.generator.latent`, usually N(0, I).
-        `y`: for a model with classes, N indices or names, one of them for all images, or weights (N, n_classes) of
-        floats, which mix the embeddings of classes: a row of one 1 is that class. For one without classes, nothing.
+        `y`: for a model with classes, N indices or names, one of them for all images, or weights (N, n_classes), an
+        array, a tensor or nested lists, which mix the embeddings of classes: a row of one 1 is that class. For one
+        without classes, nothing.
         `truncation` and `form` do not touch z: they choose the standing statistics, which should be those of the
         threshold that the latents were truncated with; None if they were not. Where there is an intermediate latent,
         `truncation` is psi in it.
         Raises `UserError` for other shapes.
         """
-        latents = self._floats("z", z, self.dim_z)
+        latents, truncation = self._floats("z", z, self.dim_z), threshold_of(truncation)
         labels = None if y is None and not self.n_classes else self._labels(y, len(latents))
         self.stand(truncation, form)
         return torch.cat(list(self.sampler.render(latents, labels, truncation))).numpy()
@@ -197,7 +198,7 @@ class Model:
     def _labels(self, y: Any, n: int) -> Tensor:
         require(y is not None, "y", y, f"this model has {self.n_classes} classes; give {n} labels, or one for all")
         require(self.n_classes > 0, "y", y, "this model was trained without classes; leave it out")
-        if isinstance(y, Tensor | np.ndarray) and y.ndim == 2:
+        if _is_table(y):
             weights = self._floats("y", y, self.n_classes)
             require(len(weights) == n, "y", f"{len(weights)} rows", f"must have as many as z, {n}")
             return weights
@@ -209,9 +210,11 @@ class Model:
     def _floats(name: str, values: Any, columns: int) -> Tensor:
         """float32 (N, columns), finite."""
         try:
-            rows = torch.as_tensor(values).detach().float().cpu()
+            found = torch.as_tensor(values).detach().cpu()
         except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"{name}: not an array of numbers ({error}); give (N, {columns})") from error
+        require(not found.is_complex(), f"{name}.dtype", str(found.dtype), "must be real")
+        rows = found.float()
         fits = rows.ndim == 2 and rows.shape[1] == columns and len(rows) > 0
         require(fits, f"{name}.shape", tuple(rows.shape), f"must be (N, {columns})")
         require(bool(rows.isfinite().all()), name, "inf or nan", "must be finite")
@@ -223,6 +226,7 @@ class Model:
 
     def stand(self, truncation: float | None = None, form: str = "redraw", batches: int = STANDING_BATCHES) -> None:
         """Load or collect the standing statistics for a truncation; the checkpoint itself may hold them."""
+        truncation = threshold_of(truncation)
         generator, wanted = self.sampler.generator, (truncation, form, batches)
         generator.check_truncation(truncation, form)
         if self.sampler.standing in ((*wanted, 0), (truncation, form, FROM_FILE, 0)):
@@ -270,6 +274,7 @@ class Model:
         commit = runtime.git_commit() or ""
         if commit.endswith("+") or not type(self.sampler.generator).__module__.startswith("orthogan."):
             return None
+        truncation = threshold_of(truncation)
         self.stand(truncation, form)
         sampler = self.sampler
         on = torch.cuda.get_device_name(sampler.device) if sampler.device.type == "cuda" else sampler.device.type
@@ -323,6 +328,24 @@ def whole(name: str, value: Any) -> int:
         raise UserError(f"{name}={value!r}: must be a whole number") from None
     require(not isinstance(value, bool), name, value, "must be a whole number")
     return number
+
+
+def threshold_of(truncation: Any) -> float | None:
+    """A truncation threshold of any library's type. Raises `UserError` for what is no number."""
+    if truncation is None:
+        return None
+    # Text becomes a float too, but has no method for it.
+    if hasattr(truncation, "__float__") and not isinstance(truncation, bool | np.bool_):
+        with suppress(TypeError, ValueError, RuntimeError, OverflowError):
+            return float(truncation)
+    raise UserError(f"truncation={' '.join(repr(truncation).split())[:100]}: must be a number, or None")
+
+
+def _is_table(y: Any) -> bool:
+    """Whether labels are rows of weights: an array, a tensor or nested lists."""
+    if isinstance(y, Tensor | np.ndarray):
+        return y.ndim == 2
+    return isinstance(y, list | tuple) and any(isinstance(row, list | tuple) or np.ndim(row) > 0 for row in y)
 
 
 def seed_of(seed: Seed) -> int:

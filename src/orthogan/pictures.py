@@ -2,9 +2,10 @@
 
 import contextlib
 import csv
+import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from orthogan import optional
 from orthogan.classes import label
 from orthogan.errors import UserError
-from orthogan.files import writing
+from orthogan.files import ASIDE, CannotWrite, aside, check_new, writing
 from orthogan.settings import require
 
 LAYOUTS = {"images": "", "grid": "grid.png", "npz": "samples.npz"}
@@ -28,6 +29,9 @@ CLASSES_FILE = "classes.csv"
 
 FILM_SIDE = 256
 """A film is enlarged to at least so many pixels on its longer side, unless told otherwise."""
+
+MP4 = ("video", "writing MP4", "write a .gif")
+"""The extra that MP4 needs, what for, and what to do without it."""
 
 GIF_FPS = 50
 """A GIF counts in hundredths of a second, and browsers slow down delays of one."""
@@ -111,7 +115,8 @@ def place_of(out: Path, layout: str, replace: bool) -> Path:
     """The file or the folder that `save_images` writes.
 
     A path that ends in .png (layout grid) or .npz (layout npz) is that file itself, anything else a folder. Raises
-    `UserError` for other files, and for a folder that holds anything but earlier samples that may be replaced.
+    `UserError` for other files, for a file that is there and may not be replaced, and for a folder that holds anything
+    but earlier samples that may be.
     """
     if layout not in LAYOUTS:
         raise UserError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
@@ -122,15 +127,21 @@ def place_of(out: Path, layout: str, replace: bool) -> Path:
         for other, name in LAYOUTS.items():
             if out.suffix and out.suffix == Path(name).suffix:
                 require(layout == other, "out", str(out), f"is no folder for layout {layout}; add --layout {other}")
+                check_new(out, replace)
                 return out
         require(not out.exists(), "out", str(out), "is a file; name a folder")
         return out / LAYOUTS[layout]
-    held = sorted(out.iterdir())
+    held = samples_in(out)
     strangers = [path.name for path in held if not is_sample(path)]
     what = f"holds {strangers[0]}" if strangers else "holds other samples"
     way_out = "choose another folder" if strangers else "choose another folder, or add --replace to remove them"
     require(not held or (replace and not strangers), "out", str(out), f"{what}; {way_out}")
     return out / LAYOUTS[layout]
+
+
+def samples_in(folder: Path) -> list[Path]:
+    """All that is in a folder of samples, without what a killed process was writing."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(ASIDE)) if folder.is_dir() else []
 
 
 def is_sample(path: Path) -> bool:
@@ -151,33 +162,57 @@ def save_images(
     """Write a stream of n images as numbered PNG files, as one grid, or as an npz; returns where.
 
     Numbered files have a table of their classes beside them, `classes.csv`, if `labels` (n,) are given. An npz holds
-    the arrays `images` (n, H, W, 3), and then `labels` and `class_names`.
+    the arrays `images` (n, H, W, 3), and then `labels` and `class_names`. Samples that are replaced stay until there
+    are new ones. Raises `UserError` as `place_of` does, and `CannotWrite`.
     """
     place = place_of(out, layout, replace)
-    if out.is_dir():
-        for path in out.iterdir():
-            path.unlink()
-    (place if layout == "images" else place.parent).mkdir(parents=True, exist_ok=True)
-    with writing(place):
-        if layout == "images":
-            for i, image in enumerate(image for chunk in images for image in chunk):
-                Image.fromarray(image.numpy()).save(place / f"{i:06d}.png")
-            if labels is not None:
-                save_classes(place / CLASSES_FILE, labels, names)
-            return place
-        every = torch.cat(list(images))
-        if layout == "grid":
-            grid(every, max(1, round(n**0.5))).save(place)
-            return place
-        arrays = {"images": every.numpy()}
-        if labels is not None:
-            arrays |= {"labels": labels.numpy(), "class_names": np.array(list(names), dtype=np.str_)}
-        np.savez(place, **arrays)  # type: ignore[arg-type]
+    earlier = samples_in(out)
+    if layout == "images":
+        first = list(itertools.islice(images, 1))
+        remove(earlier)
+        save_numbered(itertools.chain(first, images), place, labels, names)
+        return place
+    every = torch.cat(list(images))
+    if layout == "grid":
+        save_picture(grid(every, max(1, round(n**0.5))), place)
+    else:
+        save_arrays(every, place, labels, names)
+    remove(path for path in earlier if path != place)
     return place
 
 
+def remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with writing(path):
+            path.unlink(missing_ok=True)
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture, whole or not at all. Raises `CannotWrite`."""
+    with aside(path) as partial:
+        picture.save(partial)
+
+
+def save_numbered(images: Iterator[Tensor], folder: Path, labels: Tensor | None, names: Sequence[str]) -> None:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for i, image in enumerate(image for chunk in images for image in chunk):
+            Image.fromarray(image.numpy()).save(folder / f"{i:06d}.png")
+        if labels is not None:
+            save_classes(folder / CLASSES_FILE, labels, names)
+
+
+def save_arrays(images: Tensor, path: Path, labels: Tensor | None, names: Sequence[str]) -> None:
+    arrays = {"images": images.numpy()}
+    if labels is not None:
+        arrays |= {"labels": labels.numpy(), "class_names": np.array(list(names), dtype=np.str_)}
+    with aside(path) as partial:
+        np.savez(partial, **arrays)  # type: ignore[arg-type]
+
+
 def save_classes(path: Path, labels: Tensor, names: Sequence[str]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # Names of class folders may hold bytes that are no text.
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "label", "class"])
         writer.writerows([f"{i:06d}.png", int(c), label(int(c), names)] for i, c in enumerate(labels))
@@ -193,24 +228,37 @@ def check_film(path: Path, fps: int) -> None:
 
 
 def mp4_writer() -> Any:
-    extra, purpose, otherwise = "video", "writing MP4", "write a .gif"
-    optional.need("imageio_ffmpeg", extra, purpose, otherwise)
-    return optional.need("imageio.v3", extra, purpose, otherwise)
+    optional.need("imageio_ffmpeg", *MP4)
+    return optional.need("imageio.v3", *MP4)
 
 
 def save_film(images: Iterator[Tensor], steps: int, path: Path, fps: int, scale: int | None = None) -> None:
-    """A GIF or an MP4 that shows every row of a walk at once, going there and back, for a second at least."""
+    """A GIF or an MP4 that shows every row of a walk at once, going there and back, for a second at least.
+
+    It is written whole or not at all. Raises `CannotWrite`.
+    """
     check_film(path, fps)
     rows = torch.cat(list(images)).unflatten(0, (-1, steps))
     columns = full_columns(len(rows))
     if scale is None:
         scale = max(1, -(-FILM_SIDE // (columns * rows.shape[3])))
     frames = [grid(rows[:, i], columns, scale) for i in to_and_fro(steps, fps)]
-    if path.suffix == ".gif":
-        with writing(path):
-            frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
-    else:
-        mp4_writer().imwrite(path, [np.asarray(frame) for frame in frames], fps=fps, macro_block_size=2)
+    with aside(path) as partial:
+        if path.suffix == ".gif":
+            frames[0].save(partial, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+        elif not save_mp4(frames, partial, fps):
+            raise CannotWrite(f"{path} cannot be written: ffmpeg did not finish it; is the disk full?")
+
+
+def save_mp4(frames: Sequence[Image.Image], path: Path, fps: int) -> bool:
+    """Whether the film is whole: ffmpeg may stop anywhere, and imageio does not ask how it ended."""
+    write = mp4_writer().imwrite
+    try:
+        write(path, [np.asarray(frame) for frame in frames], fps=fps, macro_block_size=2)
+        found, _ = optional.need("imageio_ffmpeg", *MP4).count_frames_and_secs(path)
+    except (OSError, RuntimeError):
+        return False
+    return bool(found == len(frames))
 
 
 def to_and_fro(steps: int, at_least: int) -> list[int]:

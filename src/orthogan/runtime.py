@@ -15,6 +15,8 @@ from orthogan.errors import UserError
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Of glibc's malloc.h: how much free memory at the heap's end goes back, and how many blocks may lie outside it."""
 
+PRECISIONS = ("auto", "float32", "bf16")
+
 PACKAGES = ("orthogan", "torch", "lightning-fabric", "numpy", "pillow", "safetensors")
 
 
@@ -40,7 +42,9 @@ def bf16_is_fast(device: torch.device) -> bool:
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """`auto` becomes what is fast on the device: bf16 or float32."""
+    """`auto` becomes what is fast on the device: bf16 or float32. Raises `UserError` for what is not in PRECISIONS."""
+    if precision not in PRECISIONS:
+        raise UserError(f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}")
     if precision != "auto":
         return precision
     return "bf16" if bf16_is_fast(device) else "float32"

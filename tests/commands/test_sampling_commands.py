@@ -1,8 +1,10 @@
 """The commands that draw from a checkpoint, in processes."""
 
 import csv
+import resource
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,60 @@ def test_samples_are_replaced_by_choice_only(saved: Path, tmp_path: Path) -> Non
     assert len(list(out.glob("*.png"))) == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sample", "-n", "4", "--layout", "npz", "--out", "mine.npz"],
+        ["sample", "-n", "4", "--layout", "grid", "--out", "mine.png"],
+        ["sheet", "classes", "--out", "mine.png"],
+        ["sheet", "truncation", "--out", "mine.png"],
+        ["interpolate", "--rows", "2", "--out", "mine.png"],
+        ["interpolate", "--rows", "2", "--steps", "2", "--out", "mine.gif"],
+    ],
+)
+def test_a_file_of_somebody_is_written_over_by_choice_only(words: list[str], saved: Path, tmp_path: Path) -> None:
+    mine = tmp_path / words[-1]
+    mine.write_text("mine")
+    error = orthogan(*words, saved, cwd=tmp_path).error
+    assert error == f"out='{mine.name}': is there already; choose another --out, or add --replace"
+    assert mine.read_text() == "mine"
+    assert orthogan(*words, saved, "--replace", cwd=tmp_path).status == 0
+    assert mine.stat().st_size > 100
+    assert {path.name for path in tmp_path.iterdir()} - {"cache", "standing"} == {"data", saved.name, mine.name}
+
+
+@pytest.mark.parametrize(("suffix", "steps", "size"), [(".npz", 0, 2000), (".gif", 20, 2000), (".mp4", 20, 4000)])
+def test_what_does_not_fit_the_disk_is_an_error_and_leaves_what_was_there(
+    suffix: str, steps: int, size: int, saved: Path, tmp_path: Path
+) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    out = tmp_path / f"a{suffix}"
+    out.write_text("earlier")
+    words = ["interpolate", saved, "--steps", str(steps)] if steps else ["sample", saved, "--layout", "npz"]
+    told = orthogan(*words, "--out", out, "--replace", limits={resource.RLIMIT_FSIZE: size}).error
+    assert told.startswith(f"{out} cannot be written: ")
+    assert out.read_text() == "earlier"
+    assert not list(tmp_path.glob(".writing-*"))
+
+
+def test_a_film_in_a_place_without_files_is_one_line(saved: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    assert orthogan("interpolate", saved, "--steps", "2", "--out", "/proc/x.mp4").error.startswith("/proc/x.mp4 cannot")
+
+
+def test_names_that_are_no_text_are_written_as_escapes(tmp_path: Path) -> None:
+    tensors = {f"ema.{k}": v for k, v in tiny_generator().state_dict().items()}
+    path, names = tmp_path / "tiny.safetensors", ["caf\udce9", "b", "c"]
+    checkpoint.save(path, tensors, Header(tiny_run(), 5, 1, {"class_names": names}))
+    assert orthogan("sample", path, "-n", "1", "--classes", "0", "--out", tmp_path / "s").status == 0
+    assert (tmp_path / "s" / "classes.csv").read_text().splitlines()[1] == "000000.png,0,caf\\udce9"
+    if find_spec("huggingface_hub"):
+        done = orthogan("export", path, "--to", "hub", "--out", tmp_path / "hub")
+        assert done.status == 0, done.err
+        assert "Classes: caf\\udce9, b, c." in (tmp_path / "hub" / "README.md").read_text()
+
+
 def test_a_grid_is_written_to_the_file_that_is_named(saved: Path, tmp_path: Path) -> None:
     assert orthogan("sample", saved, "-n", "4", "--layout", "grid", "--out", tmp_path / "g.png").status == 0
     assert Image.open(tmp_path / "g.png").size == (32, 32)
@@ -92,7 +148,7 @@ def test_what_cannot_be_is_refused_before_statistics_are_collected(
 
 def test_rows_of_sheets_have_their_names_beside_them(saved: Path, tmp_path: Path) -> None:
     for words in (["sheet", "classes"], ["sheet", "truncation"], ["interpolate", "--between", "both", "--rows", "3"]):
-        assert orthogan(*words, saved, "--out", tmp_path / "a.png").status == 0
+        assert orthogan(*words, saved, "--out", tmp_path / "a.png", "--replace").status == 0
         picture = np.asarray(Image.open(tmp_path / "a.png"))
         left = picture[:, : picture.shape[1] - 160]
         assert left.shape[1] > 10

@@ -10,7 +10,8 @@ import time
 
 import numpy as np
 import pytest
-from pictures import truncated_jpeg
+from pictures import noise, truncated_jpeg
+from PIL import Image
 from process import orthogan
 
 from orthogan.commands.data import main
@@ -171,3 +172,13 @@ def test_names_that_are_no_text_do_not_end_it(tmp_path, picture):
     refusal = orthogan("train", "digits", "--data", tmp_path / "in", "--out", "x").error
     assert "cannot identify" in refusal
     assert "\x1b" not in refusal
+
+
+@pytest.mark.parametrize("name", ["C:\\[", "[bold]"])
+def test_brackets_and_backslashes_in_names_are_shown_as_they_are(name, tmp_path, capsys):
+    place = tmp_path / "in" / name / "x]"
+    place.mkdir(parents=True)
+    (place / "a.png").write_text("no image")
+    Image.fromarray(noise(1)).save(place / "b.png")
+    assert main(["inspect", str(tmp_path / "in")]) == 1
+    assert f"{name}/x]/a.png" in capsys.readouterr().out

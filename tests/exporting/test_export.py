@@ -201,7 +201,7 @@ def test_the_command_writes_and_refuses(cached: tuple[Path, Path], tmp_path: Pat
     assert done.status == 0, done.err
     assert "sample" in done.out
     for words, told in {
-        ("safetensors", out): "is there already; choose another, or give --replace",
+        ("safetensors", out): "is there already; choose another --out, or add --replace",
         ("onnx", out): "must end in .onnx",
         ("hub", out): "is a file; name a folder",
         ("hub", path.parent): "is not empty",
@@ -252,6 +252,30 @@ def test_statistics_that_an_imported_file_brought_are_those_of_its_export(tmp_pa
     exported = opened(tmp_path / "b.safetensors")
     assert (imported.sample(4) == exported.sample(4)).all()
     assert exported.describe()["standing_statistics_batches"] == 0
+
+
+def test_an_export_of_an_imported_file_tells_where_it_is_from_and_of_no_training(tmp_path: Path) -> None:
+    origin = {
+        "project": "BigGAN-PyTorch",
+        "parts": {
+            "ema": {"file": "G_ema.pth", "network": "BigGAN-PyTorch's generator"},
+            "discriminator": {"file": "D.pth", "network": "BigGAN-PyTorch's discriminator"},
+        },
+        "sha256": {"G_ema.pth": "0a1b", "D.pth": "ffff"},
+    }
+    told = "converted with [orthogan](https://pypi.org/project/orthogan/) from "
+    for imported, expected in (
+        (origin, "BigGAN-PyTorch (G_ema.pth, sha256 0a1b)."),
+        ({}, "a file of another project."),
+    ):
+        path = with_statistics(tmp_path / "a.safetensors", Collected().facts(), imported=imported)
+        folder = tmp_path / expected[:4]
+        write_folder(opened(path), folder, Card())
+        text = (folder / "README.md").read_text()
+        assert told + expected in text
+        assert "trained" not in text
+        assert "discriminator" not in text
+        assert checkpoint.read_header(folder / hub.WEIGHTS).extra["imported"] == imported
 
 
 def with_statistics(path: Path, fact: Any, **facts: Any) -> Path:

@@ -4,6 +4,7 @@ Programs of pickles are written out in opcodes; `MARKER` is the file that they w
 """
 
 import io
+import os
 import pickle
 import struct
 import sys
@@ -350,6 +351,18 @@ def test_one_changed_number_of_a_shape_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=why):
             prepare([saved(path, changed)])
     prepare([saved(path, {f"module.{k}": v for k, v in state.items()})])
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "G_ema.pth"
+    os.mkfifo(path)
+    end = os.open(path, os.O_RDWR)  # so that opening it to read would not wait for ever
+    os.write(end, b"x" * 32)
+    try:
+        with pytest.raises(UserError, match="is no ordinary file"):
+            prepare([path])
+    finally:
+        os.close(end)
 
 
 def test_the_command_line_refuses_in_one_line_and_writes_nothing(tmp_path: Path) -> None:

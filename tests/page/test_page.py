@@ -328,6 +328,19 @@ def test_the_page_makes_the_folder_that_is_asked_for(run: Path, tmp_path: Path):
     assert out.is_file()
 
 
+def test_a_page_is_written_over_and_what_is_none_by_choice_only(run: Path, tmp_path: Path):
+    out = tmp_path / "page.html"
+    words = [str(run), "--out", str(out), "--device", "cpu"]
+    out.write_text("<!doctype html>\n<title>mine</title>")
+    with pytest.raises(UserError, match=r"page\.html': is there already; choose another --out, or add --replace"):
+        report.main(words)
+    assert "mine" in out.read_text()
+    assert report.main([*words, "--replace"]) == 0
+    written = out.stat().st_mtime_ns
+    assert report.main(words) == 0
+    assert out.stat().st_mtime_ns > written
+
+
 def test_numbers_that_are_none_leave_a_gap():
     drawn = charts.chart("a", "A", [("x", [1, 2, 3], [1.0, math.nan, 100.0])], "up", log=True)
     assert drawn is not None

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from orthogan.commands.parsing import run_one
 from orthogan.data import DataReport, Source, inspect_source, open_source
@@ -178,14 +179,10 @@ def _show_rows(console: Console, titles: tuple[str, ...], rows: list[list[str]])
         return
     table = Table(*titles)
     for row in rows[:_SHOWN]:
-        table.add_row(*(_plain(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))  # as plain text: square brackets are not markup here
     console.print(table)
     if len(rows) > _SHOWN:
         console.print(f"... and {len(rows) - _SHOWN} more; --json lists all")
-
-
-def _plain(text: str) -> str:
-    return printable(text).replace("[", r"\[")  # rich would read [...] as a style
 
 
 def _show_packs(packs: list[PackInfo], features: list[kept.Kept], console: Console) -> None:

@@ -10,6 +10,7 @@ from orthogan import exporting, optional
 from orthogan.commands.options import parse, refuse_in_data
 from orthogan.exporting.folder import Card, check_free
 from orthogan.exporting.graph import check_possible
+from orthogan.files import check_new
 from orthogan.judging.request import run_folder
 from orthogan.model import Model, load
 from orthogan.reports import command, console, quoted
@@ -51,9 +52,7 @@ class Options:
             require(not self.replace, "replace", True, "is for files; name a new folder")
             check_free(self.out)
         else:
-            require(not self.out.is_dir(), "out", str(self.out), "is a folder; name a file")
-            rule = "is there already; choose another, or give --replace"
-            require(self.replace or not self.out.exists(), "out", str(self.out), rule)
+            check_new(self.out, self.replace)
 
     def load(self) -> Model:
         """In float32 on the CPU; what cannot be written is refused before statistics are collected."""

@@ -8,6 +8,7 @@ import tyro
 
 from orthogan.commands.options import parse
 from orthogan.commands.parsing import REQUIRED
+from orthogan.files import check_new
 from orthogan.interop import writing
 from orthogan.networks import family_of
 from orthogan.reports import command, console, quoted, table, warn
@@ -41,8 +42,7 @@ def main(argv: list[str]) -> int:
     require(len(options.sources) > 0, "sources", "", "give a file or a folder of another project")
     require(options.out.suffix == ".safetensors", "out", str(options.out), "must end in .safetensors")
     require(options.bn_eps is None or options.bn_eps > 0, "bn_eps", options.bn_eps, "must be positive")
-    free = options.replace or not options.out.exists()
-    require(free, "out", str(options.out), "exists; choose another name, or give --replace")
+    check_new(options.out, options.replace)
     result = writing.prepare(options.sources, options.bn_eps, options.statistics)
     writing.write(result, options.out)
     show(result)

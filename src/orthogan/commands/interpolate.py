@@ -8,7 +8,8 @@ import torch
 
 from orthogan.classes import read
 from orthogan.commands.options import Classes, Truncated, parse
-from orthogan.pictures import check_film, grid, labelled, save_film
+from orthogan.files import check_new
+from orthogan.pictures import check_film, grid, labelled, save_film, save_picture
 from orthogan.reports import console, quoted
 from orthogan.sampling import Walk, walk, walk_names
 from orthogan.settings import require
@@ -31,6 +32,8 @@ class Options(Truncated):
     """A .png sheet, a .gif, or an .mp4 (the extra orthogan[video])."""
     fps: int = 15
     """Images a second of a GIF or an MP4, which show all rows at once and walk to and fro; at least a second long."""
+    replace: bool = False
+    """Write over a file that is there."""
     scale: int | None = None
     """Whole number of pixels that each becomes on a side. By default 1 for a sheet, and what makes a film 256 wide."""
 
@@ -43,6 +46,7 @@ def main(argv: list[str]) -> int:
     require(options.out.suffix in suffixes, "out", str(options.out), f"must end in {', '.join(suffixes)}")
     require(options.scale is None or options.scale > 0, "scale", options.scale, "must be positive")
     check_film(options.out, options.fps)
+    check_new(options.out, options.replace)
     model = options.load(options.out)
     classes = None if options.classes is None else read(options.classes, model.class_names, model.n_classes)
     # What cannot be walked is refused here, before statistics are collected; no image is made before it is asked for.
@@ -58,10 +62,10 @@ def main(argv: list[str]) -> int:
         seed=options.seed,
     )
     model.stand(options.truncation, options.form)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.out.suffix == ".png":
         names = walk_names(model.sampler, options.between, options.rows, classes, model.class_names)
-        labelled(grid(torch.cat(list(images)), options.steps, options.scale or 1), names).save(options.out)
+        sheet = labelled(grid(torch.cat(list(images)), options.steps, options.scale or 1), names)
+        save_picture(sheet, options.out)
     else:
         save_film(images, options.steps, options.out, options.fps, options.scale)
     console.print(f"{options.rows} walks of {options.steps} images are in {quoted(options.out)}", markup=False)

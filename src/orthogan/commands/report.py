@@ -10,7 +10,7 @@ import tyro
 
 from orthogan.commands.parsing import REQUIRED, parse
 from orthogan.errors import UserError
-from orthogan.files import writing
+from orthogan.files import check_new, writing
 from orthogan.page import embed, render, several
 from orthogan.page.read import Facts, read
 from orthogan.reports import command, console, quoted
@@ -30,6 +30,8 @@ class Options:
     """Run folders."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = None
     """The page. Default: report.html in the folder of the run; of several runs, report.html in the current one."""
+    replace: bool = False
+    """Write over a file that is there and is no such page; a page is always written anew."""
     watch: bool = False
     """Write it again while the run trains, until the run has ended; the page loads itself anew."""
     every: float = 30.0
@@ -47,6 +49,7 @@ def main(argv: list[str]) -> int:
     require(not (options.watch and len(options.runs) > 1), "watch", True, "is for one run; leave it out for several")
     out = options.out or (options.runs[0] if len(options.runs) == 1 else Path()) / "report.html"
     require(out.suffix in (".html", ".htm"), "out", str(out), "must end in .html")
+    check_new(out, options.replace or render.is_page(out))
     render.check_installed()
     facts = [read(run) for run in options.runs]
     with writing(out):

@@ -26,7 +26,7 @@ class Options(Truncated):
     out: Path = Path("samples")
     """An empty or new folder; or a .png (layout grid) or .npz file."""
     replace: bool = False
-    """Remove the samples that the folder holds already."""
+    """Write over the file that is there, or remove the samples that the folder holds."""
 
 
 def main(argv: list[str]) -> int:

@@ -8,6 +8,8 @@ import tyro
 
 from orthogan.commands.options import Checkpoint, parse
 from orthogan.errors import UserError
+from orthogan.files import check_new
+from orthogan.pictures import save_picture
 from orthogan.reports import console, quoted
 from orthogan.sampling import class_sheet, truncation_sheet
 from orthogan.settings import require
@@ -24,6 +26,8 @@ class ByClass(Checkpoint):
     """Redraw every component of z beyond this threshold; psi of a StyleGAN2."""
     out: Path = Path("classes.png")
     """The PNG to write."""
+    replace: bool = False
+    """Write over a file that is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,8 @@ class ByTruncation(Checkpoint):
     StyleGAN2 1 0.75 0.5 0.25 0."""
     out: Path = Path("truncation.png")
     """The PNG to write."""
+    replace: bool = False
+    """Write over a file that is there."""
 
 
 Options = (
@@ -45,6 +51,7 @@ Options = (
 def main(argv: list[str]) -> int:
     options = parse(Options, argv, "sheet", "Draw one picture of many samples.")
     require(options.out.suffix == ".png", "out", str(options.out), "must end in .png")
+    check_new(options.out, options.replace)
     model = options.load(options.out)
     if isinstance(options, ByTruncation):
         kind = model.sampler.generator.truncation
@@ -55,7 +62,6 @@ def main(argv: list[str]) -> int:
     else:
         model.stand(options.truncation)
         sheet = class_sheet(model.sampler, options.seed, options.truncation, names=model.class_names)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(options.out)
+    save_picture(sheet, options.out)
     console.print(f"the sheet is {quoted(options.out)}", markup=False)
     return 0

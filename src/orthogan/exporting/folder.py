@@ -17,9 +17,10 @@ from orthogan.model import Model
 from orthogan.networks import family_of
 from orthogan.sampling import class_sheet
 from orthogan.settings import require
-from orthogan.training.checkpoint import config_to_json
+from orthogan.training import checkpoint
 
 SHEET = "sheet.png"
+PROGRAM = "[orthogan](https://pypi.org/project/orthogan/)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ def write_folder(
     check_free(folder)
     data = optional.need("huggingface_hub", "hub", "a folder for the hub").ModelCardData
     write_weights(model, folder / hub.WEIGHTS, truncation, form)
-    settings = {**config_to_json(header_of(model).config), "images_seen": model.header.images}
+    settings = {**checkpoint.config_to_json(header_of(model).config), "images_seen": model.header.images}
     write_whole(folder / "config.json", json.dumps(settings, indent=2) + "\n")
     sheet = class_sheet(model.sampler, truncation=truncation, form=form, names=model.class_names)
     with aside(folder / SHEET) as partial:
@@ -84,8 +85,7 @@ def _body(model: Model, card: Card, name: str, scored: list[dict[str, Any]], tru
     yield f"# {card.name or name}\n"
     yield (
         f"A {family_of(config.generator)} generator of {model.resolution}x{model.resolution} images, {classes}, "
-        f"trained with [orthogan](https://pypi.org/project/orthogan/) against a {family_of(config.discriminator)} "
-        f"discriminator on {model.header.images:,} real images shown (batch {config.batch}, loss {config.loss}).\n"
+        f"{_origin(model.header)}.\n"
     )
     yield f"![samples]({SHEET})\n"
     if model.class_names:
@@ -101,6 +101,22 @@ def _body(model: Model, card: Card, name: str, scored: list[dict[str, Any]], tru
     yield from _scores(scored)
     yield f"\n## Data\n\n{card.data or 'Not stated.'}\n"
     yield f"## Licence\n\n{card.license or 'Not stated: ask the author before any use.'}"
+
+
+def _origin(header: checkpoint.Header) -> str:
+    """What the generator learnt from, or which file of another project it was made of."""
+    config, imported = header.config, header.extra.get("imported")
+    if imported is None:
+        return (
+            f"trained with {PROGRAM} against a {family_of(config.discriminator)} discriminator on "
+            f"{header.images:,} real images shown (batch {config.batch}, loss {config.loss})"
+        )
+    try:
+        parts, sums = imported["parts"], imported["sha256"]
+        file = (parts.get("ema") or parts["generator"])["file"]
+        return f"converted with {PROGRAM} from {imported['project']} ({file}, sha256 {sums[file]})"
+    except (KeyError, TypeError, AttributeError):  # a header that somebody else has written
+        return f"converted with {PROGRAM} from a file of another project"
 
 
 def _scores(scored: list[dict[str, Any]]) -> Iterator[str]:

@@ -104,7 +104,7 @@ def facts_of(model: Model, truncation: float | None, form: str) -> dict[str, str
         "noise": g.noise if g.noise_modes else "none",
         "class_names": json.dumps(model.class_names),
         "weights_crc32": model.weights_id,
-    }
+    } | ({"imported": json.dumps(model.header.extra["imported"])} if "imported" in model.header.extra else {})
 
 
 def check_graph(path: Path, model: Model, truncation: float | None = None, form: str = "redraw", n: int = 3) -> float:

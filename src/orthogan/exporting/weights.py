@@ -15,7 +15,7 @@ from orthogan.nn.spectral import normalized_layers
 from orthogan.settings import override
 from orthogan.training import checkpoint
 
-KEPT = ("preset", "class_names", "data")
+KEPT = ("preset", "class_names", "data", "imported")
 """Facts of a checkpoint that its file keeps: nothing of the machine that it was trained on."""
 
 

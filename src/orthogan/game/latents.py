@@ -16,6 +16,8 @@ TRUNCATION_FORMS = ("redraw", "scaled")
 VARIANCES = (0.5, 1.5)
 """Range of `per-sample-variance`. The paper gives none; this one has the mean variance of the normal prior."""
 
+LARGEST = torch.finfo(torch.float32).max
+
 
 @dataclass(frozen=True)
 class How:
@@ -35,7 +37,8 @@ def normals(n: int, dim: int, generator: torch.Generator, how: How, std: float |
     if how.threshold is None:
         return std * torch.randn(n, dim, generator=generator)
     z = std * truncated_normal(n, dim, how.threshold / std, generator)
-    return how.scale * z.clamp(-how.threshold, how.threshold)  # the product may round to just beyond it
+    reach = min(how.threshold, LARGEST)
+    return how.scale * z.clamp(-reach, reach)  # the product may round to just beyond it
 
 
 def coins(n: int, dim: int, generator: torch.Generator) -> Tensor:

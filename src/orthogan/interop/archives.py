@@ -67,6 +67,8 @@ class Found:
 
 def read(path: Path) -> list[Found]:
     """The networks in a file. Raises `UserError` for whatever it is instead."""
+    if not path.is_file():  # a pipe, say, which would be waited for
+        raise NotImportable(f"{path} is no ordinary file; give one")
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise NotImportable(f"{path} has {size / 2**30:.0f} GiB: no checkpoint of a known project is so large")

@@ -4,14 +4,13 @@ A network is a module and a frozen dataclass of its settings, both in one file, 
 `orthogan.networks`. The side of the images and the number of classes are the run's, and the same for both players.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from orthogan.game.latents import check_truncation
+from orthogan.game.latents import LARGEST, check_truncation
 from orthogan.nn.noise import Noise
 from orthogan.nn.spectral import advance
 from orthogan.settings import check_choices, require
@@ -149,8 +148,8 @@ class Generator(Network):
             require(form == "redraw", "form", form, "this generator has no truncation; leave it out")
         elif self.truncation == "w":
             require(form == "redraw", "form", form, "truncation is of w, not of z; leave it out")
-            rule = "is psi, the share of the way from the mean of w: must be a finite number"
-            require(threshold is None or math.isfinite(threshold), "truncation", threshold, rule)
+            rule = "is psi, the share of the way from the mean of w: must be a finite number of float32"
+            require(threshold is None or abs(threshold) <= LARGEST, "truncation", threshold, rule)
         else:
             check_truncation(threshold, form, self.latent)
 

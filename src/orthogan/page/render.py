@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
@@ -36,6 +37,17 @@ def check_installed() -> None:
     """Say before any work that the page needs packages."""
     optional.need("jinja2", EXTRA, PURPOSE)
     optional.need("plotly.offline", EXTRA, PURPOSE)
+
+
+MARK = b'<meta name="generator" content="orthogan'
+"""At the beginning of every page."""
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is such a page."""
+    with suppress(OSError), path.open("rb") as file:
+        return MARK in file.read(4096)
+    return False
 
 
 def write(path: Path, text: str) -> None:

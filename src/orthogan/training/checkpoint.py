@@ -147,6 +147,9 @@ def _parse(path: Path, file: tensorfile.TensorFile) -> Header:
     images, steps, extra = facts["images"], facts["steps"], facts["extra"]
     if not (isinstance(images, int) and isinstance(steps, int) and isinstance(extra, dict)):
         raise TypeError("images, steps or extra is of the wrong type")
+    names = extra.get("class_names", [])
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise TypeError("class_names is no list of names")
     return Header(config_from_json(facts["config"]), images, steps, extra, checksum)
 
 
