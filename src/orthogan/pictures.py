@@ -111,6 +111,12 @@ def shortened(text: str, font: Any, width: int) -> str:
     return text + "..."
 
 
+def layout_of(out: Path) -> str:
+    """The layout that the ending of a path stands for: a .png is a grid, an .npz arrays, anything else a folder."""
+    endings = {Path(name).suffix: layout for layout, name in LAYOUTS.items() if name}
+    return "images" if out.is_dir() else endings.get(out.suffix, "images")
+
+
 def place_of(out: Path, layout: str, replace: bool) -> Path:
     """The file or the folder that `save_images` writes.
 
@@ -121,9 +127,10 @@ def place_of(out: Path, layout: str, replace: bool) -> Path:
     if layout not in LAYOUTS:
         raise UserError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
     if not out.is_dir():
-        if layout != "images" and out.suffix[1:].isalpha():
-            suffix = Path(LAYOUTS[layout]).suffix
-            require(out.suffix in KNOWN_SUFFIXES, "out", str(out), f"must end in {suffix}, or be a folder")
+        is_picture = out.suffix.lower() in Image.registered_extensions()
+        if out.suffix not in KNOWN_SUFFIXES and (is_picture if layout == "images" else out.suffix[1:].isalpha()):
+            suffix = " or ".join(sorted(KNOWN_SUFFIXES)) if layout == "images" else Path(LAYOUTS[layout]).suffix
+            require(False, "out", str(out), f"must end in {suffix}, or be a folder")
         for other, name in LAYOUTS.items():
             if out.suffix and out.suffix == Path(name).suffix:
                 require(layout == other, "out", str(out), f"is no folder for layout {layout}; add --layout {other}")

@@ -114,8 +114,9 @@ def test_names_that_are_no_text_are_written_as_escapes(tmp_path: Path) -> None:
 
 
 def test_a_grid_is_written_to_the_file_that_is_named(saved: Path, tmp_path: Path) -> None:
-    assert orthogan("sample", saved, "-n", "4", "--layout", "grid", "--out", tmp_path / "g.png").status == 0
-    assert Image.open(tmp_path / "g.png").size == (32, 32)
+    for words in (["--layout", "grid"], ["--replace"]):  # by its ending
+        assert orthogan("sample", saved, "-n", "4", *words, "--out", tmp_path / "g.png").status == 0
+        assert Image.open(tmp_path / "g.png").size == (32, 32)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,8 @@ def test_a_grid_is_written_to_the_file_that_is_named(saved: Path, tmp_path: Path
         (["sample", "--out", "data/new"], "is the data that the run was trained on, or inside it"),
         (["sample", "--layout", "npz", "--out", "data/new.npz"], "inside it"),
         (["sample", "--out", "data"], "holds Flags; choose another folder"),
-        (["sample", "--out", "g.png"], "add --layout grid"),
+        (["sample", "--layout", "images", "--out", "g.png"], "add --layout grid"),
+        (["sample", "--out", "g.jpg"], "must end in .npz or .png, or be a folder"),
         (["sample", "-n", "0"], "n=0: must be positive"),
         (["sheet", "classes", "--out", "data/sheet.png"], "inside it"),
         (["sheet", "truncation", "--thresholds", "1", "0"], "truncation=0.0: must be positive"),
