@@ -1,6 +1,8 @@
 """What inspect finds, one trap at a time."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +105,29 @@ def test_a_flat_folder_beside_other_things_is_fine(tmp_path, picture):
     many(tmp_path / "home", picture, "faces", 3)
     (tmp_path / "home" / "documents").mkdir()
     assert report_on(tmp_path / "home" / "faces").warnings == []
+
+
+@pytest.mark.parametrize(("closed", "warnings"), [([f"home/closed{i}" for i in range(9)], 1), (["home"], 0)])
+def test_closed_folders_beside_the_data_stop_nothing(tmp_path, picture, monkeypatch, closed, warnings):
+    for name in ("cats", "dogs"):
+        many(tmp_path / "home", picture, name, 3)
+    for name in closed:
+        (tmp_path / name).mkdir(exist_ok=True)
+    source = open_source(str(tmp_path / "home" / "cats"))
+    for call in ("scandir", "listdir"):
+        monkeypatch.setattr(os, call, closing(getattr(os, call), [tmp_path / name for name in closed]))
+    assert sum("one level too low" in text for text in layout_warnings(source)) == warnings
+
+
+def closing(call, closed):
+    """The call, refused in some folders, as it is to those who may not read them."""
+
+    def asked(place):
+        if Path(place) in closed:
+            raise PermissionError(13, "Permission denied", str(place))
+        return call(place)
+
+    return asked
 
 
 def test_small_and_unbalanced_classes(healthy, picture):

@@ -1,5 +1,6 @@
 """What a source holds and which traps it has, found before training instead of after."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -159,10 +160,26 @@ def _below(source: Source) -> str:
 
 
 def _has_siblings_with_images(root: Path) -> bool:
+    """Of the first 100 folders. What may not be read counts as without images: it is not what is trained on."""
     here = root.resolve()
-    with os.scandir(here.parent) as entries:
-        folders = [Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".") and e.name != here.name]
-    return any(has_images(folder, deep=False) for folder in folders[:100])
+    folders: list[Path] = []
+    with contextlib.suppress(OSError), os.scandir(here.parent) as entries:
+        folders += (Path(e.path) for e in entries if not e.name.startswith(".") and e.name != here.name and _is_dir(e))
+    return any(_shows_images(folder) for folder in folders[:100])
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to where one may not look
+        return False
+
+
+def _shows_images(folder: Path) -> bool:
+    try:
+        return has_images(folder, deep=False)
+    except OSError:
+        return False
 
 
 def _class_warnings(source: Source) -> list[str]:
