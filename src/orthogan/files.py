@@ -62,6 +62,20 @@ def remove_asides(folder: Path, idle_seconds: float = 0.0) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def remove(path: Path) -> str:
+    """Remove a file or a folder with all that is in it. Gives the reason why it is still there, if it is."""
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 def flush(path: Path) -> None:
     """Have the disk hold what was written to a file, or a folder's names, so that a power cut cannot tear it."""
     descriptor = os.open(path, os.O_RDONLY)
