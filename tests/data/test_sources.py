@@ -168,6 +168,18 @@ def test_one_hot_labels_of_dataset_json(tmp_path, picture):
     assert open_source(str(style_gan(tmp_path, picture, rows))).labels == [2, 0, 1]
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+def test_one_hot_rows_are_finite(tmp_path, odd):
+    np.savez(tmp_path / "a.npz", images=RGB, labels=[[1, 0, 0, 0], [0, 0, 1, 0], [0, odd, 0, 0]])
+    with pytest.raises(UserError, match="label rows are not one-hot"):
+        open_source(str(tmp_path / "a.npz"))
+
+
+def test_last_columns_that_never_occur_are_no_classes(tmp_path):
+    np.savez(tmp_path / "a.npz", images=RGB, labels=[[1, 0, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0]])
+    assert open_source(str(tmp_path / "a.npz")).class_names == ["0", "1", "2"]
+
+
 # Arrays
 
 RGB = np.stack([noise(i, (6, 5)) for i in range(3)])  # (3, 5, 6, 3)
