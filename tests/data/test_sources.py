@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,22 @@ def test_a_zip_is_its_folder(classes, tmp_path, prefix):
 def test_a_zip_of_one_folder_of_images_is_flat(classes, tmp_path):
     source = open_source(str(zipped(classes / "cat", tmp_path / "cat.zip", "cat/")))
     assert (source.names, source.labels) == (["0.png", "1.png", "2.png"], None)
+
+
+@pytest.mark.parametrize("labels", [None, "dataset.json"])
+def test_a_zip_with_backslashes_in_its_names(classes, tmp_path, labels):
+    if labels:
+        (classes / labels).write_text(json.dumps({"labels": [[f"cat/{i}.png", i] for i in range(3)]}))
+        shutil.rmtree(classes / "dog")
+    folder = open_source(str(classes))
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for path in sorted(classes.rglob("*")):
+            name = "pets\\" + str(path.relative_to(classes)).replace("/", "\\")
+            archive.writestr(name + "\\" * path.is_dir(), b"" if path.is_dir() else path.read_bytes())
+    source = open_source(str(tmp_path / "pets.zip"))
+    assert (source.names, source.labels, source.class_names) == (folder.names, folder.labels, folder.class_names)
+    assert source.ignored == []
+    assert np.array_equal(pixels(pickle.loads(pickle.dumps(source)), 2), noise(2))
 
 
 def test_zip_fingerprint_is_of_contents_not_place(classes, tmp_path):
