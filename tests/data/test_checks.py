@@ -156,6 +156,17 @@ def test_shapes_that_are_not_square(healthy, picture):
     assert "--data.crop" in warning
 
 
+@pytest.mark.parametrize(("brightest", "warned"), [(1, True), (2, False)])
+def test_masks_of_0_and_1_are_black(tmp_path, brightest, warned):
+    masks = np.random.default_rng(0).integers(0, 2, (40, 8, 8), np.uint8)
+    masks[-1, 0, 0] = brightest
+    np.save(tmp_path / "a.npy", masks)
+    warnings = layout_warnings(open_source(str(tmp_path / "a.npy")))
+    assert [("black: multiply by 255" in text) for text in warnings] == [True] * warned
+    np.save(tmp_path / "b.npy", np.minimum(masks, 1).astype(np.float32))
+    assert layout_warnings(open_source(str(tmp_path / "b.npy"))) == []
+
+
 def test_ignored_files_are_counted_by_suffix(healthy):
     for name in ("a.txt", "b.TXT", "README"):
         (healthy / "cat" / name).write_text("x")

@@ -18,6 +18,7 @@ IMAGE_KEYS = ("images", "x", "arr_0")
 LABEL_KEYS = ("labels", "y")
 MAX_UNPACKED_BYTES = 2**32
 """Of an array inside an .npz that has to be read into memory. A larger one is mapped, if it is not compressed."""
+_LOOKED_AT = 16
 _CHANNELS = (1, 2, 3, 4)  # grey, grey + alpha, RGB, RGBA
 
 
@@ -43,6 +44,11 @@ class ArraySource(Source):
                 n_labels = len(labels) if labels.ndim else "a single number as"
                 raise UserError(f"data.source={spec!r}: {len(images)} images but {n_labels} labels")
             self.labels, self.class_names = number_classes(labels, f"data.source={spec!r}")
+
+    def looks_black(self) -> bool:
+        """Whether no value of a few images, from all parts of the array, exceeds 1 of 255, as in masks of 0 and 1."""
+        few = np.linspace(0, len(self) - 1, min(len(self), _LOOKED_AT)).astype(int)
+        return self._images.dtype == np.uint8 and all(self._images[i].max() <= 1 for i in few)
 
     def read(self, index: int) -> Image.Image:
         pixels = self._images[index]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orthogan.data.arrays import ArraySource
 from orthogan.data.decode import to_rgb
 from orthogan.data.files import FolderSource, has_images
 from orthogan.data.parallel import Progress, for_each_image
@@ -99,8 +100,8 @@ def inspect_source(
 
 
 def layout_warnings(source: Source) -> list[str]:
-    """The traps that names and labels show, without decoding anything: cheap enough before every training."""
-    return [*_level_warnings(source), *_class_warnings(source), *_ignored_warnings(source)]
+    """The traps that names, labels and a few values of arrays show: cheap enough before every training."""
+    return [*_level_warnings(source), *_class_warnings(source), *_ignored_warnings(source), *_value_warnings(source)]
 
 
 def _look(source: Source, index: int) -> _Facts:
@@ -203,6 +204,12 @@ def _ignored_warnings(source: Source) -> list[str]:
         return []
     kinds = ", ".join(f"{n} {suffix}" for suffix, n in list(_by_suffix(source).items())[:6])
     return [f"{len(source.ignored)} files were left aside, being of no known image type or of another split: {kinds}"]
+
+
+def _value_warnings(source: Source) -> list[str]:
+    if not isinstance(source, ArraySource) or not source.looks_black():
+        return []
+    return [f"the images of {source.spec} have no value above 1 where 255 is white, so they are black: multiply by 255"]
 
 
 def _size_warnings(facts: list[_Facts], resolution: int | None) -> list[str]:
