@@ -12,6 +12,7 @@ import pytest
 from pictures import noise, zipped
 
 from orthogan.data import open_source
+from orthogan.data.arrays import _lowest
 from orthogan.errors import UserError
 
 
@@ -250,6 +251,31 @@ def test_grey_arrays_and_key_names(tmp_path, key, shape):
 def test_ambiguous_arrays_are_refused(tmp_path, images, complaint):
     np.save(tmp_path / "a.npy", images)
     with pytest.raises(UserError, match=complaint):
+        open_source(str(tmp_path / "a.npy"))
+
+
+class Passes(np.ndarray):
+    """An array that counts how often it is gone through."""
+
+    gone_through = 0
+
+    def __iter__(self):
+        Passes.gone_through += 1
+        return (np.asarray(self[i]) for i in range(len(self)))
+
+
+def test_floats_are_gone_through_once():
+    assert _lowest((RGB / 127.5 - 1).view(Passes), "a.npy") == -1
+    assert Passes.gone_through == 1
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_single_value_that_is_no_number_is_refused(tmp_path, odd, at):
+    images = RGB / 255
+    images[at, 2, 3, 1] = odd
+    np.save(tmp_path / "a.npy", images)
+    with pytest.raises(UserError, match="not clearly"):
         open_source(str(tmp_path / "a.npy"))
 
 

@@ -166,12 +166,12 @@ def _lowest(images: np.ndarray, spec: str) -> float:
         return 0.0
     if images.dtype.kind != "f":
         raise UserError(f"data.source={spec!r}: type {images.dtype} has no agreed range; convert it to uint8, 0..255")
-    # Image by image, so that a mapped file larger than memory is never held whole.
-    low, high = float(min(image.min() for image in images)), float(max(image.max() for image in images))
-    finite = all(np.isfinite(image).all() for image in images)
-    if finite and low >= 0 and 0.5 < high <= 1:
+    # Image by image, so that a mapped file larger than memory is never held whole, and is read once.
+    ends = np.array([(image.min(), image.max()) for image in images], np.float64)
+    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())  # nan where any value is, as NumPy hands it on
+    if low >= 0 and 0.5 < high <= 1:
         return 0.0
-    if finite and -1 <= low < -0.5 and 0.5 < high <= 1:
+    if -1 <= low < -0.5 and 0.5 < high <= 1:
         return -1.0
     raise UserError(
         f"data.source={spec!r}: floats in [{low:g}, {high:g}] are not clearly [0, 1] or [-1, 1]; "
