@@ -70,6 +70,20 @@ def check_new(path: Path, replace: bool = False) -> None:
         raise UserError(f"out={str(path)!r}: is there already; choose another --out, or add --replace")
 
 
+def remove(path: Path) -> str:
+    """Remove a file or a folder with all that is in it. Gives the reason why it is still there, if it is."""
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 def flush(path: Path) -> None:
     """Have the disk hold what was written to a file, or a folder's names, so that a power cut cannot tear it."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,4 +1,7 @@
-from collections.abc import Callable
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,23 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "cache-home"
     monkeypatch.setenv("ORTHOGAN_CACHE", str(home))
     return home / "data"
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """A while in which no file can be removed, as on a disk that is mounted for reading only."""
+
+    @contextmanager
+    def lasting() -> Iterator[None]:
+        def refuse(place: object, **_: object) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(place))
+
+        with monkeypatch.context() as patched:
+            for call in ("unlink", "rmdir"):
+                patched.setattr(os, call, refuse)
+            yield
+
+    return lasting
 
 
 @pytest.fixture

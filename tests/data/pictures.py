@@ -28,6 +28,12 @@ def truncated_jpeg(path: Path) -> Path:
     return path
 
 
+def flip_last_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
 def zipped(folder: Path, target: Path, prefix: str = "") -> Path:
     with zipfile.ZipFile(target, "w") as archive:
         for path in sorted(folder.rglob("*")):

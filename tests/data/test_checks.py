@@ -1,6 +1,8 @@
 """What inspect finds, one trap at a time."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +107,29 @@ def test_a_flat_folder_beside_other_things_is_fine(tmp_path, picture):
     assert report_on(tmp_path / "home" / "faces").warnings == []
 
 
+@pytest.mark.parametrize(("closed", "warnings"), [([f"home/closed{i}" for i in range(9)], 1), (["home"], 0)])
+def test_closed_folders_beside_the_data_stop_nothing(tmp_path, picture, monkeypatch, closed, warnings):
+    for name in ("cats", "dogs"):
+        many(tmp_path / "home", picture, name, 3)
+    for name in closed:
+        (tmp_path / name).mkdir(exist_ok=True)
+    source = open_source(str(tmp_path / "home" / "cats"))
+    for call in ("scandir", "listdir"):
+        monkeypatch.setattr(os, call, closing(getattr(os, call), [tmp_path / name for name in closed]))
+    assert sum("one level too low" in text for text in layout_warnings(source)) == warnings
+
+
+def closing(call, closed):
+    """The call, refused in some folders, as it is to those who may not read them."""
+
+    def asked(place):
+        if Path(place) in closed:
+            raise PermissionError(13, "Permission denied", str(place))
+        return call(place)
+
+    return asked
+
+
 def test_small_and_unbalanced_classes(healthy, picture):
     picture(healthy / "owl" / "0.png", seed=500)
     warnings = report_on(healthy).warnings
@@ -129,6 +154,17 @@ def test_shapes_that_are_not_square(healthy, picture):
     warning = only_warning(report_on(healthy))
     assert "1 of 52 images are not square (of mixed shapes, up to 3.00 to 1)" in warning
     assert "--data.crop" in warning
+
+
+@pytest.mark.parametrize(("brightest", "warned"), [(1, True), (2, False)])
+def test_masks_of_0_and_1_are_black(tmp_path, brightest, warned):
+    masks = np.random.default_rng(0).integers(0, 2, (40, 8, 8), np.uint8)
+    masks[-1, 0, 0] = brightest
+    np.save(tmp_path / "a.npy", masks)
+    warnings = layout_warnings(open_source(str(tmp_path / "a.npy")))
+    assert [("black: multiply by 255" in text) for text in warnings] == [True] * warned
+    np.save(tmp_path / "b.npy", np.minimum(masks, 1).astype(np.float32))
+    assert layout_warnings(open_source(str(tmp_path / "b.npy"))) == []
 
 
 def test_ignored_files_are_counted_by_suffix(healthy):

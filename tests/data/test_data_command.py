@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from pictures import noise, truncated_jpeg
+from pictures import flip_last_byte, noise, truncated_jpeg
 from PIL import Image
 from process import orthogan
 
@@ -88,15 +88,35 @@ def test_clear_lists_and_removes_packs_partials_and_features(classes, cache_home
     assert list(kept.folder().iterdir()) == []
 
 
+def test_clear_and_check_name_what_they_cannot_remove(classes, cache_home, capsys, read_only):
+    home, features = fill(classes, cache_home)
+    with read_only():
+        assert main(["clear"]) == 1
+    told = capsys.readouterr().out
+    assert "0 packs and 0 files of features, 0.0 MiB, removed" in told
+    for path in (home, features):
+        assert path.exists()
+        assert f"not removed: {path}: Read-only file system" in told
+    for path in (home / "sums.npy", features):
+        flip_last_byte(path)
+    with read_only():
+        assert main(["check"]) == 1
+    told = capsys.readouterr().out.splitlines()
+    for path in (home, features):
+        (line,) = [line for line in told if line.startswith(f"torn: {path}")]
+        assert "it cannot be set aside (Read-only file system): set ORTHOGAN_CACHE" in line
+    assert main(["clear"]) == 0
+    assert not home.exists()
+    assert not features.exists()
+
+
 def test_check_names_what_is_torn(classes, cache_home):
     home, features = fill(classes, cache_home)
     done = orthogan("data", "check")
     assert done.status == 0, done.out + done.err
     assert "is whole" in done.out
     for path in (home / "images.npy", features):
-        data = bytearray(path.read_bytes())
-        data[-1] ^= 1
-        path.write_bytes(data)
+        flip_last_byte(path)
     done = orthogan("data", "check")
     assert done.status == 1
     assert f"torn: {home} " in done.out

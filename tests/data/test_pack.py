@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import noise, truncated_jpeg, zipped
+from pictures import flip_last_byte, noise, truncated_jpeg, zipped
 from PIL import Image
 from process import Running
 
 from orthogan import data
 from orthogan.data import open_source, pack
-from orthogan.data.cache import list_packs, open_if_whole, packs_folder, remove_packs
+from orthogan.data.cache import list_packs, open_if_whole, packs_folder
 from orthogan.data.config import DataConfig
 from orthogan.data.decode import Policy, square
 from orthogan.data.parallel import for_each_image
@@ -123,12 +123,6 @@ def alter(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"cat"', b'"cow"'))
 
 
-def flip_last_byte(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-
-
 def reshape(path: Path) -> None:
     array = np.load(path)
     np.save(path, array.reshape(*array.shape, 1))
@@ -191,6 +185,15 @@ def test_a_flipped_bit_of_a_large_pack_is_noticed_when_its_image_is_first_used(c
         again = pack(config(classes), 16, progress)
     assert progress.calls
     assert np.array_equal(again.checked[np.array([4])][0], noise(11))
+
+
+def test_in_a_cache_that_may_only_be_read_damage_says_what_to_set(classes, monkeypatch, read_only):
+    monkeypatch.setattr("orthogan.data.cache.VERIFIED_WHOLE_BYTES", 0)
+    cache = pack(config(classes), 16)
+    flip_last_byte(cache.path / "images.npy")
+    with read_only(), pytest.raises(UserError, match=r"cannot be set aside \(Read-only .*set ORTHOGAN_CACHE"):
+        cache.checked[np.array([4])]
+    assert open_if_whole(cache.path) is not None
 
 
 # Unreadable images
@@ -274,7 +277,7 @@ def test_processes_give_what_one_gives(tmp_path, picture):
     images = np.array(together.images)
     assert [total for _, total in progress.calls] == [131] * 3
     assert [done for done, _ in progress.calls] == sorted(done for done, _ in progress.calls)
-    remove_packs(list_packs())
+    shutil.rmtree(packs_folder())
     alone = pack(settings, 16, workers=1)
     assert np.array_equal(images, alone.images)
     assert together.fingerprint == alone.fingerprint

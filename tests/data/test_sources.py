@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from pictures import noise, zipped
 
 from orthogan.data import open_source
+from orthogan.data.arrays import _lowest
 from orthogan.errors import UserError
 
 
@@ -111,6 +113,22 @@ def test_a_zip_of_one_folder_of_images_is_flat(classes, tmp_path):
     assert (source.names, source.labels) == (["0.png", "1.png", "2.png"], None)
 
 
+@pytest.mark.parametrize("labels", [None, "dataset.json"])
+def test_a_zip_with_backslashes_in_its_names(classes, tmp_path, labels):
+    if labels:
+        (classes / labels).write_text(json.dumps({"labels": [[f"cat/{i}.png", i] for i in range(3)]}))
+        shutil.rmtree(classes / "dog")
+    folder = open_source(str(classes))
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for path in sorted(classes.rglob("*")):
+            name = "pets\\" + str(path.relative_to(classes)).replace("/", "\\")
+            archive.writestr(name + "\\" * path.is_dir(), b"" if path.is_dir() else path.read_bytes())
+    source = open_source(str(tmp_path / "pets.zip"))
+    assert (source.names, source.labels, source.class_names) == (folder.names, folder.labels, folder.class_names)
+    assert source.ignored == []
+    assert np.array_equal(pixels(pickle.loads(pickle.dumps(source)), 2), noise(2))
+
+
 def test_zip_fingerprint_is_of_contents_not_place(classes, tmp_path):
     here, there = zipped(classes, tmp_path / "a.zip"), tmp_path / "b.zip"
     shutil.copy(here, there)
@@ -168,6 +186,18 @@ def test_one_hot_labels_of_dataset_json(tmp_path, picture):
     assert open_source(str(style_gan(tmp_path, picture, rows))).labels == [2, 0, 1]
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+def test_one_hot_rows_are_finite(tmp_path, odd):
+    np.savez(tmp_path / "a.npz", images=RGB, labels=[[1, 0, 0, 0], [0, 0, 1, 0], [0, odd, 0, 0]])
+    with pytest.raises(UserError, match="label rows are not one-hot"):
+        open_source(str(tmp_path / "a.npz"))
+
+
+def test_last_columns_that_never_occur_are_no_classes(tmp_path):
+    np.savez(tmp_path / "a.npz", images=RGB, labels=[[1, 0, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0]])
+    assert open_source(str(tmp_path / "a.npz")).class_names == ["0", "1", "2"]
+
+
 # Arrays
 
 RGB = np.stack([noise(i, (6, 5)) for i in range(3)])  # (3, 5, 6, 3)
@@ -221,6 +251,31 @@ def test_grey_arrays_and_key_names(tmp_path, key, shape):
 def test_ambiguous_arrays_are_refused(tmp_path, images, complaint):
     np.save(tmp_path / "a.npy", images)
     with pytest.raises(UserError, match=complaint):
+        open_source(str(tmp_path / "a.npy"))
+
+
+class Passes(np.ndarray):
+    """An array that counts how often it is gone through."""
+
+    gone_through = 0
+
+    def __iter__(self):
+        Passes.gone_through += 1
+        return (np.asarray(self[i]) for i in range(len(self)))
+
+
+def test_floats_are_gone_through_once():
+    assert _lowest((RGB / 127.5 - 1).view(Passes), "a.npy") == -1
+    assert Passes.gone_through == 1
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_single_value_that_is_no_number_is_refused(tmp_path, odd, at):
+    images = RGB / 255
+    images[at, 2, 3, 1] = odd
+    np.save(tmp_path / "a.npy", images)
+    with pytest.raises(UserError, match="not clearly"):
         open_source(str(tmp_path / "a.npy"))
 
 

@@ -257,6 +257,42 @@ def test_a_latent_of_any_prior_depends_on_its_index_alone(prior, truncation):
     assert not torch.equal(latents_at(6, 0, 12, 24, truncation, prior=prior), every)
 
 
+@pytest.mark.parametrize(
+    ("prior", "truncation", "form"),
+    [
+        *((prior, None, "redraw") for prior in PRIORS),
+        *(
+            (prior, t, form)
+            for prior in TRUNCATABLE
+            for t, form in ((0.5, "redraw"), (0.04, "redraw"), (0.7, "scaled"))
+        ),
+    ],
+)
+@pytest.mark.parametrize("dim", [7, 120])
+def test_latents_of_a_block_are_those_of_each_index_alone(prior, truncation, form, dim):
+    alone = [sample_latents(1, dim, draw(5, "sample", i), truncation, form, prior) for i in range(2, 21)]
+    assert torch.equal(latents_at(5, 2, 19, dim, truncation, form, prior), torch.cat(alone))
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.04, 2.0])
+def test_redrawn_latents_keep_their_bits(threshold):
+    def by_the_formula(i):
+        tail = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64))
+        uniform = torch.rand(1, 120, generator=draw(5, "sample", i), dtype=torch.float64)
+        return torch.special.ndtri(tail + (1 - 2 * tail) * uniform).clamp(-threshold, threshold).float()
+
+    z = torch.cat([by_the_formula(i) for i in range(19)])
+    assert torch.equal(latents_at(5, 0, 19, 120, threshold), z.clamp(-threshold, threshold))
+
+
+def test_the_function_of_the_numbers_is_worked_out_once_a_block(monkeypatch):
+    worked_out = []
+    inverse = torch.special.ndtri
+    monkeypatch.setattr(torch.special, "ndtri", lambda x: worked_out.append(x.shape) or inverse(x))
+    latents_at(5, 0, 12, 8, 0.5)
+    assert worked_out == [(12, 8)]
+
+
 @pytest.mark.parametrize("prior", DISCRETE)
 @pytest.mark.parametrize("form", ["redraw", "scaled"])
 def test_truncation_of_a_discrete_prior_is_refused_with_the_reason(prior, form):

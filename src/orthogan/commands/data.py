@@ -14,11 +14,11 @@ from rich.text import Text
 
 from orthogan.commands.parsing import run_one
 from orthogan.data import DataReport, Source, inspect_source, open_source
-from orthogan.data.cache import PackInfo, TornPack, list_packs, open_pack, packs_folder, remove_packs, set_aside
+from orthogan.data.cache import PackInfo, TornPack, list_packs, open_pack, packs_folder, set_aside
 from orthogan.data.partial import sweep
 from orthogan.data.source import printable
 from orthogan.errors import UserError
-from orthogan.files import cache_folder
+from orthogan.files import cache_folder, remove
 from orthogan.metrics import kept
 
 _SHOWN = 20
@@ -81,13 +81,11 @@ def check() -> int:
         except TornPack as error:
             reason = str(error)
         if reason:
-            set_aside(info.path)
-            _print(console, f"torn: {info.path} ({info.source}): {reason}")
+            _print(console, f"torn: {info.path} ({info.source}): {reason}{_stays(set_aside(info.path))}")
         damaged += bool(reason)
     for file in kept.kept():
         if kept.read(file.path) is None:
-            kept.remove(file.path)
-            _print(console, f"torn: {file.path}: not what was written")
+            _print(console, f"torn: {file.path}: not what was written{_stays(remove(file.path))}")
             damaged += 1
     _print(console, f"{damaged} torn in {cache_folder()}" if damaged else f"everything in {cache_folder()} is whole")
     return 1 if damaged else 0
@@ -96,7 +94,8 @@ def check() -> int:
 def clear(keep_days: float = 0.0, dry_run: bool = False) -> int:
     """List what the cache holds and remove it: decoded data sets, what stopped packings left, features for scores.
 
-    All of it is computed again when needed. What is being written now stays.
+    All of it is computed again when needed. What is being written now stays, and a run that has a pack open goes on.
+    Ends with 1 when something could not be removed, which it names.
 
     Args:
         keep_days: Keep what was used within so many days.
@@ -106,14 +105,16 @@ def clear(keep_days: float = 0.0, dry_run: bool = False) -> int:
     features = [file for file in kept.kept() if _unused_days(file.last_used) >= keep_days]
     console = Console()
     _show_packs(packs, features, console)
-    total = sum(info.n_bytes for info in packs) + sum(file.n_bytes for file in features)
-    if not dry_run:
-        remove_packs(packs)
-        for file in features:
-            kept.remove(file.path)
+    everything: list[PackInfo | kept.Kept] = [*packs, *features]
+    left = {} if dry_run else {one.path: why for one in everything if (why := remove(one.path))}
+    packs = [info for info in packs if info.path not in left]
+    features = [file for file in features if file.path not in left]
+    total = sum(one.n_bytes for one in everything if one.path not in left)
     told = f"{len(packs)} packs and {len(features)} files of features, {_size(total)},"
     _print(console, f"{told} {'would be removed' if dry_run else 'removed'} from {cache_folder()}")
-    return 0
+    for path, why in left.items():
+        _print(console, f"not removed: {path}: {why}")
+    return 1 if left else 0
 
 
 def train_command(report: DataReport, resolution: int | None, unconditional: bool) -> str:
@@ -134,6 +135,10 @@ def _open(src: str, unconditional: bool) -> tuple[Source, str]:
             raise
         # If it is not the classes that are wrong, this says again what is.
         return open_source(src, True), str(refusal)
+
+
+def _stays(why: str) -> str:
+    return f"; it cannot be set aside ({why}): set ORTHOGAN_CACHE to a folder of your own" if why else ""
 
 
 def _unused_days(last_used: float) -> float:

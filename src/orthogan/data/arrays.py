@@ -18,6 +18,7 @@ IMAGE_KEYS = ("images", "x", "arr_0")
 LABEL_KEYS = ("labels", "y")
 MAX_UNPACKED_BYTES = 2**32
 """Of an array inside an .npz that has to be read into memory. A larger one is mapped, if it is not compressed."""
+_LOOKED_AT = 16
 _CHANNELS = (1, 2, 3, 4)  # grey, grey + alpha, RGB, RGBA
 
 
@@ -43,6 +44,11 @@ class ArraySource(Source):
                 n_labels = len(labels) if labels.ndim else "a single number as"
                 raise UserError(f"data.source={spec!r}: {len(images)} images but {n_labels} labels")
             self.labels, self.class_names = number_classes(labels, f"data.source={spec!r}")
+
+    def looks_black(self) -> bool:
+        """Whether no value of a few images, from all parts of the array, exceeds 1 of 255, as in masks of 0 and 1."""
+        few = np.linspace(0, len(self) - 1, min(len(self), _LOOKED_AT)).astype(int)
+        return self._images.dtype == np.uint8 and all(self._images[i].max() <= 1 for i in few)
 
     def read(self, index: int) -> Image.Image:
         pixels = self._images[index]
@@ -160,12 +166,12 @@ def _lowest(images: np.ndarray, spec: str) -> float:
         return 0.0
     if images.dtype.kind != "f":
         raise UserError(f"data.source={spec!r}: type {images.dtype} has no agreed range; convert it to uint8, 0..255")
-    # Image by image, so that a mapped file larger than memory is never held whole.
-    low, high = float(min(image.min() for image in images)), float(max(image.max() for image in images))
-    finite = all(np.isfinite(image).all() for image in images)
-    if finite and low >= 0 and 0.5 < high <= 1:
+    # Image by image, so that a mapped file larger than memory is never held whole, and is read once.
+    ends = np.array([(image.min(), image.max()) for image in images], np.float64)
+    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())  # nan where any value is, as NumPy hands it on
+    if low >= 0 and 0.5 < high <= 1:
         return 0.0
-    if finite and -1 <= low < -0.5 and 0.5 < high <= 1:
+    if -1 <= low < -0.5 and 0.5 < high <= 1:
         return -1.0
     raise UserError(
         f"data.source={spec!r}: floats in [{low:g}, {high:g}] are not clearly [0, 1] or [-1, 1]; "

@@ -19,8 +19,6 @@ import functools
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ import numpy as np
 from orthogan.data.partial import PARTIAL, is_abandoned
 from orthogan.data.source import Source, digest_of, reason_of
 from orthogan.errors import UserError
-from orthogan.files import cache_folder
+from orthogan.files import cache_folder, remove
 
 VERIFIED_WHOLE_BYTES = 2**29
 """Packs up to this size are verified whenever they are opened, in about half a second."""
@@ -101,13 +99,18 @@ class CheckedImages:
         images = np.take(self._images, indices, axis=0)
         for at in np.flatnonzero(~self._known[indices]):
             if row_sum(images[at]) != self._cache.sums[indices[at]]:  # type: ignore[index]
-                set_aside(self._cache.path)
-                raise UserError(
-                    f"{self._cache.path / 'images.npy'} is damaged: image {indices[at]} of {self._cache.source} is not "
-                    "what was packed. The pack is set aside; run the same again, and the images are decoded anew"
-                )
+                raise self._damaged(int(indices[at]))
         self._known[indices] = True
         return images
+
+    def _damaged(self, row: int) -> UserError:
+        home = self._cache.path
+        why = set_aside(home)
+        rule = f"The pack cannot be set aside ({why}): set ORTHOGAN_CACHE to a folder of your own, then"
+        return UserError(
+            f"{home / 'images.npy'} is damaged: image {row} of {self._cache.source} is not what was packed. "
+            f"{rule if why else 'The pack is set aside;'} run the same again, and the images are decoded anew"
+        )
 
     def torn(self) -> list[int]:
         """Indices of all images that changed on disk."""
@@ -224,10 +227,12 @@ def sum_of(array: np.ndarray | None) -> str:
     return "" if array is None else hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest()
 
 
-def set_aside(home: Path) -> None:
-    """Have a damaged pack be made again when it is next wanted. A run that has it open goes on."""
-    with contextlib.suppress(OSError):
-        (home / "meta.json").unlink()
+def set_aside(home: Path) -> str:
+    """Have a damaged pack be made again when it is next wanted. Gives the reason where that cannot be done.
+
+    A run that has it open goes on.
+    """
+    return remove(home / "meta.json")
 
 
 @dataclass(frozen=True)
@@ -265,9 +270,3 @@ def note_use(home: Path) -> None:
     """Remember that a pack was used now. In a cache that may only be read nothing is noted."""
     with contextlib.suppress(OSError):
         os.utime(home / "meta.json")
-
-
-def remove_packs(packs: Sequence[PackInfo]) -> None:
-    """Delete packs. A run that has one open goes on: the files vanish only when it ends."""
-    for info in packs:
-        shutil.rmtree(info.path, ignore_errors=True)

@@ -1,5 +1,6 @@
 """What a source holds and which traps it has, found before training instead of after."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orthogan.data.arrays import ArraySource
 from orthogan.data.decode import to_rgb
 from orthogan.data.files import FolderSource, has_images
 from orthogan.data.parallel import Progress, for_each_image
@@ -98,8 +100,8 @@ def inspect_source(
 
 
 def layout_warnings(source: Source) -> list[str]:
-    """The traps that names and labels show, without decoding anything: cheap enough before every training."""
-    return [*_level_warnings(source), *_class_warnings(source), *_ignored_warnings(source)]
+    """The traps that names, labels and a few values of arrays show: cheap enough before every training."""
+    return [*_level_warnings(source), *_class_warnings(source), *_ignored_warnings(source), *_value_warnings(source)]
 
 
 def _look(source: Source, index: int) -> _Facts:
@@ -159,10 +161,26 @@ def _below(source: Source) -> str:
 
 
 def _has_siblings_with_images(root: Path) -> bool:
+    """Of the first 100 folders. What may not be read counts as without images: it is not what is trained on."""
     here = root.resolve()
-    with os.scandir(here.parent) as entries:
-        folders = [Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".") and e.name != here.name]
-    return any(has_images(folder, deep=False) for folder in folders[:100])
+    folders: list[Path] = []
+    with contextlib.suppress(OSError), os.scandir(here.parent) as entries:
+        folders += (Path(e.path) for e in entries if not e.name.startswith(".") and e.name != here.name and _is_dir(e))
+    return any(_shows_images(folder) for folder in folders[:100])
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to where one may not look
+        return False
+
+
+def _shows_images(folder: Path) -> bool:
+    try:
+        return has_images(folder, deep=False)
+    except OSError:
+        return False
 
 
 def _class_warnings(source: Source) -> list[str]:
@@ -186,6 +204,12 @@ def _ignored_warnings(source: Source) -> list[str]:
         return []
     kinds = ", ".join(f"{n} {suffix}" for suffix, n in list(_by_suffix(source).items())[:6])
     return [f"{len(source.ignored)} files were left aside, being of no known image type or of another split: {kinds}"]
+
+
+def _value_warnings(source: Source) -> list[str]:
+    if not isinstance(source, ArraySource) or not source.looks_black():
+        return []
+    return [f"the images of {source.spec} have no value above 1 where 255 is white, so they are black: multiply by 255"]
 
 
 def _size_warnings(facts: list[_Facts], resolution: int | None) -> list[str]:

@@ -56,23 +56,27 @@ class ZipSource(Source):
     def __init__(self, spec: str, unconditional: bool = False) -> None:
         self.spec, self.path = spec, Path(spec).expanduser()
         self._zip: zipfile.ZipFile | None = None
-        members = [m for m in self._open().NameToInfo.values() if not m.is_dir() and not _is_hidden(m.filename)]
-        self._prefix = _common_folder([m.filename for m in members])
-        facts = sorted((m.filename.removeprefix(self._prefix), m.CRC, m.file_size) for m in members)
+        # Some programs of Windows write the names with backslashes.
+        members = {m.filename.replace("\\", "/"): m for m in self._open().NameToInfo.values()}
+        members = {name: m for name, m in members.items() if not name.endswith("/") and not _is_hidden(name)}
+        prefix = _common_folder(list(members))
+        self._members = {name.removeprefix(prefix): m.filename for name, m in members.items()}
+        facts = sorted((name.removeprefix(prefix), m.CRC, m.file_size) for name, m in members.items())
         files = [name for name, _, _ in facts]
-        label_bytes = None
-        if LABEL_FILE in files:
-            label_bytes = read_member(self._open(), self._prefix + LABEL_FILE, MAX_LABEL_FILE_BYTES)
+        label_bytes = self._bytes_of(LABEL_FILE, MAX_LABEL_FILE_BYTES) if LABEL_FILE in files else None
         layout = arrange(spec, files, label_bytes, unconditional)
         self.names, self.ignored = layout.names, layout.ignored
         self.labels, self.class_names = layout.labels, layout.class_names
         self._facts = digest_of(facts)
 
     def read(self, index: int) -> Image.Image:
-        return open_picture(read_member(self._open(), self._prefix + self.names[index], MAX_MEMBER_BYTES))
+        return open_picture(self._bytes_of(self.names[index], MAX_MEMBER_BYTES))
 
     def fingerprint(self) -> str:
         return self._facts
+
+    def _bytes_of(self, name: str, limit: int) -> bytes:
+        return read_member(self._open(), self._members[name], limit)
 
     def _open(self) -> zipfile.ZipFile:
         if self._zip is None:

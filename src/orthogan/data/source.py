@@ -117,7 +117,7 @@ def number_classes(values: Sequence[Any] | np.ndarray, where: str) -> tuple[list
 
 
 def _from_one_hot(rows: np.ndarray, where: str) -> np.ndarray:
-    if rows.dtype.kind not in "buif" or not ((rows != 0).sum(1) == 1).all():
+    if rows.dtype.kind not in "buif" or not np.isfinite(rows).all() or not ((rows != 0).sum(1) == 1).all():
         raise UserError(f"{where}: label rows are not one-hot; orthogan takes exactly one class an image")
     return (rows != 0).argmax(1)
 

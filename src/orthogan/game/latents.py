@@ -1,7 +1,8 @@
 """Latents and their priors, classes, truncation, and ways between two latents."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -31,19 +32,31 @@ class How:
 
 PLAIN = How()
 
+Generators = torch.Generator | Sequence[torch.Generator]
+"""One for all rows, or one for each."""
 
-def normals(n: int, dim: int, generator: torch.Generator, how: How, std: float | Tensor = 1.0) -> Tensor:
+
+def _numbers(
+    take: Callable[..., Tensor], n: int, dim: int, generator: Generators, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Raw numbers (n, dim). What becomes of them is worked out for all rows at once, whosever they are."""
+    if isinstance(generator, torch.Generator):
+        return take((n, dim), generator=generator, dtype=dtype)
+    return torch.cat([take((1, dim), generator=own, dtype=dtype) for own in generator])
+
+
+def normals(n: int, dim: int, generator: Generators, how: How, std: float | Tensor = 1.0) -> Tensor:
     """N(0, std^2), truncated as told; std may differ by row (n, 1). The threshold is that of the values drawn."""
     if how.threshold is None:
-        return std * torch.randn(n, dim, generator=generator)
+        return std * _numbers(torch.randn, n, dim, generator)
     z = std * truncated_normal(n, dim, how.threshold / std, generator)
     reach = min(how.threshold, LARGEST)
     return how.scale * z.clamp(-reach, reach)  # the product may round to just beyond it
 
 
-def coins(n: int, dim: int, generator: torch.Generator) -> Tensor:
+def coins(n: int, dim: int, generator: Generators) -> Tensor:
     """0 or 1, equally likely."""
-    return torch.randint(2, (n, dim), generator=generator, dtype=torch.float32)
+    return _numbers(partial(torch.randint, 2), n, dim, generator)
 
 
 def annealed_variance(progress: float) -> float:
@@ -54,57 +67,57 @@ def annealed_variance(progress: float) -> float:
     return 2 - min(2 * progress, 1.0)
 
 
-def normal(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+def normal(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
     """N(0, I)."""
     return normals(n, dim, generator, how)
 
 
-def uniform(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+def uniform(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
     """U[-1, 1]; redrawing what lies beyond t leaves U[-t, t], which is also t U[-1, 1]."""
     reach = 1.0 if how.threshold is None else how.scale * min(how.threshold, 1.0)
-    return reach * (2 * torch.rand(n, dim, generator=generator) - 1)
+    return reach * (2 * _numbers(torch.rand, n, dim, generator) - 1)
 
 
-def bernoulli(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+def bernoulli(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
     """0 or 1."""
     return coins(n, dim, generator)
 
 
-def rademacher(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+def rademacher(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
     """-1 or 1."""
     return 2 * coins(n, dim, generator) - 1
 
 
-def censored_normal(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+def censored_normal(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
     """max(N(0, I), 0). The normal is truncated before it is censored, so that half of the components stay 0."""
     return normals(n, dim, generator, how).clamp(min=0)
 
 
-def categorical(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+def categorical(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
     """-1, 0 or 1."""
-    return torch.randint(-1, 2, (n, dim), generator=generator, dtype=torch.float32)
+    return _numbers(partial(torch.randint, -1, 2), n, dim, generator)
 
 
-def normal_times_bernoulli(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+def normal_times_bernoulli(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
     """A normal that is switched off in half of the components; truncation is that of the normal."""
     return normals(n, dim, generator, how) * coins(n, dim, generator)
 
 
-def normal_and_bernoulli(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+def normal_and_bernoulli(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
     """Normal in the first half (the larger one of an odd dim), 0 or 1 in the second, which truncation leaves alone."""
     discrete = dim // 2
     return torch.cat([normals(n, dim - discrete, generator, how), coins(n, discrete, generator)], dim=1)
 
 
-def annealed_normal(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+def annealed_normal(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
     """N(0, sigma I), sigma a variance that falls from 2 to 1 over the run."""
     return normals(n, dim, generator, how, annealed_variance(how.progress) ** 0.5)
 
 
-def per_sample_variance(n: int, dim: int, generator: torch.Generator, how: How = PLAIN) -> Tensor:
+def per_sample_variance(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
     """N(0, sigma_i I), sigma_i uniform in VARIANCES, one for each row; redrawing keeps the row's sigma_i."""
     low, high = VARIANCES
-    variance = low + (high - low) * torch.rand(n, 1, generator=generator)
+    variance = low + (high - low) * _numbers(torch.rand, n, 1, generator)
     return normals(n, dim, generator, how, variance.sqrt())
 
 
@@ -112,7 +125,7 @@ def per_sample_variance(n: int, dim: int, generator: torch.Generator, how: How =
 class Prior:
     """A law of latents: `draw(n, dim, generator, how)` gives (n, dim), float32, on the CPU."""
 
-    draw: Callable[[int, int, torch.Generator, How], Tensor]
+    draw: Callable[[int, int, Generators, How], Tensor]
     untruncatable: str | None = None
     """Why truncation is refused; None where it has a meaning."""
     limit: float = float("inf")
@@ -155,7 +168,7 @@ def check_truncation(truncation: float | None, form: str, prior: str = "normal")
     require(truncation <= limit, "truncation", truncation, rule)
 
 
-def truncated_normal(n: int, dim: int, threshold: float | Tensor, generator: torch.Generator) -> Tensor:
+def truncated_normal(n: int, dim: int, threshold: float | Tensor, generator: Generators) -> Tensor:
     """N(0, 1) given |z| <= threshold: the law that redrawing every component outside it has (BigGAN, section 3.1).
 
     Drawn by inverting the distribution function in float64, so that a threshold of 0.04 costs what one of 2 does.
@@ -163,20 +176,23 @@ def truncated_normal(n: int, dim: int, threshold: float | Tensor, generator: tor
     """
     bound = torch.as_tensor(threshold, dtype=torch.float64)
     tail = torch.special.ndtr(-bound)
-    quantile = tail + (1 - 2 * tail) * torch.rand(n, dim, generator=generator, dtype=torch.float64)
+    quantile = tail + (1 - 2 * tail) * _numbers(torch.rand, n, dim, generator, torch.float64)
     return torch.special.ndtri(quantile).clamp(-bound, bound).float()
 
 
 def sample_latents(
     n: int,
     dim: int,
-    generator: torch.Generator,
+    generator: Generators,
     truncation: float | None = None,
     form: str = "redraw",
     prior: str = "normal",
     progress: float = 1.0,
 ) -> Tensor:
-    """Latents (n, dim) of a prior at a truncation threshold, or plain ones, when a share of the run is done."""
+    """Latents (n, dim) of a prior at a truncation threshold, or plain ones, when a share of the run is done.
+
+    Of a generator for each row, a row is what its own gives alone, to the last bit.
+    """
     check_truncation(truncation, form, prior)
     threshold, scale = (truncation, 1.0) if truncation is None or form == "redraw" else (2.0, truncation)
     return PRIORS[prior].draw(n, dim, generator, How(threshold, scale, progress))
@@ -192,8 +208,8 @@ def latents_at(
     prior: str = "normal",
 ) -> Tensor:
     """The latents of samples first ... first + n - 1 of a seed, each drawn by its own index: (n, dim)."""
-    rows = (sample_latents(1, dim, draw(seed, SAMPLE, i), truncation, form, prior) for i in range(first, first + n))
-    return torch.cat(list(rows))
+    own = [draw(seed, SAMPLE, i) for i in range(first, first + n)]
+    return sample_latents(n, dim, own, truncation, form, prior)
 
 
 def uniform_classes(n: int, n_classes: int, generator: torch.Generator) -> Tensor:

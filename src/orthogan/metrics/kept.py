@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from orthogan.files import cache_folder
+from orthogan.files import cache_folder, remove
 
 MAX_BYTES = 2**32
 """Of all files together: nine sets of 50,000 times 1280 features and 1000 logits. Those unused for longest go first."""
@@ -85,11 +85,6 @@ def keep_within(n_bytes: int) -> None:
         total += file.n_bytes
         if not file.whole or total > n_bytes:
             remove(file.path)
-
-
-def remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 def _is_sound(features_nd: np.ndarray) -> bool:
