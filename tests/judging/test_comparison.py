@@ -144,6 +144,29 @@ def test_other_files_are_one_line(content: bytes, tmp_path: Path) -> None:
         compare([tmp_path / "x.json"])
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"scores": {"frechet_distance": float("nan")}}, r"scores\.frechet_distance=nan: must be a finite number"),
+        ({"scores": {"frechet_distance": 10**400}}, r"scores\.frechet_distance=10+: must be a finite number"),
+        ({"scores": {"frechet_distance": "3"}}, r"scores\.frechet_distance='3': must be a finite number"),
+        ({"scores": {"frechet_distance": True}}, r"scores\.frechet_distance=True: must be a finite number"),
+        ({"intervals": {"frechet_distance": [1]}}, r"intervals\.frechet_distance=\[1\]: must be a pair"),
+        ({"intervals": {"frechet_distance": None}}, r"intervals\.frechet_distance=None: must be a pair"),
+        ({"intervals": {"frechet_distance": [3, 1]}}, r"intervals\.frechet_distance=\[3, 1\]: must be a pair"),
+        ({"intervals": {"frechet_distance": [1, float("inf")]}}, r"intervals\.frechet_distance=\[1, inf\]: must be"),
+        ({"intervals": None}, "intervals=None: must be a pair of numbers for each score"),
+        ({"protocol": PROTOCOL | {"intervals": None}}, r"protocol\.intervals\.level=None: must be a number between"),
+        ({"protocol": PROTOCOL | {"intervals": {"level": 95}}}, r"protocol\.intervals\.level=95: must be a number"),
+    ],
+)
+def test_damaged_numbers_are_one_line_with_file_and_entry(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    good, damaged = images(tmp_path / "good.json", 1.0), images(tmp_path / "x.json", 2.0)
+    damaged.write_text(json.dumps(json.loads(damaged.read_text()) | change))
+    with pytest.raises(UserError, match=r"x\.json: " + told):
+        compare([good, damaged])
+
+
 def test_the_command_ranks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(images(tmp_path / f"{name}.json", value)) for name, value in (("b", 20), ("a", 10))]) == 0
     told = capsys.readouterr().out

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def free_name(path: Path, protocol: dict[str, Any]) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file of scores. Raises `UserError` for any other."""
+    """A file of scores, all of them finite and their intervals sound. Raises `UserError` for any other."""
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         sections = [result["scores"], result["protocol"], result["protocol"]["generated"]]
@@ -78,7 +79,32 @@ def read(path: Path) -> dict[str, Any]:
         ) from error
     if not sound:
         raise UserError(f"{path}: not a file of scores that `orthogan evaluate` wrote")
+    check_numbers(path, result)
     return result
+
+
+def check_numbers(path: Path, result: dict[str, Any]) -> None:
+    """Refuse scores and intervals that cannot be ranked, naming the file and the entry."""
+
+    def demand(holds: bool, entry: str, value: Any, rule: str) -> None:
+        if not holds:
+            raise UserError(f"{path}: {entry}={value!r}: {rule}; the file is damaged, score again")
+
+    for name, value in result["scores"].items():
+        demand(_is_finite(value), f"scores.{name}", value, "must be a finite number")
+    intervals = result.get("intervals", {})
+    demand(isinstance(intervals, dict), "intervals", intervals, "must be a pair of numbers for each score")
+    for name, pair in intervals.items():
+        sound = isinstance(pair, list) and len(pair) == 2 and all(map(_is_finite, pair)) and pair[0] <= pair[1]
+        demand(sound, f"intervals.{name}", pair, "must be a pair of finite numbers, the lower first")
+    how = result["protocol"].get("intervals")
+    level = how.get("level") if isinstance(how, dict) else None
+    sound = not intervals or (_is_finite(level) and 0 < level < 1)
+    demand(sound, "protocol.intervals.level", level, "must be a number between 0 and 1")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def find(given: Path) -> list[Path]:
