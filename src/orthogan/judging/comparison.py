@@ -205,9 +205,9 @@ def _name(runs: Sequence[Sequence[Result]]) -> str:
 
 
 def _error_of(result: Result, score: str) -> float | None:
-    if score not in result.intervals:
+    low, high = result.intervals.get(score, (0.0, 0.0))
+    if low == high:  # resampling that never saw the score change does not tell how far it may
         return None
-    low, high = result.intervals[score]
     level = result.protocol["intervals"]["level"]
     return float((high - low) / (2 * norm.ppf((1 + level) / 2)))
 
