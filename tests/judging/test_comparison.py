@@ -109,6 +109,24 @@ def test_without_intervals_nothing_is_tested(tmp_path: Path) -> None:
     assert (difference.p, difference.holds) == (None, False)
 
 
+def test_an_interval_without_width_is_none(tmp_path: Path) -> None:
+    """As of a density of 0, in older files: it is not known exactly."""
+    (difference,) = compare([images(tmp_path / "a.json", 0, 0.0), images(tmp_path / "b.json", 9)]).differences
+    assert (difference.p, difference.holds) == (None, False)
+
+
+def test_what_is_printed_beside_a_mean_is_what_is_tested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs at 20 and 24: t(0.975, 1) = 12.706 standard errors of 2, whatever their images' intervals."""
+    for seed, value in enumerate((20.0, 24.0)):
+        run(tmp_path / f"fast{seed}" / "scores-x.json", "fast", seed, value)
+    images(tmp_path / "other" / "scores-y.json", 40.0)
+    assert main([str(tmp_path)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "22 ± 25 " in told
+    assert "40 ± 1 " in told
+    assert "±: of several runs Student's t-interval over the runs and of one run its images resampled" in told
+
+
 def test_different_protocols_are_refused_with_what_differs(tmp_path: Path) -> None:
     a = images(tmp_path / "a.json", 1)
     b = images(tmp_path / "b.json", 2, features={"network": "other"}, real={"fingerprint": "xyz"})
