@@ -203,7 +203,7 @@ def test_the_command_ranks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["a.json", "b.json", "--by", "class_diversity"], "neither the lowest nor the highest"),
         ([], "nothing to compare"),
         (["none"], "no such file or folder"),
-        (["empty"], "no scores in it; `orthogan evaluate empty"),
+        (["empty"], r"no file scores\*\.json in it; `orthogan evaluate empty"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(

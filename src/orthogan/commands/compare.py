@@ -21,8 +21,10 @@ class Options:
     Runs that differ in nothing but their seed are one entry. Results of different protocols are refused.
     """
 
-    results: Annotated[tuple[Path, ...], tyro.conf.Positional, option(metavar="RESULT", help_behavior_hint=REQUIRED)]
-    """Files of scores, runs, or folders of them."""
+    results: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, option(metavar="RESULT ...", help_behavior_hint=REQUIRED)
+    ]
+    """Files of scores, runs, or folders of them, in which files named scores*.json are looked for."""
     by: Annotated[str, tyro.conf.arg(metavar="SCORE")] = "frechet_distance"
     """The score to rank by, as its key in the files: kernel_distance, precision, intra_frechet_distance, ..."""
 

@@ -46,6 +46,7 @@ def main(argv: list[str]) -> int:
     weights.check_scoring(options.features, options.weights)  # before `score` imports PyTorch, which takes seconds
     for request in requests:
         request.check_present()
+        results.check_out(options.out, request.path)
     written = []
     with judging.all_processes(options.device) as here:
         for request in requests:

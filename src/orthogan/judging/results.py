@@ -10,8 +10,12 @@ from typing import Any
 
 from orthogan import hub
 from orthogan.errors import UserError
-from orthogan.files import write_whole
+from orthogan.files import check_writable, write_whole
 from orthogan.judging.request import Request, is_model, run_folder
+from orthogan.settings import require
+
+NAMES = "scores*.json"
+"""What is looked for in folders."""
 
 
 def default_out(request: Request, protocol: dict[str, Any], kind: str = "scores") -> Path:
@@ -47,6 +51,17 @@ def digest_of(protocol: dict[str, Any]) -> str:
 def _as_name(text: str) -> str:
     """Without what file systems or shells take for something else."""
     return re.sub(r"[^\w.+]+", "-", text)
+
+
+def check_out(out: Path | None, source: Path) -> None:
+    """Refuse a file of results that cannot be written, before they take their minutes; None is the usual place."""
+    if out is None:
+        folder = run_folder(source) if is_model(source) else None
+        check_writable((folder or Path()) / "scores.json")
+        return
+    require(out.suffix == ".json", "out", str(out), "must end in .json; pictures are named after it")
+    require(not out.is_dir(), "out", str(out), "is a folder; give a file in it")
+    check_writable(out)
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
@@ -116,20 +131,23 @@ def find(given: Path) -> list[Path]:
         raise UserError(f"{given}: no such file or folder; give files of scores, runs, or folders of them")
     found = within(given)
     if not found:
-        raise UserError(f"{given}: no scores in it; `orthogan evaluate {given} --against DATA` makes them")
+        raise UserError(
+            f"{given}: no file {NAMES} in it; `orthogan evaluate {given} --against DATA` makes them, and files of "
+            "other names are given one by one"
+        )
     return found
 
 
 def within(folder: Path) -> list[Path]:
     """The files of scores in a folder and those below it, in order."""
-    return sorted(folder.rglob("scores*.json"))
+    return sorted(folder.rglob(NAMES))
 
 
 def protocol_in(path: Path) -> Any:
     """The protocol of a score file; None for any other file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))["protocol"]
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
