@@ -27,7 +27,7 @@ class Options(Scoring):
     """
 
     sources: Annotated[
-        tuple[str, ...], tyro.conf.Positional, option(metavar="RUN_OR_IMAGES", help_behavior_hint=REQUIRED)
+        tuple[str, ...], tyro.conf.Positional, option(metavar="RUN_OR_IMAGES ...", help_behavior_hint=REQUIRED)
     ]
     """Run folders, checkpoint files, hf://OWNER/NAME, or generated images: a folder, a zip, an .npz or .npy file; one
     or several."""
