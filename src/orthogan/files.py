@@ -51,6 +51,15 @@ def aside(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_writable(path: Path) -> None:
+    """Raise `CannotWrite` for a file that could not be written, by making a folder where it or its folders would be."""
+    with writing(path):
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        trial = there / f"{ASIDE}{uuid.uuid4().hex[:12]}"
+        trial.mkdir()
+        trial.rmdir()
+
+
 def remove_asides(folder: Path, idle_seconds: float = 0.0) -> None:
     """Clear what killed writers left in a folder; where others may be writing, only what was idle for so long."""
     for left in folder.glob(f"{ASIDE}*"):

@@ -33,6 +33,25 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("evaluate", "[OPTIONS] RUN_OR_IMAGES ..."),
+        ("evaluate", "--data.crop {center,"),
+        ("compare", "RESULT ..."),
+        ("spectra", "--out FOLDER"),
+    ],
+)
+def test_help_tells_choices_and_that_several_may_follow(
+    name: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    said = capsys.readouterr().out
+    assert told in said
+    assert "None" not in said
+
+
 def test_every_command_has_a_module_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     told = capsys.readouterr().out

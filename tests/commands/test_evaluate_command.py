@@ -215,6 +215,10 @@ def test_scores_that_compare_would_refuse_lead_to_none(capsys: pytest.CaptureFix
     [
         (["--against", "real"], "nothing to score"),
         (["one", "two", "--against", "real", "--out", "x.json"], r"out=x\.json: one file for 2 results"),
+        (["one", "--against", "real", "--out", "scores.txt"], r"out='scores\.txt': must end in \.json"),
+        (["one", "--against", "real", "--out", "d.json"], r"out='d\.json': is a folder; give a file in it"),
+        (["one", "--against", "real", "--out", "/proc/x.json"], r"/proc/x\.json cannot be written: "),
+        (["one", "--against", "real", "--out", "one/0.png/x/y.json"], r"one/0\.png/x/y\.json cannot be written: Not a"),
         (["one", "nowhere", "--against", "real"], "'nowhere': no such file or folder"),
         (["one", "--against", "nowhere"], "'nowhere': no such file or folder"),
         (["begun", "--against", "real"], "'begun' is a run that has no checkpoint yet"),
@@ -226,7 +230,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is(
     argv: list[str], told: str, monkeypatch: pytest.MonkeyPatch
 ):
     folder("one", noise(10, 0)), folder("two", noise(10, 1)), folder("real", noise(10, 2))
-    Path("begun").mkdir()
+    Path("begun").mkdir(), Path("d.json").mkdir()
     Path("begun/config.json").touch(), Path("begun/status.json").touch()
     monkeypatch.setattr("orthogan.judging.scoring.score", None)
     with pytest.raises(UserError, match=told):

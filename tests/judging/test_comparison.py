@@ -109,6 +109,24 @@ def test_without_intervals_nothing_is_tested(tmp_path: Path) -> None:
     assert (difference.p, difference.holds) == (None, False)
 
 
+def test_an_interval_without_width_is_none(tmp_path: Path) -> None:
+    """As of a density of 0, in older files: it is not known exactly."""
+    (difference,) = compare([images(tmp_path / "a.json", 0, 0.0), images(tmp_path / "b.json", 9)]).differences
+    assert (difference.p, difference.holds) == (None, False)
+
+
+def test_what_is_printed_beside_a_mean_is_what_is_tested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs at 20 and 24: t(0.975, 1) = 12.706 standard errors of 2, whatever their images' intervals."""
+    for seed, value in enumerate((20.0, 24.0)):
+        run(tmp_path / f"fast{seed}" / "scores-x.json", "fast", seed, value)
+    images(tmp_path / "other" / "scores-y.json", 40.0)
+    assert main([str(tmp_path)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "22 ± 25 " in told
+    assert "40 ± 1 " in told
+    assert "±: of several runs Student's t-interval over the runs and of one run its images resampled" in told
+
+
 def test_different_protocols_are_refused_with_what_differs(tmp_path: Path) -> None:
     a = images(tmp_path / "a.json", 1)
     b = images(tmp_path / "b.json", 2, features={"network": "other"}, real={"fingerprint": "xyz"})
@@ -144,6 +162,29 @@ def test_other_files_are_one_line(content: bytes, tmp_path: Path) -> None:
         compare([tmp_path / "x.json"])
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"scores": {"frechet_distance": float("nan")}}, r"scores\.frechet_distance=nan: must be a finite number"),
+        ({"scores": {"frechet_distance": 10**400}}, r"scores\.frechet_distance=10+: must be a finite number"),
+        ({"scores": {"frechet_distance": "3"}}, r"scores\.frechet_distance='3': must be a finite number"),
+        ({"scores": {"frechet_distance": True}}, r"scores\.frechet_distance=True: must be a finite number"),
+        ({"intervals": {"frechet_distance": [1]}}, r"intervals\.frechet_distance=\[1\]: must be a pair"),
+        ({"intervals": {"frechet_distance": None}}, r"intervals\.frechet_distance=None: must be a pair"),
+        ({"intervals": {"frechet_distance": [3, 1]}}, r"intervals\.frechet_distance=\[3, 1\]: must be a pair"),
+        ({"intervals": {"frechet_distance": [1, float("inf")]}}, r"intervals\.frechet_distance=\[1, inf\]: must be"),
+        ({"intervals": None}, "intervals=None: must be a pair of numbers for each score"),
+        ({"protocol": PROTOCOL | {"intervals": None}}, r"protocol\.intervals\.level=None: must be a number between"),
+        ({"protocol": PROTOCOL | {"intervals": {"level": 95}}}, r"protocol\.intervals\.level=95: must be a number"),
+    ],
+)
+def test_damaged_numbers_are_one_line_with_file_and_entry(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    good, damaged = images(tmp_path / "good.json", 1.0), images(tmp_path / "x.json", 2.0)
+    damaged.write_text(json.dumps(json.loads(damaged.read_text()) | change))
+    with pytest.raises(UserError, match=r"x\.json: " + told):
+        compare([good, damaged])
+
+
 def test_the_command_ranks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(images(tmp_path / f"{name}.json", value)) for name, value in (("b", 20), ("a", 10))]) == 0
     told = capsys.readouterr().out
@@ -162,7 +203,7 @@ def test_the_command_ranks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["a.json", "b.json", "--by", "class_diversity"], "neither the lowest nor the highest"),
         ([], "nothing to compare"),
         (["none"], "no such file or folder"),
-        (["empty"], "no scores in it; `orthogan evaluate empty"),
+        (["empty"], r"no file scores\*\.json in it; `orthogan evaluate empty"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(

@@ -72,6 +72,18 @@ def test_the_manifolds_are_of_the_published_neighbours(tiny: FeatureNet) -> None
     assert float(fifth.precise.double().mean()) != told["precision"]
 
 
+def test_a_density_of_0_has_no_interval(tiny: FeatureNet) -> None:
+    """Every resample of no image in a ball is 0, but the score is not known to be."""
+    far, near = (
+        evaluate.evaluate([REAL], [fake], tiny, seed=0, resamples=100) for fake in (255 + 0 * FAKE, noise(60, 9))
+    )
+    assert far["scores"]["density"] == far["scores"]["precision"] == 0
+    assert "density" not in far["intervals"]
+    assert far["intervals"]["precision"][1] > 0
+    assert near["scores"]["density"] > 0
+    assert near["intervals"]["density"][0] < near["scores"]["density"] < near["intervals"]["density"][1]
+
+
 def test_same_seed_same_digits_however_the_images_are_batched(tiny: FeatureNet):
     first = evaluate.evaluate([REAL], [FAKE], tiny, seed=3)
     batches = [FAKE[:1], FAKE[1:30], FAKE[30:]]

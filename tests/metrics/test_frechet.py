@@ -1,8 +1,11 @@
 """What every image adds to a Fréchet distance, against differences of the distance itself."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from orthogan.metrics import frechet, scores
 
@@ -45,3 +48,26 @@ def test_fewer_images_than_dimensions_have_the_terms_of_the_space_that_they_span
     turn = torch.linalg.qr(gaussian(2, 50, 5)).Q.T  # 5 dimensions inside 50
     for here, there in zip(frechet.terms(real, fake)[1:], frechet.terms(real @ turn, fake @ turn)[1:], strict=True):
         torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-5)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the most numbers that one operation has given."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        each = found if isinstance(found, tuple | list) else [found]
+        self.numbers = max([self.numbers, *(x.numel() for x in each if isinstance(x, torch.Tensor))])
+        return found
+
+
+def test_many_images_are_read_in_blocks_and_never_copied_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = gaussian(0, 400, 6), 1.3 * gaussian(1, 300, 6) + 0.4
+    whole = frechet.terms(real, fake)
+    monkeypatch.setattr(scores, "_ROWS", 32)
+    with Largest() as largest:
+        found = frechet.terms(real, fake)
+    assert largest.numbers == 400
+    for blocks, once in zip(found, whole, strict=True):
+        torch.testing.assert_close(torch.as_tensor(blocks), torch.as_tensor(once), rtol=1e-10, atol=1e-10)

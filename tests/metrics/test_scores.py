@@ -50,11 +50,13 @@ def test_frechet_distance_with_fewer_images_than_dimensions_equals_the_symmetric
     assert scores.frechet_distance(a, b) == pytest.approx(closed_form(a, b), rel=1e-6)
 
 
-def test_frechet_distance_needs_no_matrix_square_root_of_scipy(monkeypatch: pytest.MonkeyPatch):
+def test_frechet_distance_is_by_symmetric_matrices_alone(monkeypatch: pytest.MonkeyPatch):
     def removed(*args: object, **kwargs: object) -> None:
-        raise TypeError("sqrtm() got an unexpected keyword argument 'disp'")
+        raise AssertionError("several times as slow")
 
     monkeypatch.setattr(scipy.linalg, "sqrtm", removed)
+    for module in (scipy.linalg, np.linalg, torch.linalg):
+        monkeypatch.setattr(module, "eigvals", removed)
     a, b = scores.statistics(gaussian(1, 50, 4)), scores.statistics(gaussian(2, 50, 4))
     assert scores.frechet_distance(a, b) == pytest.approx(closed_form(a, b), rel=1e-6)
 
@@ -111,6 +113,30 @@ def test_kernel_distance_equals_the_direct_sum():
     mean, spread = scores.kernel_distance(real, fake, seed=0, subsets=1, subset_size=12)
     assert mean == pytest.approx(direct_mmd(real.numpy(), fake.numpy()), rel=1e-9)
     assert spread == 0
+
+
+@pytest.mark.parametrize(("subsets", "computes"), [(20, 60**2 / 2), (2, 0)])
+def test_kernel_distance_computes_each_kernel_once_and_has_the_digits_of_torch_fidelity(
+    subsets: int, computes: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the subsets hold more pairs than all images do; else torch-fidelity does it itself."""
+    metric_kid = pytest.importorskip("torch_fidelity.metric_kid")
+    real, fake = gaussian(3, 33, 5).float(), gaussian(4, 27, 5).float() + 0.5
+    computed = []
+    cubic = scores._cubic
+
+    def counted(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        computed.append(len(a) * len(b))
+        return cubic(a, b)
+
+    monkeypatch.setattr(scores, "_cubic", counted)
+    monkeypatch.setattr(scores, "_ROWS", 7)
+    found = scores.kernel_distance(real, fake, seed=2, subsets=subsets, subset_size=12)
+    theirs = metric_kid.kid_features_to_metric(
+        fake.double(), real.double(), kid_subsets=subsets, kid_subset_size=12, rng_seed=2, verbose=False
+    )
+    assert found == pytest.approx(tuple(theirs.values()), rel=1e-11)
+    assert computes <= sum(computed) <= 1.2 * computes
 
 
 def test_kernel_distance_draws_its_subsets_from_the_seed_alone():

@@ -1,6 +1,7 @@
 """The rules of the collapse watch on series written by hand."""
 
 import json
+import random
 
 import pytest
 
@@ -68,6 +69,35 @@ def test_a_steady_drift_is_no_alarm(name: str, rate: float) -> None:
     assert not judged({name: [10 * rate**i for i in range(100)]})[1]
 
 
+@pytest.mark.parametrize("rate", [1.05, 1.2, 1.5])
+def test_a_score_that_grows_steadily_is_an_alarm(rate: float) -> None:
+    """Its logarithm is a line, whose spread would hide it; three scores above twice the lowest median of three."""
+    series = [10 * rate**i for i in range(40)]
+    _, alarms = judged({"score": series})
+    first = next(i for i, value in enumerate(series) if i > 2 and value > 2 * 10 * rate)
+    assert [alarm.images for alarm in alarms] == [100 * (first + 3)]
+    (sign,) = alarms[0].signs
+    assert sign.what == "the score has drifted to more than twice the best of the run"
+    assert sign.usual == pytest.approx(10 * rate)
+
+
+def test_the_best_score_is_remembered_from_longer_ago_than_looks_are() -> None:
+    judge, _ = judged({"score": [10.0, 11.0, 12.0, 13.0, 14.0]})
+    for number in range(6, 60):
+        judge, _ = judge.after(100 * number, {"gap": 1.0})
+    assert not judged({"score": [21.0] * 3}, judge, 60)[1]
+    assert [alarm.images for alarm in judged({"score": [23.0] * 3}, judge, 60)[1]] == [6200]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_of_a_healthy_score_is_no_drift(seed: int) -> None:
+    """It falls to a fifth, and up to a factor of 1.5 lies between two looks."""
+    noise = random.Random(seed)
+    series = [10 * (0.2 + 0.8 * 0.9**i) * noise.uniform(1, 1.5) for i in range(100)]
+    assert not judged({"score": series})[1]
+    assert not judged({"score": [10.0, 40.0, 40.0, 40.0, 40.0]})[1], "at the beginning nothing is known"
+
+
 def test_a_weak_sign_needs_another_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     weak = [Rule(signal=name, side="above", factor=2.0, alone=False, what=name) for name in "ab"]
     monkeypatch.setattr(watch, "RULES_OF", {"a": [(0, weak[0])], "b": [(1, weak[1])]})
@@ -87,9 +117,16 @@ def test_what_a_look_did_not_measure_neither_breaks_a_streak_nor_adds_to_it() ->
     assert (alarm.since, alarm.signs[0].signal) == (600, "score")
 
 
-def test_it_goes_on_from_its_facts() -> None:
-    series = {"sigma/a": [*STEADY, 4.0, 5.0, 6.0, 7.0], "diversity": [1.0] * 16}
+@pytest.mark.parametrize(
+    "series",
+    [
+        {"sigma/a": [*STEADY, 4.0, 5.0, 6.0, 7.0], "diversity": [1.0] * 16},
+        {"score": [1.2**i for i in range(16)]},
+    ],
+)
+def test_it_goes_on_from_its_facts(series: dict[str, list[float]]) -> None:
     whole, alarms = judged(series)
+    assert len(alarms) == 1
     for cut in range(1, 16):
         first, before = judged({name: values[:cut] for name, values in series.items()})
         read = Judge.of_facts(json.loads(json.dumps(first.facts())))
@@ -105,7 +142,7 @@ def test_it_remembers_no_more_than_it_needs() -> None:
 
 
 def test_every_rule_says_what_people_change() -> None:
-    assert all(rule.advice and rule.what and (rule.factor or rule.by or rule.bound) for rule in RULES)
+    assert all(rule.advice and rule.what and (rule.factor or rule.by or rule.bound or rule.drift) for rule in RULES)
 
 
 def test_a_notice_is_told_once_and_hides_no_collapse() -> None:

@@ -21,8 +21,10 @@ class Options:
     Runs that differ in nothing but their seed are one entry. Results of different protocols are refused.
     """
 
-    results: Annotated[tuple[Path, ...], tyro.conf.Positional, option(metavar="RESULT", help_behavior_hint=REQUIRED)]
-    """Files of scores, runs, or folders of them."""
+    results: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, option(metavar="RESULT ...", help_behavior_hint=REQUIRED)
+    ]
+    """Files of scores, runs, or folders of them, in which files named scores*.json are looked for."""
     by: Annotated[str, tyro.conf.arg(metavar="SCORE")] = "frechet_distance"
     """The score to rank by, as its key in the files: kernel_distance, precision, intra_frechet_distance, ..."""
 
@@ -41,8 +43,8 @@ def show(found: Comparison) -> None:
     rows = []
     for place, entry in enumerate(found.ranking):
         holds = [str(d.worse + 1) for d in found.differences if d.better == place and d.holds]
-        error = entry.error(found.score)
-        told = f"{entry.mean(found.score):.5g}" + (f" ± {1.96 * error:.2g}" if error is not None else "")
+        margin = entry.margin(found.score)
+        told = f"{entry.mean(found.score):.5g}" + (f" ± {margin:.2g}" if margin is not None else "")
         rows.append([place + 1, entry.name, len(entry.runs), told, ", ".join(holds) or "-"])
     heading = f"{title(found.score, found.network)}, {better(found.score)} is better"
     table(heading, ["rank", "scored", "runs", "mean ± 95 %", "supported: better than rank"], rows)
@@ -64,18 +66,29 @@ def show(found: Comparison) -> None:
 def remarks(found: Comparison) -> list[str]:
     """How it was tested, and what that does not tell."""
     tests = {d.test for d in found.differences if d.p is not None}
-    lines = [f"tested by {' and '.join(sorted(tests))}, 5 % over all pairs (Holm)"] if tests else []
+    lines = [f"±: {' and '.join(of_what)}"] if (of_what := margins(found)) else []
+    lines += [f"tested by {' and '.join(sorted(tests))}, 5 % over all pairs (Holm)"] if tests else []
     closest = [told(found, d) for d in found.differences if d.p is not None and not d.holds]
     if closest:
         lines.append(f"not supported: {'; '.join(closest)}")
     if any(d.p is None for d in found.differences):
-        lines.append("some results have no intervals and are not tested; score them again with --resamples 1000")
+        lines.append(
+            "some results have no interval of this score and are not tested; score them again with --resamples 1000 "
+            "(a density of 0 has none)"
+        )
     if comparison.INTERVALS in tests:
         lines.append(
             "intervals tell the luck of drawing images, not of training: train two or more seeds of each to tell "
             "whether a setting is better"
         )
     return lines
+
+
+def margins(found: Comparison) -> list[str]:
+    """What the 95 % of the ranking are of."""
+    known = {len(entry.runs) > 1 for entry in found.ranking if entry.margin(found.score) is not None}
+    kinds = {True: "of several runs Student's t-interval over the runs", False: "of one run its images resampled"}
+    return [told for several, told in kinds.items() if several in known]
 
 
 def told(found: Comparison, difference: Difference) -> str:

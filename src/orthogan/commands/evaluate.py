@@ -28,7 +28,7 @@ class Options(Scoring):
     """
 
     sources: Annotated[
-        tuple[str, ...], tyro.conf.Positional, option(metavar="RUN_OR_IMAGES", help_behavior_hint=REQUIRED)
+        tuple[str, ...], tyro.conf.Positional, option(metavar="RUN_OR_IMAGES ...", help_behavior_hint=REQUIRED)
     ]
     """Run folders, checkpoint files, hf://OWNER/NAME, or generated images: a folder, a zip, an .npz or .npy file; one
     or several."""
@@ -47,6 +47,7 @@ def main(argv: list[str]) -> int:
     weights.check_scoring(options.features, options.weights)  # before `score` imports PyTorch, which takes seconds
     for request in requests:
         request.check_present()
+        results.check_out(options.out, request.path)
     written, protocols = [], []
     with judging.all_processes(options.device) as here:
         for request in requests:

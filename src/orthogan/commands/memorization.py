@@ -45,8 +45,7 @@ def main(argv: list[str]) -> int:
     place = Path(options.source).expanduser()
     if not is_model(place) and place.exists():
         raise UserError(f"{options.source} is no run folder and no checkpoint file; give one")
-    if options.out is not None and options.out.suffix != ".json":
-        raise UserError(f"out={str(options.out)!r}: must end in .json; the sheet is written beside it")
+    results.check_out(options.out, place)
     weights.check_scoring(options.features, options.weights)
     answer = examine(options, counting)
     out = results.free_name(options.out or default_out(options, answer.result), answer.result["protocol"])

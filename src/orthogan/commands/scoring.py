@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import tyro
+
 from orthogan.commands.parsing import option
 from orthogan.data.config import Crop, Resize
 from orthogan.judging import How
@@ -22,8 +24,8 @@ class Scoring(How):
     seed: Annotated[int, option(metavar="N")] = How.seed
     weights: Annotated[Path | None, option(metavar="PATH")] = How.weights
     resolution: Annotated[int | None, option(metavar="PIXELS")] = How.resolution
-    crop: Annotated[Crop | None, option(name="data.crop")] = How.crop
-    resize: Annotated[Resize | None, option(name="data.resize")] = How.resize
+    crop: Annotated[Crop | None, tyro.conf.DisallowNone, option(name="data.crop")] = How.crop
+    resize: Annotated[Resize | None, tyro.conf.DisallowNone, option(name="data.resize")] = How.resize
     unconditional: Annotated[bool, option(name="data.unconditional")] = How.unconditional
     skip_bad: Annotated[bool, option(name="data.skip-bad")] = How.skip_bad
     device: Annotated[str | None, option(metavar="NAME")] = How.device

@@ -11,6 +11,7 @@ import tyro
 
 from orthogan import plots
 from orthogan.commands.options import parse
+from orthogan.commands.parsing import option
 from orthogan.errors import UserError
 from orthogan.files import aside, write_whole
 from orthogan.model import find_checkpoint
@@ -34,7 +35,7 @@ class Options:
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_FILE")]
     """A run folder or a checkpoint file."""
-    out: Path | None = None
+    out: Annotated[Path | None, option(metavar="FOLDER")] = None
     """The folder to write spectra.png, spectra.svg and spectra.csv to. Default: the run's, else the current one."""
 
 

@@ -15,7 +15,6 @@ from orthogan.judging import Request, results, truncation
 from orthogan.judging.counting import silently
 from orthogan.metrics.titles import short
 from orthogan.reports import console, counting, quoted, table
-from orthogan.settings import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +42,7 @@ class Options(Scoring, Request):
 
 def main(argv: list[str]) -> int:
     options: Options = parse(Options, argv, "truncation")
-    given = options.out is None or options.out.suffix == ".json"
-    require(given, "out", str(options.out), "must end in .json; the pictures are named after it")
+    results.check_out(options.out, options.path)
     plots.check_installed()
     weights.check_scoring(options.features, options.weights)
     with judging.all_processes(options.device) as here:

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from scipy.stats import norm, ttest_ind_from_stats
+from scipy.stats import norm, t, ttest_ind_from_stats
 
 from orthogan.errors import UserError, unknown
 from orthogan.judging import results
@@ -61,10 +61,17 @@ class Entry:
         return fmean(self.values(score))
 
     def error(self, score: str) -> float | None:
-        """Standard error by the intervals, None where a result has none."""
+        """Standard error by the intervals, None where a result has none of any width."""
         each = [_error_of(result, score) for run in self.runs for result in run]
         known = [error for error in each if error is not None]
         return math.hypot(*known) / len(known) if len(known) == len(each) else None
+
+    def margin(self, score: str) -> float | None:
+        """Half of the 95 % interval of the mean: Student's over two or more runs; of one run by its intervals."""
+        values, error = self.values(score), self.error(score)
+        if (n := len(values)) > 1:
+            return float(t.ppf(1 - ALPHA / 2, n - 1)) * stdev(values) / math.sqrt(n)
+        return None if error is None else float(norm.ppf(1 - ALPHA / 2)) * error
 
 
 @dataclass(frozen=True)
@@ -205,9 +212,9 @@ def _name(runs: Sequence[Sequence[Result]]) -> str:
 
 
 def _error_of(result: Result, score: str) -> float | None:
-    if score not in result.intervals:
+    low, high = result.intervals.get(score, (0.0, 0.0))
+    if low == high:  # resampling that never saw the score change does not tell how far it may
         return None
-    low, high = result.intervals[score]
     level = result.protocol["intervals"]["level"]
     return float((high - low) / (2 * norm.ppf((1 + level) / 2)))
 
@@ -227,13 +234,12 @@ def _test(a: Entry, b: Entry, score: str) -> tuple[float | None, str]:
     if min(len(x), len(y)) > 1:
         if stdev(x) == stdev(y) == 0:
             return (0.0 if gap else 1.0), SEEDS
-        t = ttest_ind_from_stats(fmean(x), stdev(x), len(x), fmean(y), stdev(y), len(y), equal_var=False)
-        return float(t.pvalue), SEEDS
+        found = ttest_ind_from_stats(fmean(x), stdev(x), len(x), fmean(y), stdev(y), len(y), equal_var=False)
+        return float(found.pvalue), SEEDS
     errors = a.error(score), b.error(score)
     if errors[0] is None or errors[1] is None:
         return None, INTERVALS
-    spread = math.hypot(errors[0], errors[1])
-    return (float(2 * norm.sf(gap / spread)) if spread else 1.0 if not gap else 0.0), INTERVALS
+    return float(2 * norm.sf(gap / math.hypot(errors[0], errors[1]))), INTERVALS
 
 
 def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[bool]:

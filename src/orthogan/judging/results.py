@@ -4,13 +4,18 @@ import hashlib
 import itertools
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from orthogan import hub
 from orthogan.errors import UserError
-from orthogan.files import write_whole
+from orthogan.files import check_writable, write_whole
 from orthogan.judging.request import Request, is_model, run_folder
+from orthogan.settings import require
+
+NAMES = "scores*.json"
+"""What is looked for in folders."""
 
 
 def default_out(request: Request, protocol: dict[str, Any], kind: str = "scores") -> Path:
@@ -48,6 +53,17 @@ def _as_name(text: str) -> str:
     return re.sub(r"[^\w.+]+", "-", text)
 
 
+def check_out(out: Path | None, source: Path) -> None:
+    """Refuse a file of results that cannot be written, before they take their minutes; None is the usual place."""
+    if out is None:
+        folder = run_folder(source) if is_model(source) else None
+        check_writable((folder or Path()) / "scores.json")
+        return
+    require(out.suffix == ".json", "out", str(out), "must end in .json; pictures are named after it")
+    require(not out.is_dir(), "out", str(out), "is a folder; give a file in it")
+    check_writable(out)
+
+
 def write(path: Path, result: dict[str, Any]) -> None:
     """Write the whole file or none of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +80,7 @@ def free_name(path: Path, protocol: dict[str, Any]) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file of scores. Raises `UserError` for any other."""
+    """A file of scores, all of them finite and their intervals sound. Raises `UserError` for any other."""
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         sections = [result["scores"], result["protocol"], result["protocol"]["generated"]]
@@ -78,7 +94,32 @@ def read(path: Path) -> dict[str, Any]:
         ) from error
     if not sound:
         raise UserError(f"{path}: not a file of scores that `orthogan evaluate` wrote")
+    check_numbers(path, result)
     return result
+
+
+def check_numbers(path: Path, result: dict[str, Any]) -> None:
+    """Refuse scores and intervals that cannot be ranked, naming the file and the entry."""
+
+    def demand(holds: bool, entry: str, value: Any, rule: str) -> None:
+        if not holds:
+            raise UserError(f"{path}: {entry}={value!r}: {rule}; the file is damaged, score again")
+
+    for name, value in result["scores"].items():
+        demand(_is_finite(value), f"scores.{name}", value, "must be a finite number")
+    intervals = result.get("intervals", {})
+    demand(isinstance(intervals, dict), "intervals", intervals, "must be a pair of numbers for each score")
+    for name, pair in intervals.items():
+        sound = isinstance(pair, list) and len(pair) == 2 and all(map(_is_finite, pair)) and pair[0] <= pair[1]
+        demand(sound, f"intervals.{name}", pair, "must be a pair of finite numbers, the lower first")
+    how = result["protocol"].get("intervals")
+    level = how.get("level") if isinstance(how, dict) else None
+    sound = not intervals or (_is_finite(level) and 0 < level < 1)
+    demand(sound, "protocol.intervals.level", level, "must be a number between 0 and 1")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def find(given: Path) -> list[Path]:
@@ -90,20 +131,23 @@ def find(given: Path) -> list[Path]:
         raise UserError(f"{given}: no such file or folder; give files of scores, runs, or folders of them")
     found = within(given)
     if not found:
-        raise UserError(f"{given}: no scores in it; `orthogan evaluate {given} --against DATA` makes them")
+        raise UserError(
+            f"{given}: no file {NAMES} in it; `orthogan evaluate {given} --against DATA` makes them, and files of "
+            "other names are given one by one"
+        )
     return found
 
 
 def within(folder: Path) -> list[Path]:
     """The files of scores in a folder and those below it, in order."""
-    return sorted(folder.rglob("scores*.json"))
+    return sorted(folder.rglob(NAMES))
 
 
 def protocol_in(path: Path) -> Any:
     """The protocol of a score file; None for any other file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))["protocol"]
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

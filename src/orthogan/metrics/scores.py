@@ -1,9 +1,9 @@
-"""Scores over features, by torch-fidelity's functions where it has them: pure functions of tensors and a seed.
+"""Scores over features, with the numbers of torch-fidelity where it has them: pure functions of tensors and a seed.
 
 Everything random comes from the seed; NumPy's and PyTorch's global generators are neither read nor moved.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from orthogan.randomness import draw
 CLIP_BANDWIDTH, CLIP_SCALE = 10.0, 1000.0
 """Of the kernel, and what the distance is multiplied by, in the authors' code of CMMD (Jayasumana et al. 2024)."""
 
-_ROWS = 4096
+_ROWS = 1024
 """Rows of features in float64 at a time."""
 _NOT_FINITE = "the feature network answers with numbers that are not finite; its weights are damaged"
 
@@ -63,23 +63,50 @@ def check_count(side: str, n: int) -> None:
 
 def statistics(features_nd: Tensor) -> Statistics:
     """Mean and unbiased covariance in float64 of features (N, D), which are never copied whole."""
-    n, d = features_nd.shape
-    mean = torch.zeros(d, dtype=torch.float64)
-    for rows in features_nd.split(_ROWS):
-        mean += rows.double().sum(0) / n
-    sigma = torch.zeros(d, d, dtype=torch.float64)
-    for rows in features_nd.split(_ROWS):
-        centred = rows.double() - mean
-        sigma.addmm_(centred.T, centred, alpha=1 / (n - 1))
+    middle = mean(features_nd)
+    sigma = covariance(features_nd, middle)
     if not torch.isfinite(sigma).all():
         raise UserError(_NOT_FINITE)
-    return {"mu": mean.numpy(), "sigma": sigma.numpy()}
+    return {"mu": middle.numpy(), "sigma": sigma.numpy()}
+
+
+def mean(x_nd: Tensor) -> Tensor:
+    found = torch.zeros(x_nd.shape[1], dtype=torch.float64)
+    for rows in x_nd.split(_ROWS):
+        found += rows.double().sum(0) / len(x_nd)
+    return found
+
+
+def covariance(x_nd: Tensor, middle: Tensor) -> Tensor:
+    """Unbiased, of rows with this mean."""
+    found = torch.zeros(len(middle), len(middle), dtype=torch.float64)
+    for rows in centred(x_nd, middle):
+        found.addmm_(rows.T, rows, alpha=1 / (len(x_nd) - 1))
+    return found
+
+
+def centred(x_nd: Tensor, middle: Tensor) -> Iterator[Tensor]:
+    """Blocks of rows without their mean, float64."""
+    for rows in x_nd.split(_ROWS):
+        yield rows.double() - middle
 
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
-    """Squared Fréchet distance of two Gaussians, |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al. 2017)."""
-    fidelity = _fidelity("metric_fid")
-    return fidelity.fid_statistics_to_metric(a, b, verbose=False)[fidelity.KEY_METRIC_FID]
+    """Squared Fréchet distance of two Gaussians, |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al. 2017).
+
+    The trace of the root is that of the symmetric S1^(1/2) S2 S1^(1/2), which has the same eigenvalues.
+    """
+    of_a, of_b = (torch.from_numpy(side["sigma"]) for side in (a, b))
+    half = root(of_a)
+    common = torch.linalg.eigvalsh(half @ of_b @ half).clamp(min=0).sqrt().sum()
+    shift = torch.from_numpy(a["mu"] - b["mu"]).square().sum()
+    return float(shift + of_a.trace() + of_b.trace() - 2 * common)
+
+
+def root(matrix: Tensor) -> Tensor:
+    """The square root of a symmetric positive matrix."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
 
 
 def kernel_distance(
@@ -89,16 +116,43 @@ def kernel_distance(
 
     In float64: the distance is a small difference of large sums. May be slightly negative.
     """
+    real, fake = real_nd.double(), fake_md.double()
+    if (len(real) + len(fake)) ** 2 / 2 < 3 * subsets * subset_size**2:
+        found = _of_subsets(real, fake, seed, subsets, subset_size)
+        return float(found.mean()), float(found.std(correction=0))
     fidelity = _fidelity("metric_kid")
     result = fidelity.kid_features_to_metric(
-        fake_md.double(),
-        real_nd.double(),
-        kid_subsets=subsets,
-        kid_subset_size=subset_size,
-        rng_seed=_for_numpy(seed),
-        verbose=False,
+        fake, real, kid_subsets=subsets, kid_subset_size=subset_size, rng_seed=_for_numpy(seed), verbose=False
     )
     return result[fidelity.KEY_METRIC_KID_MEAN], result[fidelity.KEY_METRIC_KID_STD]
+
+
+def _of_subsets(real: Tensor, fake: Tensor, seed: int, subsets: int, size: int) -> Tensor:
+    """The distances (subsets,) of torch-fidelity's subsets, every kernel of two images computed once, in blocks."""
+    numbers = np.random.RandomState(_for_numpy(seed))
+    in_fake, in_real = (torch.zeros(subsets, len(side), dtype=torch.float64) for side in (fake, real))
+    for of_fake, of_real in zip(in_fake, in_real, strict=True):
+        for members in (of_fake, of_real):  # in its order
+            members[numbers.choice(len(members), size, replace=False)] = 1
+    within = _sum_within(fake, in_fake) + _sum_within(real, in_real)
+    return within / (size * (size - 1)) - 2 * _sum_between(real, fake, in_real, in_fake) / size**2
+
+
+def _sum_within(x: Tensor, members: Tensor) -> Tensor:
+    """Sums (subsets,) of the kernel over pairs of different images of a subset, both orders."""
+    total = torch.zeros(len(members), dtype=torch.float64)
+    for start in range(0, len(x), _ROWS):
+        kernel = _cubic(x[start : start + _ROWS], x[start:]).triu_(1)
+        total += ((members[:, start : start + _ROWS] @ kernel) * members[:, start:]).sum(1)
+    return 2 * total
+
+
+def _sum_between(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
+    """Sums (subsets,) of the kernel over pairs of an image of one side and one of the other."""
+    total = torch.zeros(len(in_x), dtype=torch.float64)
+    for rows, members in zip(x.split(_ROWS), in_x.split(_ROWS, dim=1), strict=True):
+        total += ((members @ _cubic(rows, y)) * in_y).sum(1)
+    return total
 
 
 def classifier_score(logits_nk: Tensor, *, seed: int, splits: int) -> tuple[float, float]:

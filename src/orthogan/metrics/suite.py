@@ -98,7 +98,8 @@ def _manifolds(found: Found, real: Real, fake: Measured, settings: scores.Settin
     found.scores |= {name: float(hits.double().mean()) for name, hits in shares.items()} | {"density": density}
     if how.resamples:
         found.intervals |= {name: intervals.of_share(hits) for name, hits in shares.items()}
-        found.intervals["density"] = intervals.of_sum_of_means(density, how, density=images.density)
+        if images.density.any():  # else every resample is 0 too, which does not say that the score is exactly 0
+            found.intervals["density"] = intervals.of_sum_of_means(density, how, density=images.density)
 
 
 def _classes(found: Found, real: Real, fake: Measured, net: FeatureNet, how: Resampling) -> None:

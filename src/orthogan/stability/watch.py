@@ -42,6 +42,8 @@ class Rule:
     by: float | None = None
     """The same for numbers that may be near 0 or negative: the least difference."""
     bound: float | None = None
+    drift: float | None = None
+    """Factor between the value and the best of the whole run, whatever lies between; see `Course`."""
     looks: int = LOOKS
     past: int = LEAST
     """Looks that its reference has at least."""
@@ -52,8 +54,10 @@ class Rule:
     advice: tuple[str, ...] = ()
     """What people usually change, the most usual first: names of `orthogan.training.advice`."""
 
-    def is_sign(self, past: Sequence[float], value: float, looks: int) -> bool:
+    def is_sign(self, past: Sequence[float], value: float, looks: int, best: float | None = None) -> bool:
         """Whether a value is a sign after this past of its signal, oldest first; `looks` were taken in all."""
+        if self.drift is not None:
+            return best is not None and value > self.drift * best
         if self.bound is not None and not self._is_beyond(value, self.bound):
             return False
         if self.factor is None and self.by is None:
@@ -157,6 +161,10 @@ RULES = (
         signal="score", side="above", factor=1.5, looks=2, past=3,
         what="the score has become worse", advice=("g-rate", "r1", "augment"),
     ),
+    Rule(
+        signal="score", side="above", drift=2.0,
+        what="the score has drifted to more than twice the best of the run", advice=("g-rate", "r1", "augment"),
+    ),
 )  # fmt: skip
 """Sorted by how plainly they say what happens: the first of those that begin together names the alarm."""
 
@@ -173,6 +181,23 @@ class Streak:
 
 
 @dataclass(frozen=True)
+class Course:
+    """What is remembered of a signal that must not drift, over the whole run."""
+
+    last: tuple[float, ...] = ()
+    """The newest values, `LOOKS` of them at most."""
+    best: float | None = None
+    """The lowest median of `LOOKS` values in a row: of noise the lowest value alone would be too low."""
+
+    def after(self, value: float) -> "Course":
+        last = (*self.last, value)[-LOOKS:]
+        if len(last) < LOOKS:
+            return Course(last)
+        middle = statistics.median(last)
+        return Course(last, middle if self.best is None else min(self.best, middle))
+
+
+@dataclass(frozen=True)
 class Sign:
     """A sign that became part of an alarm."""
 
@@ -183,7 +208,7 @@ class Sign:
     since: int
     value: float
     usual: float | None
-    """Median of its past."""
+    """Median of its past, or the best of the run."""
     advice: tuple[str, ...]
 
 
@@ -219,6 +244,8 @@ class Judge:
     """Of signs that the last look had, by name of the number and number of the rule."""
     trouble: int = CALM
     """How bad the trouble is that the last alarm told and that still goes on."""
+    courses: Mapping[str, Course] = field(default_factory=dict)
+    """Of signals that must not drift, by name of the number."""
 
     def after(self, images: int, values: Values) -> tuple["Judge", Alarm | None]:
         """What one more look changes, and the alarm if it raises one."""
@@ -234,7 +261,10 @@ class Judge:
         trouble = _trouble([found[key] for key in full])
         alarm = self._alarm(images, values, {key: (found[key], streaks[key]) for key in full}, streaks)
         looks = (*self.looks, (images, values))[-KEPT:]
-        return Judge(looks, self.count + 1, streaks, trouble), alarm if trouble > self.trouble else None
+        courses = dict(self.courses)
+        for name in values.keys() & DRIFTS:
+            courses[name] = courses.get(name, Course()).after(values[name])
+        return Judge(looks, self.count + 1, streaks, trouble, courses), alarm if trouble > self.trouble else None
 
     @property
     def clean(self) -> set[int]:
@@ -247,12 +277,15 @@ class Judge:
         found = {}
         for name, value in values.items():
             for number, rule in RULES_OF.get(name.partition("/")[0], ()):
-                if rule.is_sign(self._past(name), value, self.count + 1):
+                if rule.is_sign(self._past(name), value, self.count + 1, self._best(name)):
                     found[f"{name} {number}"] = rule
         return found
 
     def _past(self, name: str) -> list[float]:
         return [values[name] for _, values in self.looks if name in values]
+
+    def _best(self, name: str) -> float | None:
+        return self.courses.get(name, Course()).best
 
     def _alarm(
         self,
@@ -270,7 +303,7 @@ class Judge:
             name, (rule, streak) = key.partition(" ")[0], full[key]
             signal, _, of = name.partition("/")
             past = self._past(name)[: -rule.looks or None]
-            usual = statistics.median(past) if past else None
+            usual = self._best(name) if rule.drift is not None else statistics.median(past) if past else None
             sign = Sign(signal, of, rule.what.format(of=of), streak.since, values[name], usual, rule.advice)
             named.setdefault(name, sign)
         first = min(streaks.values(), key=lambda streak: streak.since)
@@ -292,7 +325,9 @@ class Judge:
         """What `facts` wrote, through JSON."""
         looks = tuple((images, values) for images, values in facts["looks"])
         streaks = {key: Streak(**streak) for key, streak in facts["streaks"].items()}
-        return cls(looks, facts["count"], streaks, facts["trouble"])
+        # Checkpoints from before the rule of drift have none.
+        courses = {name: Course(tuple(c["last"]), c["best"]) for name, c in facts.get("courses", {}).items()}
+        return cls(looks, facts["count"], streaks, facts["trouble"], courses)
 
 
 def _trouble(rules: Sequence[Rule]) -> int:
@@ -309,3 +344,4 @@ RULES_OF = {
     signal: [(number, rule) for number, rule in enumerate(RULES) if rule.signal == signal]
     for signal in {rule.signal for rule in RULES}
 }
+DRIFTS = {rule.signal for rule in RULES if rule.drift is not None}
