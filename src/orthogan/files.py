@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import time
 import uuid
@@ -12,6 +13,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from orthogan.errors import UserError
+
+SAMPLE = re.compile(r"\d{6,}\.png")
+"""Names that generated images have in their folders."""
 
 ASIDE = ".writing-"
 """Marks the folders in which files are written before they take their names."""

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import itertools
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 from orthogan import optional
 from orthogan.classes import label
 from orthogan.errors import UserError
-from orthogan.files import ASIDE, CannotWrite, aside, check_new, writing
+from orthogan.files import ASIDE, SAMPLE, CannotWrite, aside, check_new, writing
 from orthogan.settings import require
 
 LAYOUTS = {"images": "", "grid": "grid.png", "npz": "samples.npz"}
@@ -154,7 +153,7 @@ def samples_in(folder: Path) -> list[Path]:
 def is_sample(path: Path) -> bool:
     """Whether a file is one that `save_images` writes into a folder."""
     written = {*LAYOUTS.values(), CLASSES_FILE}
-    return path.is_file() and (path.name in written or bool(re.fullmatch(r"\d{6,}\.png", path.name)))
+    return path.is_file() and (path.name in written or bool(SAMPLE.fullmatch(path.name)))
 
 
 def save_images(

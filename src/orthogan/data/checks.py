@@ -11,9 +11,10 @@ from typing import Any
 
 from orthogan.data.arrays import ArraySource
 from orthogan.data.decode import to_rgb
-from orthogan.data.files import FolderSource, has_images
+from orthogan.data.files import FolderSource, images_in
 from orthogan.data.parallel import Progress, for_each_image
 from orthogan.data.source import Source, reason_of
+from orthogan.files import SAMPLE
 
 FEW_IMAGES = 25
 """A class with fewer is worth a warning."""
@@ -161,7 +162,10 @@ def _below(source: Source) -> str:
 
 
 def _has_siblings_with_images(root: Path) -> bool:
-    """Of the first 100 folders. What may not be read counts as without images: it is not what is trained on."""
+    """Of the first 100 folders. What may not be read counts as without images: it is not what is trained on.
+
+    So do samples, which `orthogan sample` writes into a folder beside the data as the README has it.
+    """
     here = root.resolve()
     folders: list[Path] = []
     with contextlib.suppress(OSError), os.scandir(here.parent) as entries:
@@ -178,7 +182,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 def _shows_images(folder: Path) -> bool:
     try:
-        return has_images(folder, deep=False)
+        return not all(SAMPLE.fullmatch(name) for name in images_in(folder))
     except OSError:
         return False
 

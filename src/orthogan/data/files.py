@@ -114,11 +114,14 @@ def arrange(spec: str, files: list[str], label_bytes: bytes | None, unconditiona
     return Layout(names, *_labels_from_folders(spec, names), ignored)
 
 
-def has_images(root: Path, deep: bool = True) -> bool:
-    """Whether a file in the folder, or also anywhere below it, is named like an image."""
-    if not deep:
-        return any(_is_image(name) and not _is_hidden(name) for name in os.listdir(root))
+def has_images(root: Path) -> bool:
+    """Whether a file anywhere below the folder is named like an image."""
     return any(_is_image(name) for name, _, _ in _walk(root))
+
+
+def images_in(folder: Path) -> list[str]:
+    """Names of images in the folder itself, without hidden ones. Raises `OSError`."""
+    return [name for name in os.listdir(folder) if _is_image(name) and not _is_hidden(name)]
 
 
 def _is_image(name: str) -> bool:

@@ -113,7 +113,7 @@ def check_numbers(path: Path, result: dict[str, Any]) -> None:
         sound = isinstance(pair, list) and len(pair) == 2 and all(map(_is_finite, pair)) and pair[0] <= pair[1]
         demand(sound, f"intervals.{name}", pair, "must be a pair of finite numbers, the lower first")
     how = result["protocol"].get("intervals")
-    level = how.get("level") if isinstance(how, dict) else None
+    level: Any = how.get("level") if isinstance(how, dict) else None
     sound = not intervals or (_is_finite(level) and 0 < level < 1)
     demand(sound, "protocol.intervals.level", level, "must be a number between 0 and 1")
 
