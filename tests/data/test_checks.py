@@ -104,7 +104,7 @@ def test_one_level_too_low(healthy):
 def test_a_flat_folder_beside_other_things_is_fine(tmp_path, picture):
     many(tmp_path / "home", picture, "faces", 3)
     (tmp_path / "home" / "documents").mkdir()
-    picture("home/samples/000000.png")  # as `orthogan sample` names what it draws
+    picture(tmp_path / "home" / "samples" / "000000.png")  # as `orthogan sample` names what it draws
     assert report_on(tmp_path / "home" / "faces").warnings == []
 
 
