@@ -261,3 +261,27 @@ def test_projected_small_is_the_setting_that_docs_training_chose(side, size):
     assert (d.norm, d.size, run.generator.width, run.batch) == ("batch", size, 16, 16)
     assert (run.optimizer.g_lr, run.optimizer.d_lr) == (4e-4, 1e-4)
     assert (run.augment.kind, run.augment.policy) == ("diffaugment", "translation,cutout")
+
+
+# The papers' and codes' lr of G and of D, beta1, beta2, batch, updates of G and loss, where no test above states them.
+TRAINED_BY = {
+    "sagan-128": (1e-4, 4e-4, 0, 0.9, 256, 1_000_000, "hinge"),
+    "biggan-deep-256": (2.5e-5, 2.5e-5, 0, 0.999, 2048, 165_000, "hinge"),
+    "biggan-deep-512": (2.5e-5, 2.5e-5, 0, 0.999, 2048, 165_000, "hinge"),
+    "sngan-cnn-32": (2e-4, 2e-4, 0.5, 0.999, 64, 100_000, "non-saturating"),
+    "projected-256": (2e-4, 2e-4, 0, 0.99, 64, 156_250, "hinge"),
+    "projected-stylegan2-256": (2e-3, 2e-3, 0, 0.99, 64, 156_250, "hinge"),
+    "stylegan2-ada-256": (2.5e-3, 2.5e-3, 0, 0.99, 16, 1_562_500, "non-saturating"),
+    "fastgan-256": (2e-4, 2e-4, 0.5, 0.999, 8, 50_000, "hinge"),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED_BY)
+def test_other_published_runs_are_trained_as_published(name):
+    run, adam = get(name), get(name).optimizer
+    row = (adam.g_lr, adam.d_lr, adam.beta1, adam.beta2, run.batch, run.images / run.images_per_step, run.loss)
+    assert row == TRAINED_BY[name]
+
+
+def test_initial_weights_of_sagan_are_xavier_s():
+    assert (get("sagan-128").generator.init, get("sagan-128").discriminator.init) == ("xavier", "xavier")

@@ -44,6 +44,7 @@ VARIANTS = {
     "no-classes-z-not-split": {**NO_CLASSES, "skip_z": False},
     "no-classes-not-shared": {**NO_CLASSES, **NOT_SHARED},
     "attention-late": {"g_attention": 16, "d_attention": 4, "d_channels": (2, 4)},
+    "nothing-halved": {"d_channels": (2,), "d_downs": 0, "d_attention": 16},
     "no-attention": {"g_attention": 0, "d_attention": 0},
 }
 each_variant = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)

@@ -93,6 +93,15 @@ def test_attention_is_at_the_end_of_its_stage() -> None:
     assert seen == [(2, 16, 8, 8), (2, 16, 8, 8)]
 
 
+def test_attention_acts_where_nothing_is_halved() -> None:
+    _, d = small(d_downs=0, d_attention=16)
+    order: list[str] = []
+    for name in ("blocks.1", "attention", "blocks.2"):
+        d.get_submodule(name).register_forward_hook(lambda module, inputs, output, name=name: order.append(name))
+    d(torch.randn(2, 3, 16, 16), torch.tensor([0, 1]))
+    assert order == ["blocks.1", "attention", "blocks.2"]
+
+
 def test_d_halves_as_often_as_told_from_the_first_stage_on() -> None:
     _, d = small(d_channels=(1, 2, 2, 4), d_downs=1, d_attention=8)
     sides: list[int] = []

@@ -74,6 +74,13 @@ def test_an_average_by_images_stays_with_its_rampup() -> None:
     assert follow_length(run, 10_000, run.batch, 1).ema == run.ema
 
 
+def test_a_half_life_follows_the_batch() -> None:
+    run = presets.get("projected-64")
+    half = 312.5 * 64  # images; the specification's 312.5 updates, whatever the batch
+    assert run.ema.halflife_images == half
+    assert follow_length(run, run.images, 16, 1).ema.halflife_images == half / 4
+
+
 def test_what_a_run_was_too_short_for_is_due_at_the_end_of_a_shorter_one() -> None:
     run = override(presets.get("digits"), {"images": 3_000, "cadence.sheet_images": 16_000})
     assert follow_length(run, 640, run.batch, run.d_steps).cadence.sheet_images == 640

@@ -19,7 +19,10 @@ def unchanged(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Moment:
-    """One micro-batch of an update of D, or of G. Both networks run in float32, for terms are differentiated twice."""
+    """One micro-batch of an update of D, or of G.
+
+    Both networks run in float32, as terms must that are differentiated twice, but for rules that say otherwise.
+    """
 
     generator: Imagine
     discriminator: Judge

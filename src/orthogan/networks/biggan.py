@@ -240,7 +240,7 @@ class BigGANDiscriminator(Discriminator):
         self.blocks = nn.ModuleList(self._block(k, i, o, built_from) for k, (i, o) in enumerate(itertools.pairwise(c)))
         at = config.attention
         self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
-        self.attention_after = resolution.bit_length() - at.bit_length() - 1 if at else -1
+        self.attention_after = list(config.maps(resolution)).index(at) if at else -1
         self.head = ProjectionHead(c[-1], n_classes, layers, dropout=config.dropout)
         prepare(self, config.init)
 

@@ -273,7 +273,7 @@ class BigGANDeepDiscriminator(Discriminator):
         at = config.attention
         self.attention = SelfAttention(config.maps(resolution)[at], layers) if at else None
         # At the end of the first stage on its map: 2 blocks a stage, counted from 0.
-        self.attention_after = 2 * (resolution // at).bit_length() - 3 if at else -1
+        self.attention_after = 2 * list(config.maps(resolution)).index(at) + 1 if at else -1
         self.head = ProjectionHead(c[-1], n_classes, layers, dropout=config.dropout)
         prepare(self, config.init)
 

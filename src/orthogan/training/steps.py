@@ -69,7 +69,7 @@ class Game:
                 on_real, on_fake = self._verdicts((x, y), (fake, fake_y), numbers[i])
                 term = self.loss.discriminator(on_real, on_fake).mean()
                 moment = self._moment((x, y), (fake, fake_y), latents[i], numbers[i], (on_real, on_fake))
-                self.fabric.backward((term + _penalties(self.d, moment, update)) / len(real))
+                self.fabric.backward((term + self._penalties(self.d, moment, update)) / len(real))
             saturated = ((on_real > 1).float().mean() + (on_fake < -1).float().mean()) / 2
             signs = (on_real - (self.loss.boundary or 0)).sign()
             found.append(torch.stack([term, on_real.mean(), on_fake.mean(), saturated, signs.mean()]).detach())
@@ -110,7 +110,7 @@ class Game:
                     self.fabric.backward(term / len(latents))
                     found.append(term.detach()[None])
                     moment = self._moment(real[i + k], (attached, micro[1]), micro, numbers[i + k])
-                    penalty = penalty + _penalties(self.g, moment, update) / len(latents)
+                    penalty = penalty + self._penalties(self.g, moment, update) / len(latents)
                 self._enter(fake, leaf.grad, penalty)
         self.g.rerun = lambda: self._judge(self.g.network(z, y), y, None)
         (loss,) = self._mean(found)
@@ -139,6 +139,18 @@ class Game:
         # Rules ask D about as many images as there are real ones, under the drop-out of these.
         judge = self.d.network if numbers.drop_real is None else partial(self.d.network, keys=numbers.drop_real)
         return Moment(self.g.network, judge, *real, *fake, latents[0], numbers.rules, augment, logits)
+
+    def _penalties(self, player: Player, moment: Moment, update: int) -> Tensor | float:
+        """The sum of what a player's rules add to its loss in this update; 0 where none adds anything."""
+        terms = []
+        for rule in player.rules.values():
+            if update % rule.interval == 0:
+                # What is differentiated twice is in float32, and without fused attention, which cannot be.
+                full = torch.autocast(moment.fake.device.type, enabled=False)
+                with full if rule.in_float32 else self.fabric.autocast(), sdpa_kernel(SDPBackend.MATH):
+                    terms.append(rule.on_loss(moment))
+        means = [term.mean() for term in terms if isinstance(term, Tensor)]
+        return torch.stack(means).sum() if means else 0.0
 
     def _augmented(self, images: Tensor, uniform: Tensor) -> Tensor:
         return images if self.augment is None else self.augment(images, uniform)
@@ -177,16 +189,6 @@ class Game:
         """D outside its wrapper, which would wait for gradients that G's update does not make."""
         with self.fabric.autocast():
             return self.d.network(x, y, *_given(keys))
-
-
-def _penalties(player: Player, moment: Moment, update: int) -> Tensor | float:
-    """The sum of what a player's rules add to its loss in this update, in float32; 0 where none adds anything."""
-    due = [rule for rule in player.rules.values() if update % rule.interval == 0]
-    # A penalty may be differentiated twice, which fused attention cannot be.
-    with torch.autocast(moment.fake.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
-        terms = [rule.on_loss(moment) for rule in due]
-    means = [term.mean() for term in terms if isinstance(term, Tensor)]
-    return torch.stack(means).sum() if means else 0.0
 
 
 def _given(*keys: Tensor | None) -> tuple[Tensor, ...]:

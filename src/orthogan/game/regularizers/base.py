@@ -29,6 +29,8 @@ class Regularizer:
 
     differentiates_twice: bool = False
     """Whether the backward pass goes through a gradient of D by its images."""
+    in_float32: bool = True
+    """Whether `on_loss` runs without autocast, as terms must whose gradients are differentiated again."""
     interval: int = 1
     """`on_loss` is asked once in so many updates of its player (lazy regularisation)."""
 

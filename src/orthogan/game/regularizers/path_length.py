@@ -23,7 +23,7 @@ class PathLengthSettings(Settings):
     decay: float = 0.01
     """Share of the new mean length in the running one (StyleGAN2 0.01)."""
     batch_shrink: int = 2
-    """The penalty is of one in so many images of the batch (StyleGAN2 2)."""
+    """The penalty is of one in so many images of a micro-batch, the first one at least (StyleGAN2 2)."""
 
     def check(self, where: str) -> None:
         super().check(where)
@@ -62,7 +62,7 @@ class PathLength(Regularizer):
         self._found: list[Tensor] = []
 
     def on_loss(self, moment: Moment) -> Tensor:
-        # One in so many, and not the first so many: the same ones however the batch is split.
+        # One in so many, and not the first so many: the same ones however the batch is split into multiples of it.
         g, z = cast(Styled, moment.generator), moment.z[:: self.batch_shrink]
         y = None if moment.fake_labels is None else moment.fake_labels[:: self.batch_shrink]
         lengths = path_lengths(g, z, y)

@@ -59,6 +59,8 @@ class Reconstruction(Regularizer):
     The quadrant that is one of the parts is drawn for each image; FastGAN draws one for the batch.
     """
 
+    in_float32 = False
+
     def __init__(self, weight: float, distance: Distance):
         self.weight, self.distance = weight, distance
 
@@ -66,7 +68,9 @@ class Reconstruction(Regularizer):
         discriminator = cast(Reconstructing, moment.discriminator)
         parts = (moment.uniform * QUADRANTS).long()
         pairs = discriminator.reconstruct(moment.augment(moment.real), parts)
-        return self.weight * torch.stack([self.distance(made, target) for made, target in pairs]).sum(0)
+        with torch.autocast(moment.real.device.type, enabled=False):
+            terms = [self.distance(made.float(), target.float()) for made, target in pairs]
+        return self.weight * torch.stack(terms).sum(0)
 
 
 def l1(made: Tensor, target: Tensor) -> Tensor:
