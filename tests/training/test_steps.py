@@ -27,9 +27,9 @@ from orthogan.training.player import Player
 from orthogan.training.steps import Batch, Game, Numbers, Stats
 
 
-def game(joint: bool = False, **network: Any) -> Game:
+def game(joint: bool = False, precision: Any = "32-true", **network: Any) -> Game:
     torch.manual_seed(0)
-    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     players = []
     for net in (tiny_generator(**network), tiny_discriminator(**network)):
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1, fused=True)
@@ -303,6 +303,23 @@ def test_a_rule_of_g_reaches_g_through_the_images_and_is_asked_at_its_interval()
                 moved = before[name] - 0.1 * p.grad
                 torch.testing.assert_close(ruled.g.network.get_parameter(name), moved, atol=1e-5, rtol=1e-4, msg=name)
     assert rule.asked == 2
+
+
+def test_rules_run_in_float32_or_where_they_say_so_in_the_precision_of_the_run() -> None:
+    seen: list[torch.dtype] = []
+
+    class Looks(Regularizer):
+        def __init__(self, in_float32: bool):
+            self.in_float32 = in_float32
+
+        def on_loss(self, moment: Moment) -> float:
+            seen.append(torch.ones(2, 2).mm(torch.ones(2, 2)).dtype)
+            return 0.0
+
+    g = game(precision="bf16-mixed")
+    g.d.rules = {"full": Looks(True), "mixed": Looks(False)}
+    update_d(g, [batch(4, False)], [batch(4, True)])
+    assert seen == [torch.float32, torch.bfloat16]
 
 
 def test_networks_without_classes_train_too() -> None:
