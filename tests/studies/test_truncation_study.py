@@ -1,6 +1,7 @@
 """Pairs with and without orthogonal regularisation: planned, trained, looked at and told."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,14 @@ def test_shares_and_the_chance_that_they_differ_by_luck():
     assert float(told[1][0][2]) == pytest.approx(4 / 56, rel=0.01)
 
 
+def test_the_row_without_is_the_one_held_against_wherever_it_stands():
+    """As where the first of its runs has diverged, and the other row's was looked at before."""
+    looked = {"ortho": [found(True)] * 10, "without": [found(False)] * 9}
+    shares, told = truncation.tables(looked).values()
+    assert [row[0] for row in shares[1]] == ["without", "ortho"]
+    assert float(told[1][0][2]) == pytest.approx(1 / math.comb(19, 9), rel=0.05)
+
+
 def test_options_as_words_leave_defaults_out():
     options = TruncationOptions(
         data=DataConfig(source="my images", mirror=True), images=640, seeds=2, thresholds=(1.0, 0.5)
@@ -79,13 +88,13 @@ def test_runs_that_have_ended_are_looked_at_once_and_told_on_one_page(
     )
     planned = [Planned(row, "", f"{row}-seed{seed}", 64, None) for seed in (0, 1) for row in ("without", "ortho")]
     for run in planned:
-        ended_run(run_folder(tmp_path, run.name), arrays, diverged=run.name == "ortho-seed1")
+        ended_run(run_folder(tmp_path, run.name), arrays, diverged=run.name == "without-seed0")
     study = STUDIES["truncation"]
     looked = command.look(study, options, tmp_path, planned)
-    assert {row: list(runs) for row, runs in looked.items()} == {
-        "without": ["without-seed0", "without-seed1"],
-        "ortho": ["ortho-seed0"],
-    }
+    assert [(row, list(runs)) for row, runs in looked.items()] == [
+        ("without", ["without-seed1"]),
+        ("ortho", ["ortho-seed0", "ortho-seed1"]),
+    ]
     command.report("truncation", study, options, tmp_path, planned, looked)
     assert "amenable to truncation" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "truncation.png").stat().st_size > 0
