@@ -71,6 +71,22 @@ def test_not_amenable_where_truncated_samples_saturate_beyond_plain_and_real_one
     assert not truncation.verdict(points, 0.15)["saturates"]  # the data themselves are so: black backgrounds
 
 
+@pytest.mark.parametrize(("plain", "real"), [(0.85, 0.858), (0.95, 0.1)])
+def test_where_nearly_all_values_are_at_their_ends_saturation_cannot_be_judged(plain: float, real: float):
+    points = [point(None, 50, 3, plain), point(1, 45, 3.5, 0.95)]
+    found = truncation.verdict(points, real)
+    assert (found["saturates"], found["amenable"]) == (None, True)
+    assert found["reasons"][0].startswith("whether it saturates cannot be judged")
+    assert "allowed" not in found["reasons"][0]
+
+
+def test_beyond_the_bound_truncated_samples_saturate_however_little_room_there_is():
+    points = [point(None, 50, 3, 0.85), point(1, 45, 3.5, 0.99)]
+    assert truncation.verdict(points, 0.858)["saturates"] is True
+    assert truncation.verdict([points[0], point(1, 45, 3.5, 0.85)], 0.8)["saturates"] is None
+    assert truncation.verdict([point(None, 50, 3, 0.79), point(1, 45, 3.5, 0.85)], 0.7)["saturates"] is False
+
+
 def test_not_amenable_where_neither_score_improves_by_more_than_the_margin():
     found = truncation.verdict([point(None, 50, 3, 0.1), point(1, 49.1, 3.05, 0.1), point(0.5, 60, 2.9, 0.1)], 0.1)
     assert (found["amenable"], found["saturates"], found["improves"]) == (False, False, False)

@@ -51,8 +51,8 @@ def test_what_cannot_be_studied_is_refused_at_once(changes: dict[str, Any], told
         TruncationOptions(**DIGITS, **changes)
 
 
-def found(amenable: bool) -> dict[str, Any]:
-    return {"verdict": {"amenable": amenable, "saturates": not amenable, "improves": True}}
+def found(amenable: bool, **verdict: Any) -> dict[str, Any]:
+    return {"verdict": {"amenable": amenable, "saturates": not amenable, "improves": True} | verdict}
 
 
 def test_shares_and_the_chance_that_they_differ_by_luck():
@@ -61,6 +61,14 @@ def test_shares_and_the_chance_that_they_differ_by_luck():
     assert shares[1] == [["without", "4", "0%", "4", "4"], ["ortho", "4", "75%", "1", "4"]]
     # Of 8 runs 3 are amenable: all 3 among 4 given ones in C(4, 3) C(4, 0) / C(8, 3) = 4 / 56 of the ways.
     assert float(told[1][0][2]) == pytest.approx(4 / 56, rel=0.01)
+
+
+def test_runs_whose_saturation_cannot_be_judged_do_not_count_as_sound():
+    mute = found(True, saturates=None)
+    (shares,) = truncation.tables({"without": [mute, mute]}).values()
+    assert shares[1] == [["without", "2", "100%", "cannot be judged", "2"]]
+    (shares,) = truncation.tables({"without": [mute, found(True), found(False)]}).values()
+    assert shares[1][0][3] == "1 of 2 judged"
 
 
 def test_the_row_without_is_the_one_held_against_wherever_it_stands():

@@ -35,6 +35,7 @@ SATURATED_IMAGES = 500
 """Images in which saturated pixels are counted."""
 SATURATION_MARGIN = 0.1
 """Share of all pixel values by which saturation may grow beyond that of plain samples and of real images."""
+SATURATION = {True: "saturated", False: "not saturated", None: "whether it saturates cannot be judged on such images"}
 GAIN = 0.02
 """Share by which a score must improve at some threshold to count as better."""
 REMEDY = "train with orthogonal regularisation of G: --regularizers.g-ortho.strength 1e-4 (BigGAN, section 3.1)"
@@ -123,18 +124,22 @@ def verdict(points: Sequence[Point], real_share: float, kind: str = "z", g_ortho
     It is, where (1) the share of saturated pixel values nowhere exceeds the larger of plain samples' and real images'
     by more than SATURATION_MARGIN, and (2) the Fréchet distance or the classifier score is better at some threshold
     than without truncation by more than GAIN of it. `g_ortho` is the strength of the regularisation in its training.
+
+    Where (1) leaves less than SATURATION_MARGIN of all values to exceed it by, as on drawings in black and white,
+    samples below it prove nothing: `saturates` is None, and (2) alone decides.
     """
     plain, *truncated = points
     bound = max(plain["saturated_share"], real_share) + SATURATION_MARGIN
     worst = max(truncated, key=lambda point: point["saturated_share"])
-    saturates = worst["saturated_share"] > bound
+    beyond, room = worst["saturated_share"] > bound, bound <= 1 - SATURATION_MARGIN
+    saturates = True if beyond else False if room else None
     signs = {"frechet_distance": -1, "classifier_score": 1}  # the latter of classifiers alone
     gains = {name: _gain(points, name, sign) for name, sign in signs.items() if name in plain["scores"]}
     improves = max(gain for gain, _ in gains.values()) > GAIN
     reasons = [
-        f"{'saturated' if saturates else 'not saturated'}: {worst['saturated_share']:.1%} of the pixel values at "
+        f"{SATURATION[saturates]}: {worst['saturated_share']:.1%} of the pixel values at "
         f"{worst['truncation']:g} are 0 or 255; {plain['saturated_share']:.1%} without truncation, {real_share:.1%} of "
-        f"real images, and at most {bound:.1%} is allowed",
+        f"real images, and {f'at most {bound:.1%} is allowed' if room or beyond else 'that leaves too little room'}",
         *(_told(name, gain, at) for name, (gain, at) in gains.items()),
     ]
     amenable = improves and not saturates

@@ -103,8 +103,8 @@ def tables(looked: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Table]:
         verdicts = [one["verdict"] for one in found]
         amenable = sum(bool(verdict["amenable"]) for verdict in verdicts)
         counts.append((amenable, len(verdicts) - amenable))
-        saturating, improving = (sum(bool(verdict[key]) for verdict in verdicts) for key in ("saturates", "improves"))
-        body.append([row, str(len(found)), f"{amenable / len(found):.0%}", str(saturating), str(improving)])
+        improving = sum(bool(verdict["improves"]) for verdict in verdicts)
+        body.append([row, str(len(found)), f"{amenable / len(found):.0%}", _saturating(verdicts), str(improving)])
     shares: Table = (["", "runs", "amenable", "that saturate", "that improve at some threshold"], body)
     if len(counts) != 2 or WITHOUT not in looked:
         return {TITLE: shares}
@@ -113,3 +113,11 @@ def tables(looked: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Table]:
     told: Table = (["paper, without", "paper, with", "p of so much more by chance (Fisher, one-sided)"],
                    [["16%", "60%", f"{chance:.2g}"]])  # fmt: skip
     return {TITLE: shares, "against the paper's shares": told}
+
+
+def _saturating(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """How many runs saturate, and of how many that cannot be judged."""
+    judged = [verdict["saturates"] for verdict in verdicts if verdict["saturates"] is not None]
+    if not judged:
+        return "cannot be judged"
+    return str(sum(judged)) + ("" if len(judged) == len(verdicts) else f" of {len(judged)} judged")
