@@ -239,8 +239,8 @@ def truncation(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], netw
     """Fréchet distance against classifier score, and precision against recall, along truncation thresholds.
 
     `curves` are points of `judging.truncation.curve`, several curves a name and a colour; a square is no truncation.
-    A single curve has its thresholds beside its points. Over a network without classes there is no classifier score,
-    and the distance stands against the recall.
+    A single curve has its thresholds beside its points, and their intervals where it has them. Over a network without
+    classes there is no classifier score, and the distance stands against the recall.
     """
     scored = all(
         "classifier_score" in point["scores"] for each in curves.values() for points in each for point in points
@@ -256,6 +256,9 @@ def truncation(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], netw
                 panel.plot(x, y, "o-", color=colour, ms=4, lw=1.2, label=name if j == 0 else None)
                 panel.plot(x[:1], y[:1], "s", color=colour, ms=7)
                 for left, bottom, point in zip(x, y, points if alone else (), strict=False):
+                    ends = point.get("intervals", {})
+                    panel.plot(ends.get(across, []), [bottom] * len(ends.get(across, [])), color=colour, lw=0.6)
+                    panel.plot([left] * len(ends.get(up, [])), ends.get(up, []), color=colour, lw=0.6)
                     told = "none" if point["truncation"] is None else f"{point['truncation']:g}"
                     panel.annotate(told, (left, bottom), xytext=(4, 4), textcoords="offset points", fontsize=8)
         panel.set_xlabel(f"{title(across, network)} (higher is better)")
