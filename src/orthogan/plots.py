@@ -14,7 +14,8 @@ from orthogan.studies import summary
 from orthogan.studies.summary import Found, Trace
 
 COLOURS = ("#4c4c4c", "#d62728", "#1f77b4", "#ff7f0e", "#2ca02c", "#17becf", "#9467bd", "#8c564b", "#e377c2")
-"""One a row, the same in every figure of a study."""
+"""Of rows; see `style`."""
+DASHES = ("-", "--", ":", "-.")
 SHOWN = ("kernel_distance", "frechet_distance")
 
 
@@ -34,21 +35,27 @@ def save(figure: Any, path: Path) -> None:
     _matplotlib().close(figure)
 
 
+def style(row: int) -> dict[str, str]:
+    """How the lines of a row are drawn, in every figure of a study: rows beyond the colours are dashed."""
+    return {"color": COLOURS[row % len(COLOURS)], "ls": DASHES[row // len(COLOURS) % len(DASHES)]}
+
+
 def scores(found: Sequence[Found], title: str, columns: str) -> Any:
     """Two scores by column, a line a row, a dot a seed, a cross a seed that diverged: figures 1, 2 and 4 of SN-GAN."""
     names, rows, cells = summary.columns(found), summary.rows(found), summary.grid(found)
     figure, panels = _matplotlib().subplots(1, 2, figsize=(13, 4.6))
     for panel, score in zip(panels, SHOWN, strict=True):
         for i, row in enumerate(rows):
-            colour = COLOURS[i % len(COLOURS)]
+            colour = style(i)["color"]
             # Beside one another, so that dots of different rows do not hide each other.
             at = [x + 0.06 * (i - len(rows) / 2) for x in range(len(names))]
             values = [cells[row, name].scores(score) if (row, name) in cells else [] for name in names]
-            panel.plot(at, [fmean(v) if v else math.nan for v in values], "-", color=colour, label=row, lw=1.2)
+            panel.plot(at, [fmean(v) if v else math.nan for v in values], label=row, lw=1.2, **style(i))
             for x, name, several in zip(at, names, values, strict=True):
                 panel.plot([x] * len(several), several, "o", color=colour, ms=3.5)
                 lost = cells[row, name].diverged if (row, name) in cells else 0
-                panel.plot([x] * lost, [0.98] * lost, "x", color=colour, transform=panel.get_xaxis_transform())
+                below = [0.98 - 0.035 * j for j in range(lost)]
+                panel.plot([x] * lost, below, "x", color=colour, transform=panel.get_xaxis_transform())
         _scale(panel, [value for cell in found for value in cell.scores(score)])
         panel.set_xticks(range(len(names)), names)
         panel.set_xlabel(columns)
@@ -96,14 +103,15 @@ def curves(found: Sequence[Found], title: str) -> Any:
     """The main score over images and over training time, a line a row through the means, a thin one a seed."""
     figure, panels = _matplotlib().subplots(1, 2, figsize=(13, 4.6), sharey=True)
     for i, cell in enumerate(found):
-        colour, seconds = COLOURS[i % len(COLOURS)], cell.seconds_per_image()
-        mean = summary.mean_curve(cell)
+        seconds, mean = cell.seconds_per_image(), summary.mean_curve(cell)
         for panel, unit in ((panels[0], 1.0), (panels[1], None if seconds is None else seconds / 60)):
             if unit is None:
                 continue
             for curve in cell.curves():
-                panel.plot([x * unit for x, _ in curve], [y for _, y in curve], "-", color=colour, lw=0.6, alpha=0.5)
-            panel.plot([x * unit for x, _ in mean], [y for _, y in mean], "o-", color=colour, ms=3.5, label=cell.row)
+                panel.plot([x * unit for x, _ in curve], [y for _, y in curve], lw=0.6, alpha=0.5, **style(i))
+            panel.plot(
+                [x * unit for x, _ in mean], [y for _, y in mean], marker="o", ms=3.5, label=cell.row, **style(i)
+            )
     _scale(panels[0], [value for cell in found for curve in cell.curves() for _, value in curve])
     panels[0].set_ylabel(f"{TITLES[summary.MAIN]} (lower is better)")
     for panel, label in zip(panels, ("real images shown", "minutes of training"), strict=True):
@@ -123,7 +131,7 @@ def traces(panels: Mapping[str, Sequence[Trace]], title: str) -> Any:
     for panel, (name, found) in zip(grid.flat, panels.items(), strict=False):
         for trace in found:
             xs, ys = ([point[i] for point in trace.points] for i in range(2))
-            panel.plot(xs, ys, color=COLOURS[rows.index(trace.row) % len(COLOURS)], ls=_dash(rows, trace.row), lw=1.4)
+            panel.plot(xs, ys, lw=1.4, **style(rows.index(trace.row)))
         panel.set_title(TITLES.get(name, name), fontsize=10)
         panel.set_xlabel("real images shown")
         panel.grid(alpha=0.3)
@@ -132,16 +140,11 @@ def traces(panels: Mapping[str, Sequence[Trace]], title: str) -> Any:
     last = grid.flat[len(panels)]
     last.axis("off")
     for i, row in enumerate(rows):
-        last.plot([], [], color=COLOURS[i % len(COLOURS)], ls=_dash(rows, row), label=row)
+        last.plot([], [], label=row, **style(i))
     last.legend(loc="center left", frameon=False)
     figure.suptitle(title)
     figure.tight_layout()
     return figure
-
-
-def _dash(rows: Sequence[str], row: str) -> str:
-    """Rows beyond the colours are dashed."""
-    return DASHES[rows.index(row) // len(COLOURS) % len(DASHES)]
 
 
 def best_columns(found: Sequence[Found]) -> dict[str, Found]:
@@ -157,8 +160,8 @@ def spectra(found: Sequence[Found], title: str) -> Any:
 
     Of the layers that all rows have; None where their discriminators have none in common.
     """
-    chosen = best_columns(found)
-    tables = {row: chosen[row].spectra() for row in summary.rows(found) if row in chosen}
+    chosen, rows = best_columns(found), summary.rows(found)
+    tables = {row: chosen[row].spectra() for row in rows if row in chosen}
     layers = [layer for layer in next(iter(tables.values()), {}) if all(layer in table for table in tables.values())]
     if not layers:
         return None
@@ -168,9 +171,10 @@ def spectra(found: Sequence[Found], title: str) -> Any:
     for panel in panels.flat[len(layers) :]:
         panel.axis("off")
     for panel, layer in zip(panels.flat, layers, strict=False):
-        for i, (row, table) in enumerate(tables.items()):
+        for row, table in tables.items():
             label = f"{row} ({chosen[row].column})" if chosen[row].column else row
-            panel.plot(range(1, len(table[layer]) + 1), table[layer], color=COLOURS[i % 9], label=label, lw=1.2)
+            xs = range(1, len(table[layer]) + 1)
+            panel.plot(xs, table[layer], label=label, lw=1.2, **style(rows.index(row)))
         panel.set_title(layer, fontsize=9)
         panel.set_ylim(0, 1.05)
         panel.grid(alpha=0.3)
@@ -181,7 +185,6 @@ def spectra(found: Sequence[Found], title: str) -> Any:
 
 
 SIGMAS = (r"$\sigma_0$", r"$\sigma_1$", r"$\sigma_2$", r"$\sigma_0/\sigma_1$")
-DASHES = ("-", "--", ":", "-.")
 
 
 def histories(layers: Sequence[Layer], named: Sequence[Layer], title: str) -> Any:
@@ -223,14 +226,14 @@ def _history(panels: Sequence[Any], layers: Sequence[Layer], named: Sequence[Lay
 
 def times(found: Sequence[Found], title: str) -> Any:
     """Training time of an image, relative to the first row."""
-    ratios = summary.times(found)
+    ratios, rows = summary.times(found), summary.rows(found)
     figure, panel = _matplotlib().subplots(figsize=(6.5, 0.35 * len(ratios) + 1.2))
-    panel.barh(list(ratios), list(ratios.values()), color=[COLOURS[i % len(COLOURS)] for i in range(len(ratios))])
+    panel.barh(list(ratios), list(ratios.values()), color=[style(rows.index(row))["color"] for row in ratios])
     panel.invert_yaxis()
     for i, ratio in enumerate(ratios.values()):
         panel.text(ratio, i, f" {ratio:.2f}", va="center")
     panel.margins(x=0.12)
-    panel.set_xlabel(f"training time of an image / that of {summary.rows(found)[0]}")
+    panel.set_xlabel(f"training time of an image / that of {rows[0]}")
     panel.set_title(title)
     return figure
 
@@ -239,8 +242,8 @@ def truncation(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], netw
     """Fréchet distance against classifier score, and precision against recall, along truncation thresholds.
 
     `curves` are points of `judging.truncation.curve`, several curves a name and a colour; a square is no truncation.
-    A single curve has its thresholds beside its points. Over a network without classes there is no classifier score,
-    and the distance stands against the recall.
+    A single curve has its thresholds beside its points, and their intervals where it has them. Over a network without
+    classes there is no classifier score, and the distance stands against the recall.
     """
     scored = all(
         "classifier_score" in point["scores"] for each in curves.values() for points in each for point in points
@@ -250,12 +253,15 @@ def truncation(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], netw
     alone = sum(map(len, curves.values())) == 1
     for panel, (across, up) in zip(panels, pairs, strict=True):
         for i, (name, several) in enumerate(curves.items()):
-            colour = COLOURS[i % len(COLOURS)]
+            colour = style(i)["color"]
             for j, points in enumerate(several):
                 x, y = ([point["scores"][score] for point in points] for score in (across, up))
-                panel.plot(x, y, "o-", color=colour, ms=4, lw=1.2, label=name if j == 0 else None)
+                panel.plot(x, y, marker="o", ms=4, lw=1.2, label=name if j == 0 else None, **style(i))
                 panel.plot(x[:1], y[:1], "s", color=colour, ms=7)
                 for left, bottom, point in zip(x, y, points if alone else (), strict=False):
+                    ends = point.get("intervals", {})
+                    panel.plot(ends.get(across, []), [bottom] * len(ends.get(across, [])), color=colour, lw=0.6)
+                    panel.plot([left] * len(ends.get(up, [])), ends.get(up, []), color=colour, lw=0.6)
                     told = "none" if point["truncation"] is None else f"{point['truncation']:g}"
                     panel.annotate(told, (left, bottom), xytext=(4, 4), textcoords="offset points", fontsize=8)
         panel.set_xlabel(f"{title(across, network)} (higher is better)")

@@ -91,6 +91,24 @@ def test_a_generator_that_copies_is_found_out(run: Path, monkeypatch: pytest.Mon
     assert found["pixels"]["held_out"]["share_closer"] < 0.9
 
 
+def test_copies_are_counted_and_told(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = DataConfig(source=str(Path("arrays.npz").absolute()), hold_out=0.25)
+    samples = torch.from_numpy(holding.load(config, 16).checked[np.arange(20)].copy())
+    samples[:3] = 255 - samples[:3]
+    monkeypatch.setattr(Sampler, "stream", lambda *_, **__: iter(samples.split(7)))
+    result = examine(Question(source=str(run), samples=20)).result
+    found = result["neighbours"]
+    assert [found[space]["generated"]["copies"] for space in ("features", "pixels")] == [17, 17]
+    assert found["pixels"]["held_out"]["copies"] == 0
+    memorization.show(result)
+    lines = capsys.readouterr().out.splitlines()
+    (told,) = [line.split("│") for line in lines if "generated" in line and "pixels" in line]
+    assert told[4].strip() == "17"
+    assert all(len(line) <= 80 for line in lines if "│" in line)
+
+
 def test_without_a_held_out_part_other_images_are_needed(arrays: Path, tmp_path: Path) -> None:
     run = train(arrays, tmp_path / "all")
     with pytest.raises(UserError, match=r"nothing is kept back.*--held-out SRC"):

@@ -71,10 +71,43 @@ def test_not_amenable_where_truncated_samples_saturate_beyond_plain_and_real_one
     assert not truncation.verdict(points, 0.15)["saturates"]  # the data themselves are so: black backgrounds
 
 
+@pytest.mark.parametrize(("plain", "real"), [(0.85, 0.858), (0.95, 0.1)])
+def test_where_nearly_all_values_are_at_their_ends_saturation_cannot_be_judged(plain: float, real: float):
+    points = [point(None, 50, 3, plain), point(1, 45, 3.5, 0.95)]
+    found = truncation.verdict(points, real)
+    assert (found["saturates"], found["amenable"]) == (None, True)
+    assert found["reasons"][0].startswith("whether it saturates cannot be judged")
+    assert "allowed" not in found["reasons"][0]
+
+
+def test_beyond_the_bound_truncated_samples_saturate_however_little_room_there_is():
+    points = [point(None, 50, 3, 0.85), point(1, 45, 3.5, 0.99)]
+    assert truncation.verdict(points, 0.858)["saturates"] is True
+    assert truncation.verdict([points[0], point(1, 45, 3.5, 0.85)], 0.8)["saturates"] is None
+    assert truncation.verdict([point(None, 50, 3, 0.79), point(1, 45, 3.5, 0.85)], 0.7)["saturates"] is False
+
+
 def test_not_amenable_where_neither_score_improves_by_more_than_the_margin():
     found = truncation.verdict([point(None, 50, 3, 0.1), point(1, 49.1, 3.05, 0.1), point(0.5, 60, 2.9, 0.1)], 0.1)
     assert (found["amenable"], found["saturates"], found["improves"]) == (False, False, False)
     assert "best +1.8%, at 1" in found["reasons"][1]
+
+
+def test_a_gain_counts_only_beyond_the_intervals_of_both_points():
+    points = [point(None, 50, 3, 0.1), point(1, 40, 3, 0.1), point(0.5, 45, 3, 0.1)]
+    for one, ends in zip(points, ([48, 52], [30, 48.5], [43, 47]), strict=True):
+        one["intervals"] = {"frechet_distance": ends, "classifier_score": [2.9, 3.1]}
+    found = truncation.verdict(points, 0.1)
+    assert found["improves"]
+    assert "10.0% better at 0.5 than" in found["reasons"][1]  # that at 1 is the larger one, and may be chance
+    points[2]["intervals"]["frechet_distance"] = [43, 48]
+    found = truncation.verdict(points, 0.1)
+    assert (found["improves"], found["amenable"]) == (False, False)
+    assert found["reasons"][1].endswith("but their intervals overlap: it may be chance")
+    points[1]["scores"]["classifier_score"], points[1]["intervals"]["classifier_score"] = 3.2, [3.11, 3.3]
+    assert truncation.verdict(points, 0.1)["improves"]
+    points[1]["intervals"]["classifier_score"] = [3.1, 3.3]
+    assert not truncation.verdict(points, 0.1)["improves"]
 
 
 def test_of_psi_no_regularisation_of_weights_is_advised():
@@ -88,6 +121,7 @@ def test_each_point_is_the_score_that_evaluate_gives_at_its_threshold(tmp_path: 
     for i, threshold in ((0, None), (2, 0.5)):
         alone = judging.score(Request(**{**vars(request), "truncation": threshold}))
         assert found["points"][i]["scores"] == alone["scores"]
+        assert found["points"][i]["intervals"] == alone["intervals"]
     assert found["points"][1]["scores"] != found["points"][2]["scores"]
     assert found["protocol"]["generator"]["truncation"] == [None, 2.0, 0.5]
     json.dumps(found, allow_nan=False)
@@ -169,6 +203,7 @@ def test_the_curve_against_a_generator_has_the_saturation_of_its_samples(tmp_pat
     samples = load(other, "cpu").sample(30, seed=1)
     assert found["real_saturated_share"] == truncation.saturated_share([torch.from_numpy(samples)])
     assert found["protocol"]["real"]["images"] == 30
+    assert all("intervals" not in one for one in found["points"])
 
 
 class WithoutClasses(torch.nn.Module):

@@ -22,16 +22,6 @@ def test_neighbours_are_those_of_a_loop_over_all_pairs(monkeypatch: pytest.Monke
         assert distances[q].numpy() == pytest.approx(np.array(slow)[order], rel=1e-5)
 
 
-def test_an_image_is_not_its_own_neighbour_but_its_copy_is() -> None:
-    references = torch.cat([noise(6, 4, 0), noise(6, 4, 0)[:1]])  # the last is a copy of the first
-    every = torch.arange(7)
-    distances, indices = neighbours.nearest(references, references, 1, itself=every)
-    assert indices[0, 0] == 6
-    assert indices[6, 0] == 0
-    assert distances[0, 0] == distances[6, 0] == 0
-    assert (indices[:, 0] != every).all()
-
-
 def test_closeness_by_hand() -> None:
     """On a line: training images at 0, 1 and 10; their gaps to the nearest other are 1, 1 and 9."""
     training = torch.tensor([[0.0], [1.0], [10.0]])
@@ -42,20 +32,44 @@ def test_closeness_by_hand() -> None:
     assert found.ratios.tolist() == pytest.approx([0.25, 3, 4 / 9, 0])
 
 
-def test_beside_duplicates_no_image_is_closer() -> None:
-    found = neighbours.compare(torch.tensor([[2.0]]), torch.tensor([[2.0], [2.0], [5.0]]), 1)
-    assert found.closer.tolist() == [False]
-    assert found.ratios.tolist() == [float("inf")]
+def test_the_gap_of_a_duplicated_image_is_to_the_nearest_that_differs() -> None:
+    training = torch.tensor([[2.0]] * 9 + [[5.0], [9.0]])
+    found = neighbours.compare(torch.tensor([[2.0], [3.0], [-2.0], [6.0]]), training, 1)
+    assert found.gaps.tolist() == [3, 3, 3, 3]
+    assert found.closer.tolist() == [True, True, False, True]
+    assert found.ratios.tolist() == pytest.approx([0, 1 / 3, 4 / 3, 1 / 3])
 
 
-def test_copies_are_at_0_and_near_copies_are_not_in_large_features() -> None:
+def test_copies_of_duplicated_images_are_closer_than_any_other() -> None:
+    training = noise(60, 30, 0).repeat(2, 1)
+    found = neighbours.compare(torch.cat([noise(50, 30, 1), training[:50]]), training, 1)
+    assert found.closer[50:].all()
+    assert sorted(found.ratios.argsort(stable=True)[:50].tolist()) == list(range(50, 100))
+
+
+def test_of_training_images_that_are_all_the_same_the_gap_is_infinite() -> None:
+    found = neighbours.compare(torch.tensor([[2.0], [3.0]]), torch.full((6, 1), 2.0), 1)
+    assert found.gaps.isinf().all()
+    assert found.ratios.tolist() == [0, 0]
+
+
+def test_copies_are_at_0() -> None:
+    """Also where the difference of squares leaves something: in float64 it does, of most float32 images."""
+    training = torch.rand(150, 3072, generator=torch.Generator().manual_seed(0))
+    distances, indices = neighbours.nearest(training[:100].clone(), training, 2)
+    assert indices[:, 0].tolist() == list(range(100))
+    assert (distances[:, 0] == 0).all()
+    assert (distances[:, 1] > 1).all()
+
+
+def test_near_copies_are_not_at_0_in_large_features() -> None:
     """In float32 the squares of such features would swallow the distance."""
     training = 1000 + noise(10, 2000, 0)
     queries = torch.cat([training[:1], training[1:2] + 1e-3])
     distances, indices = neighbours.nearest(queries, training, 1)
     assert indices[:, 0].tolist() == [0, 1]
-    assert distances[0, 0] == pytest.approx(0, abs=1e-3)
-    assert float(distances[1, 0]) == pytest.approx(float((queries[1] - training[1]).double().norm()), rel=0.05)
+    assert distances[0, 0] == 0
+    assert float(distances[1, 0]) == pytest.approx(float((queries[1] - training[1]).double().norm()))
 
 
 def test_pixels_of_large_images_are_means_of_squares() -> None:

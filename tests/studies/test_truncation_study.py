@@ -1,6 +1,7 @@
 """Pairs with and without orthogonal regularisation: planned, trained, looked at and told."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ def test_what_cannot_be_studied_is_refused_at_once(changes: dict[str, Any], told
         TruncationOptions(**DIGITS, **changes)
 
 
-def found(amenable: bool) -> dict[str, Any]:
-    return {"verdict": {"amenable": amenable, "saturates": not amenable, "improves": True}}
+def found(amenable: bool, **verdict: Any) -> dict[str, Any]:
+    return {"verdict": {"amenable": amenable, "saturates": not amenable, "improves": True} | verdict}
 
 
 def test_shares_and_the_chance_that_they_differ_by_luck():
@@ -60,6 +61,22 @@ def test_shares_and_the_chance_that_they_differ_by_luck():
     assert shares[1] == [["without", "4", "0%", "4", "4"], ["ortho", "4", "75%", "1", "4"]]
     # Of 8 runs 3 are amenable: all 3 among 4 given ones in C(4, 3) C(4, 0) / C(8, 3) = 4 / 56 of the ways.
     assert float(told[1][0][2]) == pytest.approx(4 / 56, rel=0.01)
+
+
+def test_runs_whose_saturation_cannot_be_judged_do_not_count_as_sound():
+    mute = found(True, saturates=None)
+    (shares,) = truncation.tables({"without": [mute, mute]}).values()
+    assert shares[1] == [["without", "2", "100%", "cannot be judged", "2"]]
+    (shares,) = truncation.tables({"without": [mute, found(True), found(False)]}).values()
+    assert shares[1][0][3] == "1 of 2 judged"
+
+
+def test_the_row_without_is_the_one_held_against_wherever_it_stands():
+    """As where the first of its runs has diverged, and the other row's was looked at before."""
+    looked = {"ortho": [found(True)] * 10, "without": [found(False)] * 9}
+    shares, told = truncation.tables(looked).values()
+    assert [row[0] for row in shares[1]] == ["without", "ortho"]
+    assert float(told[1][0][2]) == pytest.approx(1 / math.comb(19, 9), rel=0.05)
 
 
 def test_options_as_words_leave_defaults_out():
@@ -79,13 +96,13 @@ def test_runs_that_have_ended_are_looked_at_once_and_told_on_one_page(
     )
     planned = [Planned(row, "", f"{row}-seed{seed}", 64, None) for seed in (0, 1) for row in ("without", "ortho")]
     for run in planned:
-        ended_run(run_folder(tmp_path, run.name), arrays, diverged=run.name == "ortho-seed1")
+        ended_run(run_folder(tmp_path, run.name), arrays, diverged=run.name == "without-seed0")
     study = STUDIES["truncation"]
     looked = command.look(study, options, tmp_path, planned)
-    assert {row: list(runs) for row, runs in looked.items()} == {
-        "without": ["without-seed0", "without-seed1"],
-        "ortho": ["ortho-seed0"],
-    }
+    assert [(row, list(runs)) for row, runs in looked.items()] == [
+        ("without", ["without-seed1"]),
+        ("ortho", ["ortho-seed0", "ortho-seed1"]),
+    ]
     command.report("truncation", study, options, tmp_path, planned, looked)
     assert "amenable to truncation" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "truncation.png").stat().st_size > 0

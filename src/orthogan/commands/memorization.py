@@ -74,14 +74,16 @@ def show(result: dict[str, Any]) -> None:
             space,
             of[name]["images"],
             _share(of[name], "share_closer"),
+            of[name]["copies"],
             f"{of[name]['median_distance']:.4g}",
         ]
         for space, of in spaces.items()
         for name in ("generated", "held_out")
     ]
-    heads = ["images", "space", "how many", "closer", "median distance"]
+    heads = ["images", "space", "how many", "closer", "copies", "median\ndistance"]
     table("nearest training images", heads, rows)
     console.print(f"closer: {DEFINITION}", markup=False)
+    console.print("copies: at distance 0 from a training image", markup=False)
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
 

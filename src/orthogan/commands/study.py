@@ -187,16 +187,16 @@ Looked = dict[str, dict[str, dict[str, Any]]]
 
 
 def look(study: Study, options: StudyOptions, folder: Path, planned: list[Planned]) -> Looked:
-    """What the study wants to know of each run that has ended and has not diverged, from its folder."""
-    found: Looked = {}
+    """What the study wants to know of each run that has ended and has not diverged, by rows in their order."""
     if study.look is None:
-        return found
+        return {}
+    found: Looked = {run.row: {} for run in planned}
     ended = [run for run in planned if summary.is_whole(folder, run)]
     with counting("looking at runs") as progress:
         for i, run in enumerate(ended):
-            found.setdefault(run.row, {})[run.name] = study.look(run_folder(folder, run.name), options)
+            found[run.row][run.name] = study.look(run_folder(folder, run.name), options)
             progress(i + 1, len(ended))
-    return found
+    return {row: of_row for row, of_row in found.items() if of_row}
 
 
 def report(

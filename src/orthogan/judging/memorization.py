@@ -35,7 +35,7 @@ from orthogan.settings import require
 NEIGHBOURS = 5
 """Nearest training images that a sheet shows of each sample, in either space."""
 SHEET_ROWS = 10
-DEFINITION = "distance to the nearest training image < distance from that one to its nearest other training image"
+DEFINITION = "distance to the nearest training image < distance from that one to the nearest that differs"
 GENERATED = "generated"
 
 

@@ -6,6 +6,7 @@ first falls and then rises. Some generators answer truncated latents with satura
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ from orthogan.sampling import truncation_sheet
 from orthogan.settings import require
 
 Point = dict[str, Any]
-"""A threshold (None: no truncation), its scores, and the share of its pixels that are saturated."""
+"""A threshold (None: no truncation), its scores, their intervals, and the share of its pixels that are saturated."""
 
 THRESHOLDS = {"z": (2.0, 1.5, 1.0, 0.75, 0.5, 0.25, 0.1, 0.04), "w": (0.9, 0.8, 0.7, 0.5, 0.3, 0.15, 0.04)}
 """Of the latents, down to the paper's smallest; psi of the intermediate latents, 1 being no truncation."""
@@ -35,6 +36,7 @@ SATURATED_IMAGES = 500
 """Images in which saturated pixels are counted."""
 SATURATION_MARGIN = 0.1
 """Share of all pixel values by which saturation may grow beyond that of plain samples and of real images."""
+SATURATION = {True: "saturated", False: "not saturated", None: "whether it saturates cannot be judged on such images"}
 GAIN = 0.02
 """Share by which a score must improve at some threshold to count as better."""
 REMEDY = "train with orthogonal regularisation of G: --regularizers.g-ortho.strength 1e-4 (BigGAN, section 3.1)"
@@ -76,11 +78,13 @@ def open_truncatable(request: Request, thresholds: Sequence[float] | None) -> tu
 def curve(request: Request, thresholds: Sequence[float] | None = None, counting: Counting = silently) -> dict[str, Any]:
     """Scores without truncation and at each threshold, standing statistics recomputed at each. Plain JSON types:
 
-        {"truncation_of": "z", "points": [{"truncation": None, "scores": {...}, "saturated_share": 0.01}, ...],
+        {"truncation_of": "z",
+         "points": [{"truncation": None, "scores": {...}, "intervals": {...}, "saturated_share": 0.01}, ...],
          "real_saturated_share": ..., "verdict": {"amenable": ..., "reasons": [...], ...}, "notes": [...],
          "protocol": {...}}
 
-    Every point has the numbers that `judging.score` gives for that threshold. Raises `UserError`.
+    Every point has the numbers that `judging.score` gives for that threshold; without resamples there are no
+    intervals. Raises `UserError`.
     """
     loaded, chosen = open_truncatable(request, thresholds)
     real_share = _real_saturation(request, counting)
@@ -89,7 +93,8 @@ def curve(request: Request, thresholds: Sequence[float] | None = None, counting:
         result = judging.score(dataclasses.replace(request, truncation=threshold), counting)
         count = min(result["protocol"]["generated"]["images"], SATURATED_IMAGES)
         share = ranks.of_first(partial(_saturation, loaded, count, threshold, request.seed))
-        points.append({"truncation": threshold, "scores": result["scores"], "saturated_share": share})
+        told: Point = {name: result[name] for name in ("scores", "intervals") if name in result}
+        points.append({"truncation": threshold, **told, "saturated_share": share})
     protocol = result["protocol"]
     protocol["generator"]["truncation"] = [None, *chosen]
     kind = loaded.sampler.generator.truncation
@@ -122,20 +127,25 @@ def verdict(points: Sequence[Point], real_share: float, kind: str = "z", g_ortho
 
     It is, where (1) the share of saturated pixel values nowhere exceeds the larger of plain samples' and real images'
     by more than SATURATION_MARGIN, and (2) the Fréchet distance or the classifier score is better at some threshold
-    than without truncation by more than GAIN of it. `g_ortho` is the strength of the regularisation in its training.
+    than without truncation by more than GAIN of it, and by so much that the intervals of the two do not overlap. Of
+    points without intervals the gain alone decides. `g_ortho` is the strength of the regularisation in its training.
+
+    Where (1) leaves less than SATURATION_MARGIN of all values to exceed it by, as on drawings in black and white,
+    samples below it prove nothing: `saturates` is None, and (2) alone decides.
     """
     plain, *truncated = points
     bound = max(plain["saturated_share"], real_share) + SATURATION_MARGIN
     worst = max(truncated, key=lambda point: point["saturated_share"])
-    saturates = worst["saturated_share"] > bound
+    beyond, room = worst["saturated_share"] > bound, bound <= 1 - SATURATION_MARGIN
+    saturates = True if beyond else False if room else None
     signs = {"frechet_distance": -1, "classifier_score": 1}  # the latter of classifiers alone
     gains = {name: _gain(points, name, sign) for name, sign in signs.items() if name in plain["scores"]}
-    improves = max(gain for gain, _ in gains.values()) > GAIN
+    improves = any(gain.counts for gain in gains.values())
     reasons = [
-        f"{'saturated' if saturates else 'not saturated'}: {worst['saturated_share']:.1%} of the pixel values at "
+        f"{SATURATION[saturates]}: {worst['saturated_share']:.1%} of the pixel values at "
         f"{worst['truncation']:g} are 0 or 255; {plain['saturated_share']:.1%} without truncation, {real_share:.1%} of "
-        f"real images, and at most {bound:.1%} is allowed",
-        *(_told(name, gain, at) for name, (gain, at) in gains.items()),
+        f"real images, and {f'at most {bound:.1%} is allowed' if room or beyond else 'that leaves too little room'}",
+        *(_told(name, gain) for name, gain in gains.items()),
     ]
     amenable = improves and not saturates
     found: dict[str, Any] = {"amenable": amenable, "saturates": saturates, "improves": improves, "reasons": reasons}
@@ -146,19 +156,49 @@ def verdict(points: Sequence[Point], real_share: float, kind: str = "z", g_ortho
     return found | {"rule": {"saturation_margin": SATURATION_MARGIN, "gain": GAIN}}
 
 
-def _gain(points: Sequence[Point], score: str, sign: int) -> tuple[float, float]:
-    """The largest improvement of a score over no truncation, as a share of it, and the threshold that has it."""
+@dataclass(frozen=True)
+class _Gain:
+    """By what share a score is better at a threshold than without truncation, and whether by more than the luck."""
+
+    share: float
+    at: float
+    clear: bool
+
+    @property
+    def counts(self) -> bool:
+        return self.clear and self.share > GAIN
+
+
+def _gain(points: Sequence[Point], score: str, sign: int) -> _Gain:
+    """The largest improvement of a score over no truncation; of several one that counts."""
     plain, *truncated = points
     base = plain["scores"][score]
-    best = max(truncated, key=lambda point: sign * point["scores"][score])
-    return sign * (best["scores"][score] - base) / max(abs(base), 1e-12), best["truncation"]
+    gains = [
+        _Gain(
+            sign * (point["scores"][score] - base) / max(abs(base), 1e-12),
+            point["truncation"],
+            _apart(plain, point, score, sign),
+        )
+        for point in truncated
+    ]
+    return max(gains, key=lambda gain: (gain.counts, gain.share))
 
 
-def _told(score: str, gain: float, at: float) -> str:
+def _apart(plain: Point, point: Point, score: str, sign: int) -> bool:
+    """Whether a point is better beyond both intervals; True where there are none."""
+    ends = [one.get("intervals", {}).get(score) for one in (plain, point)]
+    if None in ends:
+        return True
+    (plain_low, plain_high), (low, high) = ends
+    return bool(low > plain_high if sign > 0 else high < plain_low)
+
+
+def _told(score: str, gain: _Gain) -> str:
     name = score.replace("frechet", "Fréchet").replace("_", " ")
-    if gain > GAIN:
-        return f"the {name} is {gain:.1%} better at {at:g} than without truncation"
-    return f"the {name} is at no threshold better by {GAIN:.0%} (best {gain:+.1%}, at {at:g})"
+    if gain.share <= GAIN:
+        return f"the {name} is at no threshold better by {GAIN:.0%} (best {gain.share:+.1%}, at {gain.at:g})"
+    better = f"the {name} is {gain.share:.1%} better at {gain.at:g} than without truncation"
+    return better if gain.clear else f"{better}, but their intervals overlap: it may be chance"
 
 
 def sheet(request: Request, found: dict[str, Any], columns: int = 10) -> Image.Image:

@@ -21,6 +21,8 @@ from orthogan.studies.cells import Cell, StudyOptions, Table, common
 CURVE = "truncation.json"
 """In the folder of a run: its truncation curve."""
 TITLE = "amenable to truncation"
+WITHOUT = "without"
+"""The row that the other is held against."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ def truncation(options: TruncationOptions) -> list[Cell]:
     settings: dict[str, Any] = {"ema.halflife_images": None, "ema.rampup": None}
     settings |= {} if options.width is None else presets.both(width=options.width)
     settings |= {} if options.batch is None else {"batch": options.batch}
-    rows = {"without": 0.0, f"ortho {options.strength:g}": options.strength}
+    rows = {WITHOUT: 0.0, f"ortho {options.strength:g}": options.strength}
     return [
         Cell(
             row,
@@ -97,17 +99,25 @@ def tables(looked: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Table]:
     """The share of amenable runs by row, and whether chance alone may have made the difference."""
     body = []
     counts = []
-    for row, found in looked.items():
+    for row, found in sorted(looked.items(), key=lambda item: item[0] != WITHOUT):
         verdicts = [one["verdict"] for one in found]
         amenable = sum(bool(verdict["amenable"]) for verdict in verdicts)
         counts.append((amenable, len(verdicts) - amenable))
-        saturating, improving = (sum(bool(verdict[key]) for verdict in verdicts) for key in ("saturates", "improves"))
-        body.append([row, str(len(found)), f"{amenable / len(found):.0%}", str(saturating), str(improving)])
+        improving = sum(bool(verdict["improves"]) for verdict in verdicts)
+        body.append([row, str(len(found)), f"{amenable / len(found):.0%}", _saturating(verdicts), str(improving)])
     shares: Table = (["", "runs", "amenable", "that saturate", "that improve at some threshold"], body)
-    if len(counts) != 2:
+    if len(counts) != 2 or WITHOUT not in looked:
         return {TITLE: shares}
     without, with_ = counts
     chance = float(fisher_exact([with_, without], alternative="greater").pvalue)
     told: Table = (["paper, without", "paper, with", "p of so much more by chance (Fisher, one-sided)"],
                    [["16%", "60%", f"{chance:.2g}"]])  # fmt: skip
     return {TITLE: shares, "against the paper's shares": told}
+
+
+def _saturating(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """How many runs saturate, and of how many that cannot be judged."""
+    judged = [verdict["saturates"] for verdict in verdicts if verdict["saturates"] is not None]
+    if not judged:
+        return "cannot be judged"
+    return str(sum(judged)) + ("" if len(judged) == len(verdicts) else f" of {len(judged)} judged")
