@@ -95,8 +95,7 @@ def test_classes_with_few_images_are_left_out_and_named(monkeypatch: pytest.Monk
     assert "cat, dog, emu" in nothing.notes[0]
 
 
-def test_classes_of_fewer_images_than_dimensions_are_told() -> None:
+def test_classes_of_fewer_images_than_dimensions_have_distances_too() -> None:
     wide = torch.nn.functional.pad(features(0), (0, 40))
     found = by_class((wide, LABELS), (wide, LABELS), NAMES, Resampling(0, 0))
-    assert "fewer images than the 44 feature dimensions" in found.notes[0]
     assert found.scores["intra_frechet_distance"] == pytest.approx(0, abs=1e-6)

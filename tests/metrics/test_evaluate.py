@@ -1,5 +1,6 @@
 """From images to the dictionary of scores."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from orthogan.errors import UserError
 from orthogan.features import pretrained
 from orthogan.features.pretrained import CHUNK, FeatureNet
-from orthogan.metrics import evaluate, measuring, protocol
+from orthogan.metrics import evaluate, measuring, protocol, sides
 from orthogan.metrics.manifolds import manifolds
 
 
@@ -127,10 +128,28 @@ def test_no_or_too_few_images_are_refused(tiny: FeatureNet):
 def test_notes_warn_of_few_and_of_unequal_numbers(tiny: FeatureNet):
     assert evaluate.notes(1281, 1281, 1280) == []
     (few,) = evaluate.notes(1281, 1280, 1280)
-    assert "fewer generated images (1280) than the 1280 feature dimensions" in few
+    assert "no more images than the 1280 feature dimensions (1280 generated):" in few
     assert "biased" in few
     (unequal,) = evaluate.notes(5000, 2000, 10)
     assert "5000 real and 2000 generated" in unequal
+
+
+def test_few_images_and_few_of_the_classes_are_one_note():
+    classes = {"cat": {"real": 300, "generated": 200}, "dog": {"real": 40, "generated": 900}}
+    (one,) = evaluate.notes(340, 1100, 300, classes)[:1]
+    assert "(those of 2 of 2 classes)" in one
+    assert evaluate.notes(340, 600, 199, classes)[0].count("those of 1 of 2 classes") == 1
+    (few,) = evaluate.notes(340, 600, 1280, classes)
+    assert "(340 real, 600 generated, those of 2 of 2 classes): such Fréchet distances" in few
+
+
+def test_a_result_by_class_of_few_images_has_that_one_note(tiny: FeatureNet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tiny, "feature_dim", 1280)
+    real, fake = (measuring.measure([images[:40]], tiny) for images in (REAL, FAKE))
+    labels = torch.arange(40) % 2
+    side = sides.Real(real.features, real.size, {}, labels, ("cat", "dog"))
+    (one,) = evaluate.compare(side, dataclasses.replace(fake, labels=labels), tiny, seed=0)["notes"]
+    assert "(40 real, 40 generated, those of 2 of 2 classes)" in one
 
 
 def test_progress_counts_images(tiny: FeatureNet):

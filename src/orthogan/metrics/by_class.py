@@ -49,12 +49,6 @@ def by_class(
     notes = [_left_out(few, len(names))] if few else []
     if len(classes) < 2:
         return ByClass({}, {}, {}, notes)
-    dimensions = real_nd.shape[1]
-    if any(min(found["real"], found["generated"]) <= dimensions for found in classes.values()):
-        notes.append(
-            f"classes of fewer images than the {dimensions} feature dimensions: their Fréchet distances are strongly "
-            "biased upwards; compare them only at the same numbers of images"
-        )
     shown = {"intra_frechet_distance": "frechet_distance", "class_diversity": "diversity"}
     means = {score: math.fsum(c[key] for c in classes.values()) / len(classes) for score, key in shown.items()}
     intervals = {score: around(means[score], torch.stack(spread[score]).mean(0)) for score in means if how.resamples}

@@ -151,21 +151,26 @@ def compare(
     clash = sorted(own.keys() & stamp.keys())
     assert not clash, f"entries of the protocol that scoring writes itself: {clash}"
     found = suite(real, fake, net, settings, Resampling(seed, resamples), progress)
-    of_few = notes(len(real.features), len(fake.features), net.feature_dim)
+    of_few = notes(len(real.features), len(fake.features), net.feature_dim, found.classes)
     result: dict[str, Any] = {"scores": found.scores, "notes": of_few + found.notes, "protocol": own | stamp}
     parts = {"intervals": found.intervals, "classes": found.classes}
     return result | {name: part for name, part in parts.items() if part}
 
 
-def notes(n_real: int, n_fake: int, feature_dim: int) -> list[str]:
-    """What a reader of the numbers should know about so few images."""
+def notes(
+    n_real: int, n_fake: int, feature_dim: int, classes: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[str]:
+    """What a reader of the numbers, and of those of the classes, should know about so few images."""
     found = []
-    for side, n in (("real", n_real), ("generated", n_fake)):
-        if n <= feature_dim:
-            found.append(
-                f"fewer {side} images ({n}) than the {feature_dim} feature dimensions need ({feature_dim + 1}): "
-                "the Fréchet distance is strongly biased upwards; compare it only at the same number of images"
-            )
+    few = [f"{n} {side}" for side, n in (("real", n_real), ("generated", n_fake)) if n <= feature_dim]
+    sizes = [min(scored["real"], scored["generated"]) for scored in (classes or {}).values()]
+    if few_classes := sum(size <= feature_dim for size in sizes):
+        few.append(f"those of {few_classes} of {len(sizes)} classes")
+    if few:
+        found.append(
+            f"no more images than the {feature_dim} feature dimensions ({', '.join(few)}): such Fréchet distances are "
+            "strongly biased upwards; compare them only at the same numbers of images"
+        )
     if max(n_real, n_fake) > 2 * min(n_real, n_fake):
         told = "precision and recall, density and coverage expect similar numbers"
         found.append(f"{n_real} real and {n_fake} generated images: {told}")
