@@ -115,30 +115,6 @@ def test_kernel_distance_equals_the_direct_sum():
     assert spread == 0
 
 
-@pytest.mark.parametrize(("subsets", "computes"), [(20, 60**2 / 2), (2, 0)])
-def test_kernel_distance_computes_each_kernel_once_and_has_the_digits_of_torch_fidelity(
-    subsets: int, computes: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the subsets hold more pairs than all images do; else torch-fidelity does it itself."""
-    metric_kid = pytest.importorskip("torch_fidelity.metric_kid")
-    real, fake = gaussian(3, 33, 5).float(), gaussian(4, 27, 5).float() + 0.5
-    computed = []
-    cubic = scores._cubic
-
-    def counted(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        computed.append(len(a) * len(b))
-        return cubic(a, b)
-
-    monkeypatch.setattr(scores, "_cubic", counted)
-    monkeypatch.setattr(scores, "_ROWS", 7)
-    found = scores.kernel_distance(real, fake, seed=2, subsets=subsets, subset_size=12)
-    theirs = metric_kid.kid_features_to_metric(
-        fake.double(), real.double(), kid_subsets=subsets, kid_subset_size=12, rng_seed=2, verbose=False
-    )
-    assert found == pytest.approx(tuple(theirs.values()), rel=1e-11)
-    assert computes <= sum(computed) <= 1.2 * computes
-
-
 def test_kernel_distance_draws_its_subsets_from_the_seed_alone():
     real, fake = gaussian(3, 30, 5), gaussian(4, 30, 5)
     first, again, other = (

@@ -116,43 +116,16 @@ def kernel_distance(
 
     In float64: the distance is a small difference of large sums. May be slightly negative.
     """
-    real, fake = real_nd.double(), fake_md.double()
-    if (len(real) + len(fake)) ** 2 / 2 < 3 * subsets * subset_size**2:
-        found = _of_subsets(real, fake, seed, subsets, subset_size)
-        return float(found.mean()), float(found.std(correction=0))
     fidelity = _fidelity("metric_kid")
     result = fidelity.kid_features_to_metric(
-        fake, real, kid_subsets=subsets, kid_subset_size=subset_size, rng_seed=_for_numpy(seed), verbose=False
+        fake_md.double(),
+        real_nd.double(),
+        kid_subsets=subsets,
+        kid_subset_size=subset_size,
+        rng_seed=_for_numpy(seed),
+        verbose=False,
     )
     return result[fidelity.KEY_METRIC_KID_MEAN], result[fidelity.KEY_METRIC_KID_STD]
-
-
-def _of_subsets(real: Tensor, fake: Tensor, seed: int, subsets: int, size: int) -> Tensor:
-    """The distances (subsets,) of torch-fidelity's subsets, every kernel of two images computed once, in blocks."""
-    numbers = np.random.RandomState(_for_numpy(seed))
-    in_fake, in_real = (torch.zeros(subsets, len(side), dtype=torch.float64) for side in (fake, real))
-    for of_fake, of_real in zip(in_fake, in_real, strict=True):
-        for members in (of_fake, of_real):  # in its order
-            members[numbers.choice(len(members), size, replace=False)] = 1
-    within = _sum_within(fake, in_fake) + _sum_within(real, in_real)
-    return within / (size * (size - 1)) - 2 * _sum_between(real, fake, in_real, in_fake) / size**2
-
-
-def _sum_within(x: Tensor, members: Tensor) -> Tensor:
-    """Sums (subsets,) of the kernel over pairs of different images of a subset, both orders."""
-    total = torch.zeros(len(members), dtype=torch.float64)
-    for start in range(0, len(x), _ROWS):
-        kernel = _cubic(x[start : start + _ROWS], x[start:]).triu_(1)
-        total += ((members[:, start : start + _ROWS] @ kernel) * members[:, start:]).sum(1)
-    return 2 * total
-
-
-def _sum_between(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
-    """Sums (subsets,) of the kernel over pairs of an image of one side and one of the other."""
-    total = torch.zeros(len(in_x), dtype=torch.float64)
-    for rows, members in zip(x.split(_ROWS), in_x.split(_ROWS, dim=1), strict=True):
-        total += ((members @ _cubic(rows, y)) * in_y).sum(1)
-    return total
 
 
 def classifier_score(logits_nk: Tensor, *, seed: int, splits: int) -> tuple[float, float]:
