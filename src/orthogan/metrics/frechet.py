@@ -9,7 +9,7 @@ fewer images than dimensions do no harm. More are read in blocks of rows, and ne
 import torch
 from torch import Tensor
 
-from orthogan.metrics.scores import centred, covariance, mean, root
+from orthogan.metrics.scores import centred, covariance, mean
 
 
 def terms(real_nd: Tensor, fake_md: Tensor) -> tuple[float, Tensor, Tensor]:
@@ -53,7 +53,7 @@ def _of_few(real: Side, fake: Side) -> tuple[Tensor, Tensor]:
 def _of_many(real: Side, fake: Side) -> tuple[Tensor, Tensor]:
     """The same where a side has more images than dimensions, by its covariances."""
     of_real, of_fake = covariance(*real), covariance(*fake)
-    return _diagonal(*real, of_real, root(of_fake)), _diagonal(*fake, of_fake, root(of_real))
+    return _diagonal(*real, of_real, _root(of_fake)), _diagonal(*fake, of_fake, _root(of_real))
 
 
 def _diagonal(x: Tensor, middle: Tensor, own: Tensor, half: Tensor) -> Tensor:
@@ -76,3 +76,9 @@ def _scaled(x: Tensor, middle: Tensor) -> Tensor:
 def _root_diagonal(matrix: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     return vectors.square() @ values.clamp(min=0).sqrt()
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """The square root of a symmetric positive matrix."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T

@@ -1,4 +1,4 @@
-"""Scores over features, with the numbers of torch-fidelity where it has them: pure functions of tensors and a seed.
+"""Scores over features, by torch-fidelity's functions where it has them: pure functions of tensors and a seed.
 
 Everything random comes from the seed; NumPy's and PyTorch's global generators are neither read nor moved.
 """
@@ -92,21 +92,9 @@ def centred(x_nd: Tensor, middle: Tensor) -> Iterator[Tensor]:
 
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
-    """Squared Fréchet distance of two Gaussians, |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al. 2017).
-
-    The trace of the root is that of the symmetric S1^(1/2) S2 S1^(1/2), which has the same eigenvalues.
-    """
-    of_a, of_b = (torch.from_numpy(side["sigma"]) for side in (a, b))
-    half = root(of_a)
-    common = torch.linalg.eigvalsh(half @ of_b @ half).clamp(min=0).sqrt().sum()
-    shift = torch.from_numpy(a["mu"] - b["mu"]).square().sum()
-    return float(shift + of_a.trace() + of_b.trace() - 2 * common)
-
-
-def root(matrix: Tensor) -> Tensor:
-    """The square root of a symmetric positive matrix."""
-    values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    """Squared Fréchet distance of two Gaussians, |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al. 2017)."""
+    fidelity = _fidelity("metric_fid")
+    return fidelity.fid_statistics_to_metric(a, b, verbose=False)[fidelity.KEY_METRIC_FID]
 
 
 def kernel_distance(
