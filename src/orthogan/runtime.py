@@ -1,9 +1,7 @@
 """What this machine is: device, precision, versions."""
 
-import ctypes
 import importlib.metadata
 import os
-import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,9 +9,6 @@ from pathlib import Path
 import torch
 
 from orthogan.errors import UserError
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Of glibc's malloc.h: how much free memory at the heap's end goes back, and how many blocks may lie outside it."""
 
 PRECISIONS = ("auto", "float32", "bf16")
 
@@ -60,18 +55,6 @@ def check_compiler(device: torch.device) -> None:
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """The context in which a network runs at a resolved precision."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next blocks, where it is glibc.
-
-    It gives each block above 32 MiB, such as a large feature map, back to the system, which fills the pages of the next
-    one with zeros first: some 5 % of a step on a processor (docs/speed.md).
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
-            libc.mallopt(parameter, value)
 
 
 def free_memory(device: torch.device) -> int | None:

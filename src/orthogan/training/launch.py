@@ -9,7 +9,6 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
-from orthogan import runtime
 from orthogan.errors import UserError
 from orthogan.ranks import processes
 
@@ -20,7 +19,6 @@ srun, ends those that wait for a dead one."""
 
 def make_fabric(precision: str, device: torch.device) -> Fabric:
     """One process, or all that torchrun or srun has started, on this kind of device."""
-    runtime.keep_freed_memory()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision on every start
     local, world = processes()
     if world > 1 and device.index is not None:
