@@ -58,6 +58,7 @@ def main(argv: list[str]) -> int:
     default = cls(run=begun, out=tyro.MISSING)
     options = parse(cls, expand(words, flatten(begun)), f"branch {parent}", DESCRIPTION, default)
     config: RunConfig[Any, Any] = options.run
+    runs.refuse_unread(begun, config)
     runs.refuse_existing(options.out)
     check_place(config.data.source, command("branch", parent, "--out", options.out, "--data", "NEW/PLACE"))
     device = runtime.pick_device(options.device)

@@ -84,6 +84,7 @@ def main(argv: list[str]) -> int:
     networks, words = choose(separate(argv[1:]))
     begun = with_networks(read_config(folder), networks)  # another one is refused like any other change
     config, wanted = read_options(folder, begun, expand(words, flatten(begun)))
+    runs.refuse_unread(begun, config)
     check_place(config.data.source, command("resume", folder, "--data", "NEW/PLACE"))
     device = runtime.pick_device(wanted)
     view = TrainingView(config.images, config.images_per_step)

@@ -76,6 +76,7 @@ def main(argv: list[str]) -> int:
     cls = options_of(config)
     described = presets.describe(name) if name else "Begin from the networks of another run."
     options = parse(cls, words, f"train {name}".strip(), f"{described}\n{SHORTENED}", cls(run=config))
+    runs.refuse_unread(config, options.run)
     device = runtime.pick_device(options.device)
     folder = options.out or Path("runs") / (name or "fine-tuned")
     if found is not None:

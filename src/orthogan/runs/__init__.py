@@ -12,6 +12,7 @@ from orthogan.runs.folders import (
     refuse_inside_data,
     whole_path,
 )
+from orthogan.runs.unread import refuse_unread
 
 __all__ = [
     "InitConfig",
@@ -27,6 +28,7 @@ __all__ = [
     "refuse_existing",
     "refuse_inside_data",
     "refuse_misfit",
+    "refuse_unread",
     "resolve",
     "resume",
     "start",

@@ -1,0 +1,62 @@
+"""Settings that nothing of a run reads: an error where somebody sets one, not where a preset brings it along."""
+
+from collections.abc import Callable
+from typing import Any
+
+from orthogan.config import RunConfig
+from orthogan.settings import differences, require
+
+Run = RunConfig[Any, Any]
+
+
+def _labelled(run: Run) -> bool:
+    return not run.data.unconditional
+
+
+def _shares(run: Run) -> bool:
+    return _labelled(run) and getattr(run.generator, "shared_embedding", True)
+
+
+def _scores(run: Run) -> bool:
+    return run.cadence.score_images > 0
+
+
+def _updates(network: str) -> Callable[[Run], bool]:
+    return lambda run: run.freeze != network
+
+
+def _stabilized(name: str) -> Callable[[Run], bool]:
+    return lambda run: getattr(run.discriminator, "stabilizer", name) == name
+
+
+OF_G = (_updates("generator"), "a generator that is updated (freeze)")
+OF_D = (_updates("discriminator"), "a discriminator that is updated (freeze)")
+SCORED = (_scores, "a run with cadence.score_images above 0")
+
+READERS: dict[str, tuple[Callable[[Run], bool], str]] = {
+    "generator.shared_embedding": (_labelled, "a generator with classes (data.unconditional)"),
+    "generator.shared_dim": (_shares, "a generator with classes and generator.shared_embedding"),
+    "discriminator.sn_eps": (_stabilized("spectral-norm"), "discriminator.stabilizer spectral-norm"),
+    "discriminator.bn_eps": (_stabilized("batch-norm"), "discriminator.stabilizer batch-norm"),
+    "fake_classes": (_labelled, "a run with classes (data.unconditional)"),
+    "optimizer.g_lr": OF_G,
+    "optimizer.d_lr": OF_D,
+    "g_batches": OF_G,
+    "ema.decay": OF_G,
+    "ema.halflife_images": OF_G,
+    "ema.rampup": OF_G,
+    "ema.start_steps": (
+        lambda run: _updates("generator")(run) and run.ema.decay != 0,
+        "an average (ema.decay, freeze)",
+    ),
+    "cadence.score_features": SCORED,
+    "cadence.score_samples": SCORED,
+}
+"""Whether a run reads a setting, by its path, and what does."""
+
+
+def refuse_unread(begun: Run, run: Run) -> None:
+    """Raise `UserError` for a setting that differs from what `begun` has, and that nothing of `run` reads."""
+    for path, _, value in differences(begun, run):
+        is_read, reader = READERS.get(path, (lambda _: True, ""))
+        require(is_read(run), path, value, f"only {reader} reads it; change that, or leave this out")
