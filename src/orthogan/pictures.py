@@ -175,7 +175,7 @@ def save_images(
     earlier = samples_in(out)
     if layout == "images":
         first = list(itertools.islice(images, 1))
-        remove(earlier)
+        unlink(earlier)
         save_numbered(itertools.chain(first, images), place, labels, names)
         return place
     every = torch.cat(list(images))
@@ -183,11 +183,11 @@ def save_images(
         save_picture(grid(every, max(1, round(n**0.5))), place)
     else:
         save_arrays(every, place, labels, names)
-    remove(path for path in earlier if path != place)
+    unlink(path for path in earlier if path != place)
     return place
 
 
-def remove(paths: Iterable[Path]) -> None:
+def unlink(paths: Iterable[Path]) -> None:
     for path in paths:
         with writing(path):
             path.unlink(missing_ok=True)

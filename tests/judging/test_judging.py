@@ -35,3 +35,14 @@ def test_images_are_scored_without_a_word(
     assert results.free_name(place, {}) == tmp_path / "scores-2.json"
     results.write(tmp_path / "x.json", {"protocol": {"sides": (1, 2)}})
     assert results.free_name(tmp_path / "x.json", {"sides": (1, 2)}) == tmp_path / "x.json"  # JSON has lists alone
+
+
+def test_a_picture_of_something_else_is_not_written_over(tmp_path: Path):
+    (tmp_path / "holiday.png").touch()
+    (tmp_path / "curve-sheet.png").touch()
+    wanted = [tmp_path / "holiday.json", tmp_path / "curve.json"]
+    found = [results.free_name(path, {}, [".png", "-sheet.png"]).name for path in wanted]
+    assert found == ["holiday-2.json", "curve-2.json"]
+    results.write(wanted[0], {"protocol": {}})  # the picture is then that result's own
+    assert results.free_name(wanted[0], {}, [".png"]) == wanted[0]
+    assert results.free_name(wanted[1], {}) == wanted[1]

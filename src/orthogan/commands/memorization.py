@@ -10,10 +10,10 @@ from orthogan.commands.options import parse
 from orthogan.commands.parsing import option
 from orthogan.errors import UserError
 from orthogan.features import weights
-from orthogan.files import aside
 from orthogan.judging import results
 from orthogan.judging.memorization import DEFINITION, Question, default_out, examine
 from orthogan.judging.request import is_model
+from orthogan.pictures import save_picture
 from orthogan.reports import console, counting, quoted, table
 
 
@@ -48,10 +48,9 @@ def main(argv: list[str]) -> int:
     results.check_out(options.out, place)
     weights.check_scoring(options.features, options.weights)
     answer = examine(options, counting)
-    out = results.free_name(options.out or default_out(options, answer.result), answer.result["protocol"])
+    out = results.free_name(options.out or default_out(options, answer.result), answer.result["protocol"], [".png"])
     results.write(out, answer.result)
-    with aside(out.with_suffix(".png")) as partial:
-        answer.sheet.save(partial)
+    save_picture(answer.sheet, out.with_suffix(".png"))
     show(answer.result)
     console.print(f"written: {quoted(out)} {quoted(out.with_suffix('.png'))}", markup=False)
     return 0

@@ -14,6 +14,7 @@ from orthogan.files import aside
 from orthogan.judging import Request, results, truncation
 from orthogan.judging.counting import silently
 from orthogan.metrics.titles import short
+from orthogan.pictures import save_picture
 from orthogan.reports import console, counting, quoted, table
 
 
@@ -55,16 +56,17 @@ def main(argv: list[str]) -> int:
 def keep(request: Request, found: dict[str, Any], given: Path | None) -> None:
     """Write a curve, its figure and its sheet, and print it."""
     wanted = given or results.default_out(request, found["protocol"], "truncation")
-    out = results.free_name(wanted, found["protocol"])
+    out = results.free_name(wanted, found["protocol"], [".png", "-sheet.png"])
     results.write(out, found)
     figure, sheet = out.with_suffix(".png"), out.with_name(f"{out.stem}-sheet.png")
     with aside(figure) as partial:
         plots.save(plots.truncation({"": [found["points"]]}, request.features, request.source), partial)
-    with aside(sheet) as partial:
-        truncation.sheet(request, found).save(partial)
+    save_picture(truncation.sheet(request, found), sheet)
     show(found)
     if out != wanted:
-        console.print(f"{quoted(wanted)} holds a curve by another protocol, and stays", markup=False)
+        console.print(
+            f"{quoted(wanted)} is taken, or a picture of its name, by something else, which stays", markup=False
+        )
     console.print(f"written: {' '.join(map(quoted, (out, figure, sheet)))}", markup=False)
 
 

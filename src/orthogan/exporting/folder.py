@@ -10,11 +10,12 @@ from typing import Any
 from orthogan import hub, optional
 from orthogan.errors import UserError
 from orthogan.exporting.weights import header_of, write_weights
-from orthogan.files import aside, write_whole
+from orthogan.files import write_whole
 from orthogan.judging import results
 from orthogan.metrics.titles import TITLES, title
 from orthogan.model import Model
 from orthogan.networks import family_of
+from orthogan.pictures import save_picture
 from orthogan.sampling import class_sheet
 from orthogan.settings import require
 from orthogan.training import checkpoint
@@ -57,8 +58,7 @@ def write_folder(
     settings = {**checkpoint.config_to_json(header_of(model).config), "images_seen": model.header.images}
     write_whole(folder / "config.json", json.dumps(settings, indent=2) + "\n")
     sheet = class_sheet(model.sampler, truncation=truncation, form=form, names=model.class_names)
-    with aside(folder / SHEET) as partial:
-        sheet.save(partial)
+    save_picture(sheet, folder / SHEET)
     front = data(
         library_name="orthogan",
         pipeline_tag="unconditional-image-generation",

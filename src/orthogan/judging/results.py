@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,20 @@ def write(path: Path, result: dict[str, Any]) -> None:
     write_whole(path, json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def free_name(path: Path, protocol: dict[str, Any]) -> Path:
+def free_name(path: Path, protocol: dict[str, Any], beside: Sequence[str] = ()) -> Path:
     """The path, or the next of name-2, name-3 ... that holds no score by another protocol.
 
-    Where nothing differs the digits are the same too, and the file may be written again.
+    Where nothing differs the digits are the same too, and the file may be written again, and so may what was written
+    with it: files of its stem and the endings `beside`, of which a name without a score must have none.
     """
+
+    def is_free(name: Path) -> bool:
+        if name.exists():
+            return protocol_in(name) == plain(protocol)
+        return not any(name.with_name(name.stem + ending).exists() for ending in beside)
+
     names = itertools.chain([path], (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(2)))
-    return next(name for name in names if not name.exists() or protocol_in(name) == plain(protocol))
+    return next(filter(is_free, names))
 
 
 def read(path: Path) -> dict[str, Any]:

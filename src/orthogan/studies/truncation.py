@@ -11,10 +11,11 @@ import torch
 from scipy.stats import fisher_exact
 
 from orthogan import presets
-from orthogan.files import aside, write_whole
+from orthogan.files import write_whole
 from orthogan.judging import Request
 from orthogan.judging import truncation as truncating
 from orthogan.networks import build_generator
+from orthogan.pictures import save_picture
 from orthogan.settings import override, require
 from orthogan.studies.cells import Cell, StudyOptions, Table, common
 
@@ -89,8 +90,7 @@ def look(run: Path, options: TruncationOptions) -> dict[str, Any]:
         device=options.device,
     )
     found = truncating.curve(request, options.thresholds)
-    with aside(run / "truncation-sheet.png") as partial:
-        truncating.sheet(request, found).save(partial)
+    save_picture(truncating.sheet(request, found), run / "truncation-sheet.png")
     write_whole(kept, json.dumps(found, indent=1, allow_nan=False) + "\n")
     return found
 

@@ -12,10 +12,10 @@ from orthogan import ranks
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache, holding
 from orthogan.features.weights import OF_DATA
-from orthogan.files import aside
 from orthogan.metrics import of_data
 from orthogan.metrics.evaluate import AS_DATA, Scorer, classes_like, partial_to
 from orthogan.metrics.measuring import ImageSet
+from orthogan.pictures import save_picture
 from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
 from orthogan.stability import spectra
 from orthogan.stability.history import SPECTRA
@@ -154,8 +154,7 @@ class Sheet(Duty):
             sheet = class_sheet(
                 snapshot(run.ema.module, run.config.precision), run.config.seed, names=run.cache.class_names
             )
-            with aside(path) as partial:
-                sheet.save(partial)
+            save_picture(sheet, path)
             run.log.picture(sheet, run.images)
             run.observer.told(f"sheet {path}")
 
