@@ -60,6 +60,19 @@ def test_the_time_left_is_there_at_every_width_and_for_slow_steps(monkeypatch: p
     assert len(last) <= width
 
 
+def test_whatever_is_counted_tells_of_itself_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, screen = Clock(), io.StringIO()
+    monkeypatch.setattr(reports, "time", clock)
+    monkeypatch.setattr(reports, "console", Console(file=screen, width=80, force_terminal=False, soft_wrap=True))
+    with reports.counting("[features] of images") as progress:
+        for done in (0, 10, 11, 40):
+            progress(done, 40)
+            clock.now += 10
+    assert screen.getvalue().splitlines() == [
+        "[features] of images  11/40  53 s left",  # 20 s for 11; the lines are 15 s apart
+    ]
+
+
 def test_without_a_terminal_the_time_left_is_in_hours_and_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown(monkeypatch, 80, 16.0, terminal=False).splitlines()
     assert lines[0] == "128/2000000 images  8/s  D 1.250 G 0.500  2 days 21 h left"

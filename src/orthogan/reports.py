@@ -23,6 +23,20 @@ QUIET_SECONDS = 15.0
 """Pause between lines of progress where there is no terminal."""
 
 
+class Lines:
+    """Progress where there is no terminal: a line now and then."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def show(self, text: str) -> None:
+        """Print it, unless there is a terminal, which has a bar, or a line has been printed just now."""
+        now = time.monotonic()
+        if not console.is_terminal and now - self.last > QUIET_SECONDS:
+            self.last = now
+            console.print(text, markup=False)
+
+
 LOSSES = {"D": "d_loss", "G": "g_loss"}
 
 ROOMY, NARROW = 110, 90
@@ -36,7 +50,7 @@ class TrainingView(Observer):
         """`total` images in all, `step` in one step."""
         self.total, self.step = total, step
         self.first: int | None = None
-        self.began = self.last_line = time.monotonic()
+        self.began, self.lines = time.monotonic(), Lines()
         columns: list[ProgressColumn] = [
             TextColumn("training"),
             MofNCompleteColumn(),
@@ -51,7 +65,7 @@ class TrainingView(Observer):
         self.task = self.bar.add_task("training", total=total, speed="", losses="", left="?")
 
     def __enter__(self) -> "TrainingView":
-        self.began = self.last_line = time.monotonic()
+        self.began, self.lines = time.monotonic(), Lines()
         self.bar.start()
         return self
 
@@ -71,9 +85,7 @@ class TrainingView(Observer):
         told = f"{speed:.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
         left = duration(max(0, self.total - images) / speed)
         self.bar.update(self.task, completed=images, speed=told, losses=losses, left=left)
-        if not console.is_terminal and now - self.last_line > QUIET_SECONDS:
-            self.last_line = now
-            console.print(f"{images}/{self.total} images  {told}  {losses}  {left} left")
+        self.lines.show(f"{images}/{self.total} images  {told}  {losses}  {left} left")
 
     def told(self, text: str) -> None:
         console.print(text, markup=False)
@@ -95,7 +107,7 @@ class StudyView:
         self.done_runs = total_runs - len(left)
         self.shown: dict[str, int] = {}
         self.finished = 0.0
-        self.began = self.last_line = time.monotonic()
+        self.began, self.lines = time.monotonic(), Lines()
         self.work = sum(work for _, work in left.values())
         console.print(f"{len(left)} of {total_runs} runs to do, {jobs} at a time", markup=False)
         self.bar = Progress(
@@ -131,23 +143,22 @@ class StudyView:
         done = self.finished + sum(share * self.left[name][1] for name, share in shares.items())
         runs = f"{self.done_runs}/{self.total_runs}"
         now = ", ".join(f"{name} {share:.0%}" if share < 1 else f"{name} scoring" for name, share in shares.items())
-        since = time.monotonic()
-        left = duration((since - self.began) * (self.work - done) / done) if done else "?"
+        left = duration((time.monotonic() - self.began) * (self.work - done) / done) if done else "?"
         self.bar.update(self.task, completed=done, runs=runs, now=now, left=left)
-        if not console.is_terminal and since - self.last_line > QUIET_SECONDS and done:
-            self.last_line = since
-            console.print(f"{runs} runs  {done / self.work:.0%}  {left} left  {now}", markup=False)
+        if done:
+            self.lines.show(f"{runs} runs  {done / self.work:.0%}  {left} left  {now}")
 
 
 @contextmanager
 def counting(what: str) -> Iterator[Any]:
-    """A bar for (done, total) callbacks, shown from the first call on."""
+    """A bar for (done, total) callbacks, shown from the first call on; or lines where there is no terminal."""
     bar = Progress(
         TextColumn(what), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console, disable=not console.is_terminal,
     )  # fmt: skip
     task = None
     started = False
+    began, lines = time.monotonic(), Lines()
 
     def update(done: int, total: int) -> None:
         nonlocal task, started
@@ -156,6 +167,9 @@ def counting(what: str) -> Iterator[Any]:
             task, started = bar.add_task(what, total=total), True
         assert task is not None
         bar.update(task, completed=done, total=total)
+        if done:
+            left = duration((time.monotonic() - began) * (total - done) / done)
+            lines.show(f"{what}  {done}/{total}  {left} left")
 
     try:
         yield update
