@@ -47,10 +47,10 @@ CHOSEN_ON, REPORTED_ON = (0, 1), (2,)
 NEVER = 10**9
 
 
-def base(pair: str, source: str, seed: int, steps: int, **changes: Any) -> RunConfig[Any, Any]:
+def base(pair: str, source: str, seed: int, steps: int, **changes: Any) -> RunConfig:
     """A run whose steps take tens of milliseconds. One with a checkpoint at its end alone."""
     g, d = PAIRS[pair]
-    config: RunConfig[Any, Any] = RunConfig(
+    config = RunConfig(
         resolution=16,
         n_classes=pack(DataConfig(source=source), 16).n_classes,
         generator=GENERATORS[g].tiny,

@@ -58,11 +58,11 @@ def split(source: str, target: str, folder: Path) -> None:
                 image.convert("RGBA").save(place)
 
 
-def settings(data: Path, images: int, seed: int, every: int) -> RunConfig[Any, Any]:
+def settings(data: Path, images: int, seed: int, every: int) -> RunConfig:
     changes = {"data.source": str(data), "images": images, "seed": seed, "batch": BATCH, "ema.decay": 0.98}
     quiet = {"cadence.checkpoint_images": every, "cadence.keep_last": 100, "cadence.spectra_images": 0}
     early = {"cadence.first_images": 0, "cadence.sheet_images": 0}
-    run: RunConfig[Any, Any] = override(presets.get("small-32"), changes | quiet | early)
+    run: RunConfig = override(presets.get("small-32"), changes | quiet | early)
     return run
 
 
@@ -78,11 +78,11 @@ def train(folder: Path, data: Path, images: int, seed: int, every: int, init: Pa
     trainer.close()
 
 
-def runs_config(folder: Path) -> RunConfig[Any, Any]:
+def runs_config(folder: Path) -> RunConfig:
     return checkpoint.newest(folder / "checkpoints")[0].header.config
 
 
-def begun(folder: Path, config: RunConfig[Any, Any], init: Path | None) -> Trainer:
+def begun(folder: Path, config: RunConfig, init: Path | None) -> Trainer:
     if init is None:
         return runs.start(config, "small-32", folder, Observer(), CPU, quietly)
     found = find_checkpoint(init)

@@ -57,6 +57,9 @@ def test_a_name_like_nothing_known_gets_the_list_and_no_guess():
     assert text == "unknown loss 'qqqq'; known: abc, hinge"
 
 
+NETWORKS = {"resolution": 32, "generator": BigGANGeneratorConfig(), "discriminator": BigGANDiscriminatorConfig()}
+
+
 @pytest.mark.parametrize(
     ("cls", "values"),
     [
@@ -68,9 +71,10 @@ def test_a_name_like_nothing_known_gets_the_list_and_no_guess():
         (OptimizerConfig, {"g_lr": True}),
         (EmaConfig, {"start_steps": 1.5}),
         (BigGANGeneratorConfig, {"channels": 4}),
-        (RunConfig, {"resolution": 32, "generator": None, "discriminator": None, "precision": "fp16"}),
-        (RunConfig, {"resolution": 32, "generator": None, "discriminator": None, "optimizer": 3}),
-        (RunConfig, {"resolution": 32, "generator": None, "discriminator": None, "batch": True}),
+        (RunConfig, NETWORKS | {"precision": "fp16"}),
+        (RunConfig, NETWORKS | {"optimizer": 3}),
+        (RunConfig, NETWORKS | {"batch": True}),
+        (RunConfig, NETWORKS | {"watch": 1}),
     ],
 )
 def test_wrong_type_names_setting_and_value(cls, values):

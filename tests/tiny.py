@@ -15,11 +15,11 @@ from orthogan.networks.biggan import BigGANDiscriminatorConfig, BigGANGeneratorC
 from orthogan.settings import flatten, override
 
 
-def changed(run: RunConfig[Any, Any], **changes: Any) -> RunConfig[Any, Any]:
+def changed(run: RunConfig, **changes: Any) -> RunConfig:
     """With settings by short names: `width=4` changes both networks, `d_channels=(1, 2)` one."""
     known = flatten(run)
     paths = {path: value for name, value in changes.items() for path in whole_paths(name, known)}
-    new: RunConfig[Any, Any] = override(run, paths)
+    new: RunConfig = override(run, paths)
     return new
 
 
@@ -46,7 +46,7 @@ def tiny_discriminator(**changes: Any) -> Discriminator:
     return build_discriminator(made["discriminator"], made["resolution"], made["n_classes"])
 
 
-def tiny_run(source: Path | str = "", **changes: Any) -> RunConfig[Any, Any]:
+def tiny_run(source: Path | str = "", **changes: Any) -> RunConfig:
     """A run whose steps take milliseconds; float32, so that results compare to the last digits."""
     settings: dict[str, Any] = {
         **tiny_networks(),

@@ -24,7 +24,7 @@ class Pair:
 
     generator: Generator
     discriminator: Discriminator
-    config: RunConfig[Any, Any]
+    config: RunConfig
 
 
 def build(

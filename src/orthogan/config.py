@@ -7,12 +7,13 @@ the command line's help texts.
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Literal
 
 from orthogan.data.config import DataConfig
 from orthogan.game.augment import AugmentConfig
 from orthogan.game.losses import LOSSES
 from orthogan.game.regularizers import RegularizerConfig, check_needs, check_stabilizer
+from orthogan.networks.base import DiscriminatorConfig, GeneratorConfig
 from orthogan.settings import check_choices, flatten, require
 
 MOST = 1_000_000
@@ -143,29 +144,16 @@ class WatchConfig:
             require(read or value == getattr(plain, name), f"watch.{name}", value, rule)
 
 
-class OfNetwork(Protocol):
-    """The configuration of a network, as far as a run knows it; see `orthogan.networks.base`."""
-
-    offers: ClassVar[frozenset[str]]
-
-    def check(self, resolution: int, n_classes: int) -> None:
-        """Raise `UserError` for images of a side, or a number of classes, that the network cannot have."""
-
-
-G = TypeVar("G", bound=OfNetwork)
-D = TypeVar("D", bound=OfNetwork)
-
-
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(Generic[G, D]):
+class RunConfig:
     """Everything that decides what a training run computes."""
 
     resolution: int
     """Side of the square images, in pixels."""
     n_classes: int = 0
     """Number of classes; 0 trains without labels. `orthogan train` takes it from the data."""
-    generator: G
-    discriminator: D
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -253,7 +241,7 @@ class RunConfig(Generic[G, D]):
         return self.batch * self.d_steps
 
 
-def may_change_on_resume(config: "RunConfig[Any, Any]") -> tuple[str, ...]:
+def may_change_on_resume(config: "RunConfig") -> tuple[str, ...]:
     """Beginnings of the paths that `orthogan resume` accepts a new value for: cadences, watch, data, length.
 
     Not the length of a run whose steps depend on it: by a falling learning rate, or by an annealed latent. That the

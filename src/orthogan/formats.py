@@ -9,7 +9,6 @@ from orthogan.networks import family_of, find
 from orthogan.settings import flatten, from_dict, nested, to_dict
 
 ROLES = ("generator", "discriminator")
-Run = RunConfig[Any, Any]
 
 BOTH = {name: (f"generator.{name}", f"discriminator.{name}") for name in ("width", "bn_eps", "sn_eps", "init")}
 
@@ -51,7 +50,7 @@ def whole_paths(name: str, known: Collection[str]) -> tuple[str, ...]:
     return found or (name,)
 
 
-def to_json(run: Run) -> dict[str, Any]:
+def to_json(run: RunConfig) -> dict[str, Any]:
     """The settings in plain types, each network's with the name of its family."""
     values = to_dict(run)
     for role in ROLES:
@@ -59,11 +58,11 @@ def to_json(run: Run) -> dict[str, Any]:
     return values
 
 
-def from_json(values: Mapping[str, Any]) -> Run:
+def from_json(values: Mapping[str, Any]) -> RunConfig:
     """What `to_json` wrote. Raises `UserError` for a setting or a family that does not exist."""
     networks = {role: dict(values[role]) for role in ROLES}
     built = {role: from_dict(find(role, own.pop("family")).config, own, f"{role}.") for role, own in networks.items()}
-    run: Run = from_dict(RunConfig, {**values, **built})
+    run: RunConfig = from_dict(RunConfig, {**values, **built})
     return run
 
 

@@ -14,7 +14,7 @@ from orthogan.nn.frozen import freeze
 from orthogan.settings import require
 
 
-def build_pair(run: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
+def build_pair(run: RunConfig) -> tuple[Generator, Discriminator]:
     """G, then D, which take their initial weights from PyTorch's generator in this order."""
     shape = (run.resolution, run.n_classes)
     g, d = build_generator(run.generator, *shape), build_discriminator(run.discriminator, *shape)
@@ -35,9 +35,7 @@ def freeze_first(d: Discriminator, count: int) -> None:
     freeze(itertools.chain.from_iterable(stages[:count]))
 
 
-def with_networks(
-    run: RunConfig[Any, Any], names: Mapping[str, str | None], resolution: int | None = None
-) -> RunConfig[Any, Any]:
+def with_networks(run: RunConfig, names: Mapping[str, str | None], resolution: int | None = None) -> RunConfig:
     """The run with another `generator`, `discriminator` or both, by name. One that it has already stays as it is.
 
     Another begins with its published shape at this resolution, or the run's, and with the width of the network that it
@@ -60,7 +58,7 @@ def with_networks(
         return dataclasses.replace(run, **changes)
 
 
-def without_lost_rules(run: RunConfig[Any, Any], changes: Mapping[str, Any]) -> RegularizerConfig:
+def without_lost_rules(run: RunConfig, changes: Mapping[str, Any]) -> RegularizerConfig:
     """The run's rules without those that need something which the new networks do not offer."""
     lost = {}
     for name, rule in RULES.items():

@@ -3,7 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from orthogan.errors import UserError, unknown
 
@@ -53,8 +53,6 @@ def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
     """The value as its field wants it: lists become tuples, mappings dataclasses. Refuses values of another type."""
-    if isinstance(hint, TypeVar):  # a part whose class the caller knows
-        return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
         return from_dict(hint, value, f"{where}.")
     origin, inner = typing.get_origin(hint), typing.get_args(hint)

@@ -298,16 +298,16 @@ def test_a_transformer_sees_large_images_at_its_size() -> None:
         published(resolution=256, features="test_vit", size=32)
 
 
-def play(source: Path, **changes: Any) -> RunConfig[Any, Any]:
+def play(source: Path, **changes: Any) -> RunConfig:
     discriminator = dataclasses.replace(TINY, features="efficientnet-lite0", weights="", **changes)
     return dataclasses.replace(tiny_run(source), discriminator=discriminator, images=16)
 
 
-def begin(folder: Path, config: RunConfig[Any, Any]) -> Trainer:
+def begin(folder: Path, config: RunConfig) -> Trainer:
     return runs.start(config, "digits", folder, Observer(), CPU, lambda done, total: None)
 
 
-def go_on(folder: Path, config: RunConfig[Any, Any]) -> Trainer:
+def go_on(folder: Path, config: RunConfig) -> Trainer:
     return runs.resume(folder, config, Observer(), CPU, lambda done, total: None)
 
 

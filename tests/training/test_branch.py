@@ -31,13 +31,13 @@ class Listener(Observer):
         self.lines.append(text)
 
 
-def begin(folder: Path, config: RunConfig[Any, Any]) -> Path:
+def begin(folder: Path, config: RunConfig) -> Path:
     assert runs.start(config, "digits", folder, Observer(), CPU, lambda done, total: None).run()
     return folder
 
 
 def branch(
-    parent: Path, folder: Path, config: RunConfig[Any, Any], at: int | None = None, observer: Observer | None = None
+    parent: Path, folder: Path, config: RunConfig, at: int | None = None, observer: Observer | None = None
 ) -> Trainer:
     return runs.branch(parent, config, folder, observer or Observer(), CPU, lambda done, total: None, at)
 

@@ -298,6 +298,6 @@ def test_every_discriminator_freezes_from_the_image_on(name: str) -> None:
 
 
 def test_random_layers_are_not_frozen(tmp_path: Path, arrays: Path) -> None:
-    config: RunConfig[Any, Any] = tiny_run(arrays, freeze_d_blocks=1)
+    config: RunConfig = tiny_run(arrays, freeze_d_blocks=1)
     with pytest.raises(UserError, match="of fresh networks these would stay random"):
         runs.start(config, "digits", tmp_path / "new", Observer(), CPU, lambda done, total: None)

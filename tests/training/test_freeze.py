@@ -27,7 +27,7 @@ OF_ITS_OWN = {
 """Beginnings of the tensors that only updates of a player change."""
 
 
-def begin(folder: Path, config: RunConfig[Any, Any], observer: Observer | None = None) -> Trainer:
+def begin(folder: Path, config: RunConfig, observer: Observer | None = None) -> Trainer:
     return runs.start(config, "digits", folder, observer or Observer(), CPU, lambda done, total: None)
 
 

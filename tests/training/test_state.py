@@ -26,11 +26,11 @@ from orthogan.training.trainer import Observer, Trainer
 CPU = torch.device("cpu")
 
 
-def begin(folder: Path, config: RunConfig[Any, Any]) -> Trainer:
+def begin(folder: Path, config: RunConfig) -> Trainer:
     return runs.start(config, "digits", folder, Observer(), CPU, lambda done, total: None)
 
 
-def go_on(folder: Path, config: RunConfig[Any, Any]) -> Trainer:
+def go_on(folder: Path, config: RunConfig) -> Trainer:
     return runs.resume(folder, config, Observer(), CPU, lambda done, total: None)
 
 
@@ -53,7 +53,7 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> Any:
     build = setup.build_pair
 
     def with_identity(identity: str) -> None:
-        def pair(run: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
+        def pair(run: RunConfig) -> tuple[Generator, Discriminator]:
             g, d = build(run)
             return g, Behind(d, identity)
 

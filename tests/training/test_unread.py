@@ -42,7 +42,7 @@ CASES: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
 """By path: what makes it unread, another value, and what makes it read."""
 
 
-def learnt(config: RunConfig[Any, Any], folder: Path) -> dict[str, Tensor]:
+def learnt(config: RunConfig, folder: Path) -> dict[str, Tensor]:
     """All tensors of a run after three steps."""
     trainer = runs.start(config, "digits", folder, Observer(), torch.device("cpu"), lambda done, total: None)
     for _ in range(3):

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from orthogan import runs, runtime
-from orthogan.commands.options import choose, expand, parse, run_type, separate
+from orthogan.commands.options import choose, expand, parse, separate
 from orthogan.commands.resume import check_place, folder_of
 from orthogan.commands.train import train
 from orthogan.config import RunConfig
@@ -30,21 +30,17 @@ DESCRIPTION = """Begin a new run from a checkpoint of another one.
 Settings that change tensors of the networks are refused."""
 
 
-def options_of(config: RunConfig[Any, Any]) -> type:
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """The settings of the run that is branched from, and where the branch begins and is written."""
-    settings: Any = run_type(config)
 
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
-        run: Annotated[settings, tyro.conf.arg(name="")]
-        out: Path
-        """Folder of the new run."""
-        at: int | None = None
-        """Begin from the newest checkpoint at or below so many images, or the best one; none: the newest of all."""
-        device: str | None = None
-        """cpu, cuda or cuda:1; the GPU if there is one."""
-
-    return Options
+    run: Annotated[RunConfig, tyro.conf.arg(name="")]
+    out: Path
+    """Folder of the new run."""
+    at: int | None = None
+    """Begin from the newest checkpoint at or below so many images, or the best one; none: the newest of all."""
+    device: str | None = None
+    """cpu, cuda or cuda:1; the GPU if there is one."""
 
 
 def main(argv: list[str]) -> int:
@@ -54,10 +50,9 @@ def main(argv: list[str]) -> int:
     parent = folder_of(argv[0])
     networks, words = choose(separate(argv[1:]))
     begun = with_networks(read_config(parent), networks)  # another one is refused by its tensors
-    cls: Any = options_of(begun)
-    default = cls(run=begun, out=tyro.MISSING)
-    options = parse(cls, expand(words, flatten(begun)), f"branch {parent}", DESCRIPTION, default)
-    config: RunConfig[Any, Any] = options.run
+    default = Options(run=begun, out=tyro.MISSING)
+    options = parse(Options, expand(words, flatten(begun)), f"branch {parent}", DESCRIPTION, default)
+    config = options.run
     runs.refuse_unread(begun, config)
     runs.refuse_existing(options.out)
     check_place(config.data.source, command("branch", parent, "--out", options.out, "--data", "NEW/PLACE"))

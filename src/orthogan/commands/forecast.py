@@ -3,7 +3,6 @@
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,7 +20,7 @@ from orthogan.training.limits import check_world
 from orthogan.training.speed import seconds_per_step
 
 
-def tell_before(config: RunConfig[Any, Any], preset: RunConfig[Any, Any], begun: bool = False) -> None:
+def tell_before(config: RunConfig, preset: RunConfig, begun: bool = False) -> None:
     """What follows from the length, what will never happen, and the traps that the data shows without being decoded.
 
     `begun`: the average does not begin from weights that know nothing.
@@ -53,9 +52,7 @@ def few_images(count: int, batch: int) -> list[str]:
     return [f"the data has {count} images and a batch {batch}, so that D will know them by heart: give more images"]
 
 
-def dry_run(
-    config: RunConfig[Any, Any], preset: RunConfig[Any, Any], name: str, folder: Path, device: torch.device
-) -> int:
+def dry_run(config: RunConfig, preset: RunConfig, name: str, folder: Path, device: torch.device) -> int:
     """Print the resolved configuration, what it needs and what the machine has, without training."""
     runs.check_names(config)
     runs.check_compile(config, device)
@@ -93,7 +90,7 @@ def dry_run(
 
 
 def need_rows(
-    config: RunConfig[Any, Any],
+    config: RunConfig,
     precision: str,
     needs: Estimate,
     memory: int | None,

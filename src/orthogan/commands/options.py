@@ -4,23 +4,16 @@ import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from orthogan.commands.parsing import parse as parse  # for the commands, which find all about options here
-from orthogan.config import RunConfig
 from orthogan.formats import renamed
 from orthogan.model import Model, load
 from orthogan.networks import DISCRIMINATORS, GENERATORS, table
 from orthogan.nn.stabilizers import STABILIZERS
 from orthogan.settings import require
-
-
-def run_type(config: RunConfig[Any, Any]) -> Any:
-    """The type that gives tyro a run's settings with those of its two networks."""
-    return RunConfig[type(config.generator), type(config.discriminator)]  # type: ignore[misc]
-
 
 SHORT = {
     "data": ("data.source",),

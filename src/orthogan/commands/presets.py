@@ -1,7 +1,6 @@
 """`orthogan presets`, `orthogan presets show NAME`, `orthogan presets diff A B`."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from orthogan import presets
 from orthogan.config import RunConfig
@@ -53,7 +52,7 @@ def listed() -> list[list[str]]:
     return rows
 
 
-def show(config: RunConfig[Any, Any], title: str, sources: Mapping[str, str] | None = None) -> None:
+def show(config: RunConfig, title: str, sources: Mapping[str, str] | None = None) -> None:
     """Every setting with its value, and whose that is where it is known."""
     rows = [[path, repr(value)] for path, value in flatten(to_json(config)).items()]
     if sources is None:

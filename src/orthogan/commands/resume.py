@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from orthogan import runs, runtime
-from orthogan.commands.options import choose, expand, parse, run_type, separate
+from orthogan.commands.options import choose, expand, parse, separate
 from orthogan.commands.train import train
 from orthogan.config import CadenceConfig, RunConfig, WatchConfig
 from orthogan.data.sources import NAMED
@@ -30,49 +30,43 @@ MAY_CHANGE = ("--images", "--cadence.", "--watch.", "--data.source", "--device",
 """Beginnings of the options that `--help` tells."""
 
 
-def options_of(config: RunConfig[Any, Any]) -> type:
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    source: str
+    """Where the data is now, short --data; it must be the same images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """What may change."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Data:
-        source: str = config.data.source
-        """Where the data is now, short --data; it must be the same images."""
-
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
-        images: int = config.images
-        """Length of the run in real images; fixed where the learning rate or the latent depends on it."""
-        data: Data = Data()
-        cadence: CadenceConfig = config.cadence
-        watch: WatchConfig = config.watch
-        device: str | None = None
-        """cpu, cuda or cuda:1; the GPU if there is one."""
-
-    return Options
+    images: int
+    """Length of the run in real images; fixed where the learning rate or the latent depends on it."""
+    data: Place
+    cadence: CadenceConfig
+    watch: WatchConfig
+    device: str | None = None
+    """cpu, cuda or cuda:1; the GPU if there is one."""
 
 
-def every_option_of(config: RunConfig[Any, Any]) -> type:
+@dataclass(frozen=True, kw_only=True)
+class EveryOption:
     """All settings of a run: what may not change is then refused by its name and values."""
-    settings: Any = run_type(config)
 
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
-        run: Annotated[settings, tyro.conf.arg(name="")]
-        device: str | None = None
-
-    return Options
+    run: Annotated[RunConfig, tyro.conf.arg(name="")]
+    device: str | None = None
 
 
-def read_options(folder: Path, config: RunConfig[Any, Any], words: list[str]) -> tuple[RunConfig[Any, Any], str | None]:
+def read_options(folder: Path, config: RunConfig, words: list[str]) -> tuple[RunConfig, str | None]:
     """The run's configuration with what the words change, and the device."""
     named = [word for word in words if word.startswith("-")]
     if all(word.startswith(MAY_CHANGE) for word in named):
-        few = options_of(config)
-        given = parse(few, words, f"resume {folder}", "Go on with a run.", few())
+        here = Place(source=config.data.source)
+        begun = Options(images=config.images, data=here, cadence=config.cadence, watch=config.watch)
+        given = parse(Options, words, f"resume {folder}", "Go on with a run.", begun)
         data = replace(config.data, source=runs.whole_path(given.data.source))
         return replace(config, images=given.images, data=data, cadence=given.cadence, watch=given.watch), given.device
-    every = every_option_of(config)
-    options = parse(every, words, f"resume {folder}", "Go on with a run.", every(run=config))
+    options = parse(EveryOption, words, f"resume {folder}", "Go on with a run.", EveryOption(run=config))
     return options.run, options.device
 
 

@@ -131,7 +131,7 @@ def score_start(cell: Cell, options: StudyOptions, folder: Path) -> None:
         results.write(folder / START, judging.score(request, counting))
 
 
-def _resolved(cell: Cell, n_classes: int, device: torch.device) -> RunConfig[Any, Any]:
+def _resolved(cell: Cell, n_classes: int, device: torch.device) -> RunConfig:
     return runs.resolve(cell.config, presets.get(cell.preset).n_classes, n_classes, device)
 
 

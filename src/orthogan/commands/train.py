@@ -3,14 +3,14 @@
 import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import tyro
 
 from orthogan import presets, ranks, runs, runtime
 from orthogan.commands import stopped
 from orthogan.commands.forecast import dry_run, tell_before
-from orthogan.commands.options import SHORTENED, choose, expand, parse, run_type, separate
+from orthogan.commands.options import SHORTENED, choose, expand, parse, separate
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite
@@ -38,22 +38,18 @@ The presets:              orthogan presets"""
 FRESH = runs.InitConfig()
 
 
-def options_of(config: RunConfig[Any, Any]) -> type:
-    """The options of `orthogan train` for two networks: the run's settings without a prefix, and three more."""
-    settings: Any = run_type(config)
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The run's settings without a prefix, and where and how it begins."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
-        run: Annotated[settings, tyro.conf.arg(name="")]
-        init: runs.InitConfig = FRESH
-        out: Path | None = None
-        """Folder of the run; runs/PRESET if left out, or runs/fine-tuned without a preset."""
-        device: str | None = None
-        """cpu, cuda or cuda:1; the GPU if there is one."""
-        dry_run: bool = False
-        """Print what would run, with arithmetic, memory, disk and time, and stop."""
-
-    return Options
+    run: Annotated[RunConfig, tyro.conf.arg(name="")]
+    init: runs.InitConfig = FRESH
+    out: Path | None = None
+    """Folder of the run; runs/PRESET if left out, or runs/fine-tuned without a preset."""
+    device: str | None = None
+    """cpu, cuda or cuda:1; the GPU if there is one."""
+    dry_run: bool = False
+    """Print what would run, with arithmetic, memory, disk and time, and stop."""
 
 
 def main(argv: list[str]) -> int:
@@ -73,9 +69,8 @@ def main(argv: list[str]) -> int:
     config = with_networks(preset, networks, resolution)
     words = expand(words, flatten(config))
     config = with_augmentation(at_length(config, words), words)
-    cls = options_of(config)
     described = presets.describe(name) if name else "Begin from the networks of another run."
-    options = parse(cls, words, f"train {name}".strip(), f"{described}\n{SHORTENED}", cls(run=config))
+    options = parse(Options, words, f"train {name}".strip(), f"{described}\n{SHORTENED}", Options(run=config))
     runs.refuse_unread(config, options.run)
     device = runtime.pick_device(options.device)
     folder = options.out or Path("runs") / (name or "fine-tuned")
@@ -111,13 +106,13 @@ def checkpoint_of(words: list[str]) -> Loaded | None:
     return find_checkpoint(given[-1]) if given else None
 
 
-def at_length(preset: RunConfig[Any, Any], words: list[str]) -> RunConfig[Any, Any]:
+def at_length(preset: RunConfig, words: list[str]) -> RunConfig:
     """The preset with what depends on the length as it fits the length that the words ask for."""
     images, batch, d_steps = (number(words, name) for name in ("--images", "--batch", "--d-steps"))
     return follow_length(preset, images or preset.images, batch or preset.batch, d_steps or preset.d_steps)
 
 
-def with_augmentation(config: RunConfig[Any, Any], words: list[str]) -> RunConfig[Any, Any]:
+def with_augmentation(config: RunConfig, words: list[str]) -> RunConfig:
     """With another kind of augmentation the settings of the preset's own go."""
     chosen = [value for word, value in itertools.pairwise(words) if word == "--augment.kind"]
     if not chosen or chosen[-1] == config.augment.kind or chosen[-1] not in get_args(Kind):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from orthogan.errors import UserError
 from orthogan.networks import build_discriminator, build_generator
-from orthogan.networks.base import GeneratorConfig, NetworkConfig
+from orthogan.networks.base import GeneratorConfig
 
 MOST_SIDE = 4096
 """No known network makes larger images; a file that says so is damaged or hostile."""
@@ -169,7 +169,7 @@ class Part:
     """A network of ours, made of a foreign one."""
 
     project: str
-    config: NetworkConfig
+    config: Any
     resolution: int
     n_classes: int
     tensors: Mapping[str, Tensor]

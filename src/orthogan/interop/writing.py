@@ -54,7 +54,7 @@ class Result:
     """What an import has found, and would write."""
 
     parts: Sequence[Imported]
-    config: RunConfig[Any, Any]
+    config: RunConfig
     tensors: dict[str, Tensor]
     header: checkpoint.Header
     remarks: tuple[str, ...]
@@ -150,7 +150,7 @@ def assembled(parts: Sequence[Imported], statistics: bool, remarks: tuple[str, .
     sampled = by_name.get("ema") or by_name["generator"]
     g = sampled.part
     d = by_name.get("discriminator")
-    run: RunConfig[Any, Any] = RunConfig(
+    run = RunConfig(
         resolution=g.resolution,
         n_classes=g.n_classes,
         generator=g.config,

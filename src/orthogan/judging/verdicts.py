@@ -33,7 +33,7 @@ def discriminator_of(found: Loaded, device: torch.device) -> Discriminator:
 @torch.no_grad()
 def mean_logits(
     network: Discriminator,
-    config: RunConfig[Any, Any],
+    config: RunConfig,
     images: Pixels,
     labels: np.ndarray | None,
     rows: np.ndarray,
@@ -64,7 +64,7 @@ def _scaled(x: Tensor, dequantize: bool) -> Tensor:
     return (x.float() + 0.5) / 128 - 1 if dequantize else x.float() / 127.5 - 1
 
 
-def share_real(logits: np.ndarray, config: RunConfig[Any, Any]) -> float | None:
+def share_real(logits: np.ndarray, config: RunConfig) -> float | None:
     """Share of the images that D takes for real.
 
     None under a loss that gives a single logit no meaning, and where one is no number, as after a divergence.
@@ -83,7 +83,7 @@ def require_numbers(logits: np.ndarray, path: Path) -> None:
         )
 
 
-def describe(logits: np.ndarray, config: RunConfig[Any, Any]) -> dict[str, Any]:
+def describe(logits: np.ndarray, config: RunConfig) -> dict[str, Any]:
     """The share that D takes for real, with Wilson's interval of 95 %, and the mean and deviation of the logits."""
     found: dict[str, Any] = {"images": len(logits), "share_real": share_real(logits, config)}
     if found["share_real"] is not None:

@@ -77,7 +77,7 @@ class Facts:
     """One run."""
 
     folder: Path
-    config: RunConfig[Any, Any]
+    config: RunConfig
     preset: str
     parent: dict[str, Any] | None
     stamp: dict[str, Any]

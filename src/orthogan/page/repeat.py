@@ -21,7 +21,7 @@ LEFT_OUT = ("n_classes", "data.source")
 """Taken from the data; said as --data."""
 
 
-def begun_from(config: RunConfig[Any, Any], preset: str) -> RunConfig[Any, Any] | None:
+def begun_from(config: RunConfig, preset: str) -> RunConfig | None:
     """The preset as `orthogan train` has it with these networks and this length; None if there is none of the name."""
     try:
         plain = presets.get(preset)
@@ -47,7 +47,7 @@ def begin_words(facts: Facts, changes: Mapping[str, Any] | None = None) -> list[
     return train_words(override(facts.config, changes), facts.preset, facts.parent)
 
 
-def train_words(config: RunConfig[Any, Any], preset: str, parent: Mapping[str, Any] | None = None) -> list[str]:
+def train_words(config: RunConfig, preset: str, parent: Mapping[str, Any] | None = None) -> list[str]:
     """`train PRESET ...` that gives a run this configuration, begun from the checkpoint of a parent if it has one."""
     begun = begun_from(config, preset)
     if begun is None:

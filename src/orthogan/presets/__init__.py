@@ -3,8 +3,6 @@
 `get` gives the whole configuration of one, `sources` says of each of its values whose it is.
 """
 
-from typing import Any
-
 from orthogan.config import RunConfig
 from orthogan.errors import unknown
 from orthogan.formats import ROLES, from_json, to_json
@@ -14,7 +12,6 @@ from orthogan.settings import flatten, nested, override
 
 __all__ = ["PRESETS", "SOURCES", "both", "describe", "find", "get", "origins", "sources"]
 
-Run = RunConfig[Any, Any]
 
 PRESETS: dict[str, Preset] = {
     **small.PRESETS,
@@ -36,7 +33,7 @@ def find(name: str) -> Preset:
     return PRESETS[name]
 
 
-def get(name: str) -> Run:
+def get(name: str) -> RunConfig:
     """The configuration of a preset. An unknown name is an error that offers the nearest one."""
     preset = find(name)
     if isinstance(preset.base, str):

@@ -1,7 +1,6 @@
 """Beginning and continuing a run: configuration, data and folder come together here."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -30,7 +29,7 @@ from orthogan.training.trainer import Trainer
 
 
 def start(
-    config: RunConfig[Any, Any], preset: str, folder: Path, observer: Observer, device: torch.device, progress: Progress
+    config: RunConfig, preset: str, folder: Path, observer: Observer, device: torch.device, progress: Progress
 ) -> Trainer:
     """A trainer at step 0 in a new folder.
 
@@ -52,9 +51,7 @@ def start(
     return trainer
 
 
-def resume(
-    folder: Path, config: RunConfig[Any, Any], observer: Observer, device: torch.device, progress: Progress
-) -> Trainer:
+def resume(folder: Path, config: RunConfig, observer: Observer, device: torch.device, progress: Progress) -> Trainer:
     """A trainer where the newest whole checkpoint stands, or at step 0 if the run was stopped before its first one.
 
     `config` may differ from the run's own in length, cadences and the data's place; anything else is refused with all
@@ -86,7 +83,7 @@ def resume(
     return trainer
 
 
-def _where_to_go_on(folder: Path, config: RunConfig[Any, Any]) -> tuple[checkpoint.Loaded | None, list[str]]:
+def _where_to_go_on(folder: Path, config: RunConfig) -> tuple[checkpoint.Loaded | None, list[str]]:
     """The newest whole checkpoint of a run, and complaints about newer ones; refuses another configuration."""
     newest: checkpoint.Loaded | None = None
     complaints: list[str] = []

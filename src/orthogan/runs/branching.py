@@ -30,7 +30,7 @@ OF_NETWORKS = ("generator.", "discriminator.", "resolution", "n_classes")
 
 def branch(
     parent: Path,
-    config: RunConfig[Any, Any],
+    config: RunConfig,
     folder: Path,
     observer: Observer,
     device: torch.device,
@@ -76,9 +76,7 @@ def found_by_first(fabric: Fabric, find: Callable[[], checkpoint.Loaded]) -> che
     return found
 
 
-def _where_to_branch(
-    parent: Path, config: RunConfig[Any, Any], at: int | None, observer: Observer
-) -> checkpoint.Loaded:
+def _where_to_branch(parent: Path, config: RunConfig, at: int | None, observer: Observer) -> checkpoint.Loaded:
     """The checkpoint that a branch begins from; refuses networks that it does not fit, and a length without a step."""
     if not checkpoint.numbered(parent / "checkpoints"):
         raise UserError(f"{parent} has no checkpoint to branch from yet; begin a new run with `orthogan train`")
@@ -91,7 +89,7 @@ def _where_to_branch(
     return found
 
 
-def refuse_other_networks(found: checkpoint.Loaded, config: RunConfig[Any, Any]) -> None:
+def refuse_other_networks(found: checkpoint.Loaded, config: RunConfig) -> None:
     """Refuse settings by which the networks would not fit the tensors of a checkpoint."""
     changed = [d for d in _changed(found, config) if d[0].startswith(OF_NETWORKS)]
     if not changed:
@@ -109,13 +107,11 @@ def refuse_other_networks(found: checkpoint.Loaded, config: RunConfig[Any, Any])
         ) from error
 
 
-def _changed(found: checkpoint.Loaded, config: RunConfig[Any, Any]) -> list[tuple[str, Any, Any]]:
+def _changed(found: checkpoint.Loaded, config: RunConfig) -> list[tuple[str, Any, Any]]:
     return differences(to_json(found.header.config), to_json(config))
 
 
-def _parent(
-    found: checkpoint.Loaded, config: RunConfig[Any, Any], taken: list[str], afresh: list[str]
-) -> dict[str, Any]:
+def _parent(found: checkpoint.Loaded, config: RunConfig, taken: list[str], afresh: list[str]) -> dict[str, Any]:
     """What a branch records of where it began."""
     return {
         "checkpoint": str(found.path.absolute()),

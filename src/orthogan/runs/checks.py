@@ -1,7 +1,6 @@
 """What a run is refused for before any work, and its data."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -25,7 +24,7 @@ from orthogan.training.setup import rules
 Progress = Callable[[int, int], None]
 
 
-def check_names(config: RunConfig[Any, Any]) -> None:
+def check_names(config: RunConfig) -> None:
     """Refuse names that are in no table, and scores whose network or weights are missing, before any work."""
     if config.loss not in LOSSES:
         raise unknown("loss", config.loss, LOSSES)
@@ -42,13 +41,13 @@ def check_names(config: RunConfig[Any, Any]) -> None:
             build_pair(config)  # which knows how many blocks there are
 
 
-def refuse_frozen_blocks(config: RunConfig[Any, Any]) -> None:
+def refuse_frozen_blocks(config: RunConfig) -> None:
     """Refuse to leave fresh layers untrained."""
     rule = "of fresh networks these would stay random: begin from a checkpoint by --init, or leave it out"
     require(not config.freeze_d_blocks, "freeze_d_blocks", config.freeze_d_blocks, rule)
 
 
-def check_compile(config: RunConfig[Any, Any], device: torch.device) -> None:
+def check_compile(config: RunConfig, device: torch.device) -> None:
     """Refuse networks to compile where nothing could, or under rules on gradients of gradients."""
     if config.compile == "none":
         return
@@ -73,7 +72,7 @@ def check_scores(cadence: CadenceConfig) -> None:
         raise UserError(f"{error}; or train without scores: --cadence.score-images 0") from error
 
 
-def resolve(config: RunConfig[Any, Any], unset: int, n_classes: int, device: torch.device) -> RunConfig[Any, Any]:
+def resolve(config: RunConfig, unset: int, n_classes: int, device: torch.device) -> RunConfig:
     """Fill in what depends on the data and the machine: number of classes, precision, the whole path of the source.
 
     `unset` is the number of classes that the settings began with. Raises `UserError` if it was set by hand to something
@@ -90,13 +89,13 @@ def resolve(config: RunConfig[Any, Any], unset: int, n_classes: int, device: tor
     return override(config, {"n_classes": n_classes, "precision": precision, "data.source": source})
 
 
-def check_classes(config: RunConfig[Any, Any], cache: ImageCache) -> None:
+def check_classes(config: RunConfig, cache: ImageCache) -> None:
     """Data of another number of classes than the run's; of a resumed run the fingerprint says the rest."""
     rule = f"has {cache.n_classes} classes, and this run was begun with {config.n_classes}; give data with as many"
     require(cache.n_classes == config.n_classes, "data.source", config.data.source, rule)
 
 
-def refuse_changes(trained: RunConfig[Any, Any], config: RunConfig[Any, Any]) -> None:
+def refuse_changes(trained: RunConfig, config: RunConfig) -> None:
     """Compare with what the newest checkpoint was trained with, or with the run's own file before the first one."""
     changed = [
         d for d in differences(to_json(trained), to_json(config)) if not d[0].startswith(may_change_on_resume(trained))
@@ -111,20 +110,20 @@ def refuse_changes(trained: RunConfig[Any, Any], config: RunConfig[Any, Any]) ->
         )
 
 
-def refuse_shorter(stands: checkpoint.Header, config: RunConfig[Any, Any]) -> None:
+def refuse_shorter(stands: checkpoint.Header, config: RunConfig) -> None:
     """A new length that the run has passed already."""
     kept = config.images == stands.config.images
     rule = f"the run already stands at {stands.images:,} images; give more, or leave it out"
     require(kept or config.images >= stands.images, "images", config.images, rule)
 
 
-def load_data(config: RunConfig[Any, Any], progress: Progress | None = None) -> ImageCache:
+def load_data(config: RunConfig, progress: Progress | None = None) -> ImageCache:
     """The packed images that a run is trained on. Raises `UserError`, naming every unreadable file."""
     if not config.data.source:
         raise UserError("data.source is not set: give --data a folder, a zip, an array file, or the word digits")
     return holding.load(config.data, config.resolution, progress)
 
 
-def load_on_all(fabric: Fabric, config: RunConfig[Any, Any], progress: Progress) -> ImageCache:
+def load_on_all(fabric: Fabric, config: RunConfig, progress: Progress) -> ImageCache:
     """Let one process of each machine pack; the others then find the cache."""
     return ranks.one_a_machine(lambda: load_data(config, progress))

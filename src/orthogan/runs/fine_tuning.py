@@ -46,7 +46,7 @@ class InitConfig:
     """Begin from the checkpoint's discriminator, if it has one, or from a fresh one."""
 
 
-def configuration(found: checkpoint.Loaded, preset: RunConfig[Any, Any] | None) -> RunConfig[Any, Any]:
+def configuration(found: checkpoint.Loaded, preset: RunConfig | None) -> RunConfig:
     """What a run from this checkpoint has before anything is asked for: the checkpoint's networks in a preset.
 
     Without a preset, all else is the checkpoint's too, but data. A checkpoint without a discriminator leaves the
@@ -74,7 +74,7 @@ def _at(config: Any, resolution: int) -> Any:
 def fine_tune(
     found: checkpoint.Loaded,
     init: InitConfig,
-    config: RunConfig[Any, Any],
+    config: RunConfig,
     preset: str,
     folder: Path,
     observer: Observer,
@@ -107,7 +107,7 @@ def fine_tune(
     return trainer
 
 
-def refuse_misfit(found: checkpoint.Loaded, init: InitConfig, config: RunConfig[Any, Any]) -> str | None:
+def refuse_misfit(found: checkpoint.Loaded, init: InitConfig, config: RunConfig) -> str | None:
     """Refuse settings of networks that the checkpoint's tensors do not fit, before the data is read.
 
     Returns why the discriminator begins fresh; None where it is the checkpoint's.
@@ -135,7 +135,7 @@ def _generator_part(found: checkpoint.Loaded) -> str:
     raise UserError(f"{found.path} has no generator to begin from")
 
 
-def _why_fresh(found: checkpoint.Loaded, init: InitConfig, config: RunConfig[Any, Any]) -> str | None:
+def _why_fresh(found: checkpoint.Loaded, init: InitConfig, config: RunConfig) -> str | None:
     own, wanted = found.header.config.discriminator, config.discriminator
     if init.discriminator == "fresh":
         return "the discriminator begins fresh, as asked by init.discriminator"
@@ -146,9 +146,7 @@ def _why_fresh(found: checkpoint.Loaded, init: InitConfig, config: RunConfig[Any
     return None
 
 
-def _refuse_other(
-    role: str, found: checkpoint.Loaded, config: RunConfig[Any, Any], network: NetworkPart, part: str
-) -> None:
+def _refuse_other(role: str, found: checkpoint.Loaded, config: RunConfig, network: NetworkPart, part: str) -> None:
     """Refuse settings by which a network would not have the shapes of the checkpoint's."""
     try:
         network.require_fit(found, part)
@@ -198,11 +196,11 @@ def _begin_from(trainer: Trainer, found: checkpoint.Loaded, init: InitConfig, fr
     }
 
 
-def _names(cache: ImageCache, config: RunConfig[Any, Any]) -> list[str]:
+def _names(cache: ImageCache, config: RunConfig) -> list[str]:
     return list(cache.class_names) or [str(i) for i in range(config.n_classes)]
 
 
-def _how(init: InitConfig, mixture: torch.Tensor | None, config: RunConfig[Any, Any]) -> str:
+def _how(init: InitConfig, mixture: torch.Tensor | None, config: RunConfig) -> str:
     """How the vectors of classes were made."""
     if not config.n_classes:
         return "none"

@@ -1,31 +1,28 @@
 """Settings that nothing of a run reads: an error where somebody sets one, not where a preset brings it along."""
 
 from collections.abc import Callable
-from typing import Any
 
 from orthogan.config import RunConfig
 from orthogan.settings import differences, require
 
-Run = RunConfig[Any, Any]
 
-
-def _labelled(run: Run) -> bool:
+def _labelled(run: RunConfig) -> bool:
     return not run.data.unconditional
 
 
-def _shares(run: Run) -> bool:
+def _shares(run: RunConfig) -> bool:
     return _labelled(run) and getattr(run.generator, "shared_embedding", True)
 
 
-def _scores(run: Run) -> bool:
+def _scores(run: RunConfig) -> bool:
     return run.cadence.score_images > 0
 
 
-def _updates(network: str) -> Callable[[Run], bool]:
+def _updates(network: str) -> Callable[[RunConfig], bool]:
     return lambda run: run.freeze != network
 
 
-def _stabilized(name: str) -> Callable[[Run], bool]:
+def _stabilized(name: str) -> Callable[[RunConfig], bool]:
     return lambda run: getattr(run.discriminator, "stabilizer", name) == name
 
 
@@ -33,7 +30,7 @@ OF_G = (_updates("generator"), "a generator that is updated (freeze)")
 OF_D = (_updates("discriminator"), "a discriminator that is updated (freeze)")
 SCORED = (_scores, "a run with cadence.score_images above 0")
 
-READERS: dict[str, tuple[Callable[[Run], bool], str]] = {
+READERS: dict[str, tuple[Callable[[RunConfig], bool], str]] = {
     "generator.shared_embedding": (_labelled, "a generator with classes (data.unconditional)"),
     "generator.shared_dim": (_shares, "a generator with classes and generator.shared_embedding"),
     "discriminator.sn_eps": (_stabilized("spectral-norm"), "discriminator.stabilizer spectral-norm"),
@@ -55,7 +52,7 @@ READERS: dict[str, tuple[Callable[[Run], bool], str]] = {
 """Whether a run reads a setting, by its path, and what does."""
 
 
-def refuse_unread(begun: Run, run: Run) -> None:
+def refuse_unread(begun: RunConfig, run: RunConfig) -> None:
     """Raise `UserError` for a setting that differs from what `begun` has, and that nothing of `run` reads."""
     for path, _, value in differences(begun, run):
         is_read, reader = READERS.get(path, (lambda _: True, ""))

@@ -76,7 +76,7 @@ class Cell:
 
     row: str
     column: str
-    config: RunConfig[Any, Any]
+    config: RunConfig
     preset: str
     begin: Begin | None = None
     """Of a cell that is a branch."""

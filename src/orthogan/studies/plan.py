@@ -38,7 +38,7 @@ fiftieth of the published runs, and more than all of one here."""
 
 Asked = dict[str, Any]
 """What `study.json` says of how a study was begun."""
-Speeds = dict[RunConfig[Any, Any], float]
+Speeds = dict[RunConfig, float]
 """Seconds of training an image, by `speed_kind`."""
 
 
@@ -61,12 +61,12 @@ class Planned:
         return START_SECONDS + self.images * self.seconds_per_image
 
 
-def speed_kind(config: RunConfig[Any, Any]) -> RunConfig[Any, Any]:
+def speed_kind(config: RunConfig) -> RunConfig:
     """The same for all configurations whose steps cost the same."""
     return _of_length(replace(config, seed=0, optimizer=OptimizerConfig(), cadence=CadenceConfig()), 1_000_000)
 
 
-def seconds_per_image(config: RunConfig[Any, Any]) -> float:
+def seconds_per_image(config: RunConfig) -> float:
     """Train for a moment, in this process and on its device, and forget it."""
     fabric = make_fabric(config.precision, Here.device)
     trainer = Trainer(config, runs.load_data(config), Path(), fabric, Observer())
@@ -77,7 +77,7 @@ def seconds_per_image(config: RunConfig[Any, Any]) -> float:
     return (time.perf_counter() - began) / (trainer.images - before)
 
 
-def scoring_seconds(config: RunConfig[Any, Any], options: StudyOptions) -> float:
+def scoring_seconds(config: RunConfig, options: StudyOptions) -> float:
     """Time to score the images of one run, here noise."""
     began = time.perf_counter()
     cache = scored_images(config, options.features)
@@ -94,7 +94,7 @@ def measure(cells: list[Cell], options: StudyOptions, workers: Executor, jobs: i
     times = -(-jobs // len(kinds))
     futures = [(kind, workers.submit(seconds_per_image, kind)) for kind in kinds * times]
     scoring = [workers.submit(scoring_seconds, cells[0].config, options) for _ in range(jobs)]
-    speeds: dict[RunConfig[Any, Any], list[float]] = {}
+    speeds: dict[RunConfig, list[float]] = {}
     for kind, future in futures:
         speeds.setdefault(kind, []).append(future.result())
     return {kind: mean(found) for kind, found in speeds.items()}, mean(future.result() for future in scoring)
@@ -160,7 +160,7 @@ def lengthen(cell: Cell, options: StudyOptions, units: int) -> Cell:
     return replace(cell, config=_of_length(replace(cell.config, cadence=timed), images))
 
 
-def _of_length(config: RunConfig[Any, Any], images: int) -> RunConfig[Any, Any]:
+def _of_length(config: RunConfig, images: int) -> RunConfig:
     augment = config.augment
     if augment.kind == "ada" and augment.p is None:
         augment = replace(augment, speed_images=max(1, images // ADA_PART))

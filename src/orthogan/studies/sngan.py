@@ -89,13 +89,20 @@ class WidthOptions(SNGANOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        channels = presets.get(self.preset).discriminator.channels
+        channels = channels_of(self.preset)
         require(channels[-1] % 2 == 0, "preset", self.preset, "its D must end in an even multiple of the width")
+
+
+def channels_of(preset: str) -> tuple[int, ...]:
+    """Multiples of D's width."""
+    channels: tuple[int, ...] = getattr(presets.get(preset).discriminator, "channels", ())
+    require(bool(channels), "preset", preset, "its D has no discriminator.channels to vary; take an sngan preset")
+    return channels
 
 
 def width(options: WidthOptions) -> list[Cell]:
     """Stabilisers while the last feature map of D grows: the paper's figure 4."""
-    *first, last = presets.get(options.preset).discriminator.channels
+    *first, last = channels_of(options.preset)
     return [
         _cell(
             options,

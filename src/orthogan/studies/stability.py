@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from orthogan import presets
 from orthogan.config import RunConfig, WatchConfig, may_change_on_resume
@@ -113,11 +112,11 @@ def interventions(options: InterventionsOptions) -> list[Cell]:
     ]
 
 
-def _changed(config: RunConfig[Any, Any], row: str, factor: float, seed: int) -> RunConfig[Any, Any]:
+def _changed(config: RunConfig, row: str, factor: float, seed: int) -> RunConfig:
     g, d, freeze = INTERVENTIONS[row]
     rates = {
         "optimizer.g_lr": config.optimizer.g_lr * factor**g,
         "optimizer.d_lr": config.optimizer.d_lr * factor**d,
     }
-    changed: RunConfig[Any, Any] = override(config, {**rates, "freeze": freeze, "seed": config.seed + seed})
+    changed: RunConfig = override(config, {**rates, "freeze": freeze, "seed": config.seed + seed})
     return changed

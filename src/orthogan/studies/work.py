@@ -161,7 +161,7 @@ def _silent(done: int, total: int) -> None:
     """Counts nothing."""
 
 
-def write_begin(folder: Path, config: RunConfig[Any, Any], begin: Begin) -> None:
+def write_begin(folder: Path, config: RunConfig, begin: Begin) -> None:
     """What `work` needs to begin a branch in a folder."""
     written = {"checkpoint": str(begin.path), "images": begin.images, "config": config_to_json(config)}
     write_whole(folder / BEGIN, json.dumps(written, indent=1) + "\n")

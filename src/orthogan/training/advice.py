@@ -8,7 +8,6 @@ from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.settings import override
 
-Run = RunConfig[Any, Any]
 Changes = dict[str, Any]
 
 
@@ -17,26 +16,26 @@ class Advice:
     """A change in words, and the settings that make it in a run; none where it has none that fit."""
 
     text: str
-    changes: Callable[[Run], Changes]
+    changes: Callable[[RunConfig], Changes]
 
 
-def _rates(*names: str) -> Callable[[Run], Changes]:
+def _rates(*names: str) -> Callable[[RunConfig], Changes]:
     return lambda run: {f"optimizer.{name}": getattr(run.optimizer, name) / 2 for name in names}
 
 
-def _r1(run: Run) -> Changes:
+def _r1(run: RunConfig) -> Changes:
     return {"regularizers.d_r1.strength": max(1.0, 2 * run.regularizers.d_r1.strength)}
 
 
-def _ortho(run: Run) -> Changes:
+def _ortho(run: RunConfig) -> Changes:
     return {"regularizers.g_ortho.strength": max(1e-4, 10 * run.regularizers.g_ortho.strength)}
 
 
-def _batch(run: Run) -> Changes:
+def _batch(run: RunConfig) -> Changes:
     return {"batch": run.batch // 2} if run.batch > run.accumulate else {}
 
 
-def _augment(run: Run) -> Changes:
+def _augment(run: RunConfig) -> Changes:
     return {"augment.kind": "diffaugment"} if run.augment.kind == "none" else {}
 
 
@@ -57,7 +56,7 @@ def in_words(names: Sequence[str]) -> str:
     return "; ".join(ADVICE[name].text for name in names)
 
 
-def settings(names: Sequence[str], run: Run) -> Changes:
+def settings(names: Sequence[str], run: RunConfig) -> Changes:
     """Of the first advice that the run can take."""
     for name in names:
         changes = ADVICE[name].changes(run)

@@ -28,7 +28,7 @@ def _doublings(images: int, first: int) -> int:
     return (images // first).bit_length()
 
 
-def saves_at(config: RunConfig[Any, Any], before: int, now: int) -> bool:
+def saves_at(config: RunConfig, before: int, now: int) -> bool:
     """Whether a checkpoint falls due in (before, now] images: after scores too, which a kill must not part from it."""
     cadence = config.cadence
     return due(before, now, cadence.score_images) or due(before, now, cadence.checkpoint_images, cadence.first_images)
@@ -42,12 +42,12 @@ def times_due(images: int, every: int, first: int = 0) -> int:
     return early + images // every
 
 
-def total_steps(config: RunConfig[Any, Any]) -> int:
+def total_steps(config: RunConfig) -> int:
     """Updates of G in a whole run."""
     return -(-config.images // config.images_per_step)
 
 
-def rate_share(config: RunConfig[Any, Any], images: int) -> float:
+def rate_share(config: RunConfig, images: int) -> float:
     """What is left of the learning rates: all, or falling linearly to 0 from `decay_from_images` to the run's end."""
     start = config.optimizer.decay_from_images
     if start is None:
@@ -55,7 +55,7 @@ def rate_share(config: RunConfig[Any, Any], images: int) -> float:
     return min(1.0, max(0.0, (config.images - images) / max(1, config.images - start)))
 
 
-def follow_length(preset: RunConfig[Any, Any], images: int, batch: int, d_steps: int) -> RunConfig[Any, Any]:
+def follow_length(preset: RunConfig, images: int, batch: int, d_steps: int) -> RunConfig:
     """The preset at another length, to be run at this batch: what depends on the length keeps its place in the run.
 
     A falling learning rate begins at the same share of the run. A half-life of the average stays as many updates: the
@@ -73,7 +73,7 @@ def follow_length(preset: RunConfig[Any, Any], images: int, batch: int, d_steps:
     )
 
 
-def _average(preset: RunConfig[Any, Any], steps: float, batches: float) -> EmaConfig:
+def _average(preset: RunConfig, steps: float, batches: float) -> EmaConfig:
     """`batches` is the batch in those of the preset."""
     ema, part = preset.ema, steps / total_steps(preset)
     if ema.halflife_images is not None:
@@ -89,12 +89,12 @@ def decay_over(steps: float) -> float:
     return round(max(0.0, 1 - 1 / steps), 4)
 
 
-def _falling(preset: RunConfig[Any, Any], share: float) -> Any:
+def _falling(preset: RunConfig, share: float) -> Any:
     start = preset.optimizer.decay_from_images
     return replace(preset.optimizer, decay_from_images=None if start is None else int(start * share))
 
 
-def _cadence(preset: RunConfig[Any, Any], images: int) -> CadenceConfig:
+def _cadence(preset: RunConfig, images: int) -> CadenceConfig:
     changes: dict[str, Any] = {}
     for name, most in MOST.items():
         every = getattr(preset.cadence, name)
@@ -104,7 +104,7 @@ def _cadence(preset: RunConfig[Any, Any], images: int) -> CadenceConfig:
     return replace(preset.cadence, **changes)
 
 
-def _watch(preset: RunConfig[Any, Any], images: int) -> WatchConfig:
+def _watch(preset: RunConfig, images: int) -> WatchConfig:
     every = preset.watch.every_images
     return replace(preset.watch, every_images=_as_often(every, preset.images, images, MOST_LOOKS, 1) if every else 0)
 
@@ -114,12 +114,12 @@ def _as_often(every: int, whole: int, images: int, most: int, least: int) -> int
     return min(every, max(least, math.ceil(max(min(every, whole) * images / whole, images / most))))
 
 
-def never(config: RunConfig[Any, Any]) -> list[str]:
+def never(config: RunConfig) -> list[str]:
     """Warnings of what a run of this length will not have, each with a way out."""
     return duties_never_due(config) + _average_warnings(config)
 
 
-def duties_never_due(config: RunConfig[Any, Any]) -> list[str]:
+def duties_never_due(config: RunConfig) -> list[str]:
     """Those whose way out a run that has begun may still take."""
     cadence, told = config.cadence, []
     whole = total_steps(config) * config.images_per_step
@@ -136,7 +136,7 @@ def duties_never_due(config: RunConfig[Any, Any]) -> list[str]:
     return told
 
 
-def _average_warnings(config: RunConfig[Any, Any]) -> list[str]:
+def _average_warnings(config: RunConfig) -> list[str]:
     ema, steps = config.ema, total_steps(config)
     if ema.decay != 0 and ema.start_steps >= steps:
         return [

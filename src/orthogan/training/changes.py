@@ -51,7 +51,7 @@ def change(run: Trainer, changes: Changes) -> None:
         d.rules = {**run.own_rules, "d_r1": rule}
 
 
-def inherited(config: RunConfig[Any, Any], header: Header) -> Changes:
+def inherited(config: RunConfig, header: Header) -> Changes:
     """What rollbacks had changed in a branch's parent, but for what the branch sets itself."""
     changes, theirs = Changes.of_facts(header.extra.get("changes", {})), header.config
     if (config.optimizer.g_lr, config.optimizer.d_lr) != (theirs.optimizer.g_lr, theirs.optimizer.d_lr):

@@ -43,7 +43,7 @@ class Gone(BadCheckpoint):
 class Header:
     """What a checkpoint says of itself without reading a tensor."""
 
-    config: RunConfig[Any, Any]
+    config: RunConfig
     images: int
     steps: int
     extra: dict[str, Any]
@@ -81,11 +81,11 @@ class Loaded:
         return found
 
 
-def config_to_json(config: RunConfig[Any, Any]) -> dict[str, Any]:
+def config_to_json(config: RunConfig) -> dict[str, Any]:
     return {"run": to_json(config)}
 
 
-def config_from_json(values: dict[str, Any]) -> RunConfig[Any, Any]:
+def config_from_json(values: dict[str, Any]) -> RunConfig:
     """Rebuild a run's configuration, also from a file of format 1 or 2, which names one family for both networks."""
     return from_json(upgrade(values["family"], values["run"]) if "family" in values else values["run"])
 

@@ -159,7 +159,7 @@ class Sheet(Duty):
             run.observer.told(f"sheet {path}")
 
 
-def scored_images(config: RunConfig[Any, Any], features: str, cache: ImageCache | None = None) -> ImageCache:
+def scored_images(config: RunConfig, features: str, cache: ImageCache | None = None) -> ImageCache:
     """The real images of a run's scores: those that it trains on, whole.
 
     With their labels where the feature network learns from them. `cache` are those of the run, which may be the same.
@@ -224,7 +224,11 @@ class Score(Duty):
             (run.config.resolution, run.config.resolution),
             lambda first, last: sampler.stream(last - first, classes=classes, seed=seed, first=first),
         )
-        stamp = {"images_seen": run.images, "truncation": None, "standing_statistics_batches": STANDING_BATCHES}
+        stamp: dict[str, Any] = {
+            "images_seen": run.images,
+            "truncation": None,
+            "standing_statistics_batches": STANDING_BATCHES,
+        }
         generated = {"classes": AS_DATA} if as_data else {}
         if seen := run.config.discriminator.features_seen:
             stamp["discriminator_looked_through"] = seen

@@ -100,7 +100,7 @@ class _Untouched(Player):
     def step(self, strange: Tensor) -> None: ...
 
 
-def estimate(config: RunConfig[Any, Any], precision: str, device: torch.device, world_size: int = 1) -> Estimate:
+def estimate(config: RunConfig, precision: str, device: torch.device, world_size: int = 1) -> Estimate:
     """Trace one step of one of `world_size` processes at a resolved precision."""
     micro = config.batch // world_size // config.accumulate
     with FakeTensorMode(), torch.device(device), runtime.autocast(precision, device):
@@ -130,7 +130,7 @@ def estimate(config: RunConfig[Any, Any], precision: str, device: torch.device, 
     return Estimate(counts[0], counts[1], g_flops, d_flops, step_flops, peak, saved)
 
 
-def folder_bytes(config: RunConfig[Any, Any], checkpoint_bytes: int) -> int:
+def folder_bytes(config: RunConfig, checkpoint_bytes: int) -> int:
     """The most that the folder of a run without alarms, each of which may keep one more checkpoint, will hold.
 
     Checkpoints: the last ones, one that is being written, the best, and one from before what may be a sign. Sheets: as

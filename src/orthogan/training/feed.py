@@ -1,7 +1,6 @@
 """What the updates of a run are fed with: real images and latents, addressed by the images seen, on the device."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ class Feed:
 
     def __init__(
         self,
-        config: RunConfig[Any, Any],
+        config: RunConfig,
         cache: ImageCache,
         fabric: Fabric,
         augment_numbers: int = 0,

@@ -1,7 +1,5 @@
 """What several processes cannot do."""
 
-from typing import Any
-
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.nn.norm import norm_layers
@@ -19,7 +17,7 @@ def check_penalties(game: Game, world_size: int, change: str = "none") -> None:
         )
 
 
-def check_world(config: RunConfig[Any, Any], world_size: int) -> None:
+def check_world(config: RunConfig, world_size: int) -> None:
     """Every process must get the same number of images in every micro-batch."""
     share = world_size * config.accumulate
     if config.batch % share:

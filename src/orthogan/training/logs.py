@@ -22,7 +22,7 @@ from orthogan.training import checkpoint
 from orthogan.training.checkpoint import config_from_json, config_to_json
 
 
-def write_config(folder: Path, config: RunConfig[Any, Any], preset: str, parent: dict[str, Any] | None = None) -> None:
+def write_config(folder: Path, config: RunConfig, preset: str, parent: dict[str, Any] | None = None) -> None:
     """`config.json`: the resolved configuration, with the versions and the commit that ran it; a branch's parent."""
     stamp = {"preset": preset, "versions": runtime.versions(), "git_commit": runtime.git_commit()}
     if parent is not None:
@@ -33,7 +33,7 @@ def write_config(folder: Path, config: RunConfig[Any, Any], preset: str, parent:
 class Begun(NamedTuple):
     """How a run began."""
 
-    config: RunConfig[Any, Any]
+    config: RunConfig
     preset: str
     parent: dict[str, Any] | None
     """Where a branch began, as `Trainer.parent` says it; None for a run that is none."""
@@ -59,7 +59,7 @@ def read_begun(folder: Path) -> Begun:
         ) from error
 
 
-def read_config(folder: Path) -> RunConfig[Any, Any]:
+def read_config(folder: Path) -> RunConfig:
     """The configuration of a run, where nothing else of `read_begun` is asked for."""
     return read_begun(folder).config
 

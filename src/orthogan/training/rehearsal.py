@@ -28,7 +28,7 @@ class OneProcess:
 ONE_PROCESS: Any = OneProcess()
 
 
-def play(config: RunConfig[Any, Any], game: Game, micro: int, update: int = 0) -> None:
+def play(config: RunConfig, game: Game, micro: int, update: int = 0) -> None:
     """One whole step on micro-batches of this size, with the rules that are due at number `update` of both players.
 
     All are at 0, and at 1 those that come at every update.
@@ -50,14 +50,14 @@ def average(game: Game, cost: Callable[[int], float]) -> float:
     return without + (cost(0) - without) / min(intervals)
 
 
-def _numbers(config: RunConfig[Any, Any], game: Game, micro: int, fake_batches: int) -> list[Numbers]:
+def _numbers(config: RunConfig, game: Game, micro: int, fake_batches: int) -> list[Numbers]:
     count = game.augment.numbers if game.augment else 0
     rules, real, fake = (torch.rand(micro), torch.rand(micro, count), torch.rand(fake_batches * micro, count))
     keys = [torch.zeros(len(images), dtype=torch.long) for images in (real, fake)] if game.d.network.drops else []
     return [Numbers(rules, real, fake, *keys)] * config.accumulate
 
 
-def batches(config: RunConfig[Any, Any], micro: int, *, real: bool) -> list[Batch]:
+def batches(config: RunConfig, micro: int, *, real: bool) -> list[Batch]:
     shape = (3, config.resolution, config.resolution) if real else (config.generator.dim_z,)
     y = torch.zeros(micro, dtype=torch.long) if config.n_classes else None
     return [(torch.zeros(micro, *shape), y) for _ in range(config.accumulate)]

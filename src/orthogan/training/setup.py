@@ -21,19 +21,19 @@ from orthogan.training.steps import Game
 from orthogan.training.watch import Watch
 
 
-def build_networks(config: RunConfig[Any, Any]) -> tuple[Generator, Discriminator]:
+def build_networks(config: RunConfig) -> tuple[Generator, Discriminator]:
     """G and D with the initial weights of the seed, the same in every process, drawn on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw(config.seed, WEIGHTS, 0).initial_seed())
         return build_pair(config)
 
 
-def rules(config: RunConfig[Any, Any]) -> tuple[Rules, Rules]:
+def rules(config: RunConfig) -> tuple[Rules, Rules]:
     """The rules of G and of D, by name."""
     return of_players(config.regularizers, getattr(config.discriminator, "stabilizer", None))
 
 
-def adams(config: RunConfig[Any, Any], found: tuple[Rules, Rules]) -> list[dict[str, Any]]:
+def adams(config: RunConfig, found: tuple[Rules, Rules]) -> list[dict[str, Any]]:
     """The arguments of Adam for G and for D with these rules.
 
     With `lazy`, lr times c and betas to the power c, c = k / (k + 1), for the shortest interval k above 1 of a player's
@@ -50,7 +50,7 @@ def adams(config: RunConfig[Any, Any], found: tuple[Rules, Rules]) -> list[dict[
 
 
 def make_players(
-    config: RunConfig[Any, Any], fabric: Fabric, pair: tuple[Generator, Discriminator], found: tuple[Rules, Rules]
+    config: RunConfig, fabric: Fabric, pair: tuple[Generator, Discriminator], found: tuple[Rules, Rules]
 ) -> tuple[Player, Player]:
     """The networks with their optimisers, on the device and in the processes of Fabric."""
 
@@ -63,9 +63,7 @@ def make_players(
     return player(pair[0], of_g), player(pair[1], of_d)
 
 
-def make_game(
-    config: RunConfig[Any, Any], fabric: Fabric, players: tuple[Player, Player], found: tuple[Rules, Rules]
-) -> Game:
+def make_game(config: RunConfig, fabric: Fabric, players: tuple[Player, Player], found: tuple[Rules, Rules]) -> Game:
     """The two players with their rules, the loss, the augmentation, and what batch norm is over."""
     g, d = players
     joint = config.bn_over == "batch"

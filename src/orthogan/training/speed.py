@@ -2,7 +2,6 @@
 
 import time
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +28,7 @@ class _Unchecked(Player):
         self.optimizer.step()
 
 
-def seconds_per_step(config: RunConfig[Any, Any], precision: str, device: torch.device, world_size: int = 1) -> float:
+def seconds_per_step(config: RunConfig, precision: str, device: torch.device, world_size: int = 1) -> float:
     """Time of a whole step of one process, by steps of micro-batches of 2, 8, 32, ... images until the time is up.
 
     A step of the whole micro-batch that does not come to be measured is reckoned from the last two on a straight line:
@@ -51,7 +50,7 @@ def seconds_per_step(config: RunConfig[Any, Any], precision: str, device: torch.
     return seconds + min(slope, seconds / most) * (micro - most)
 
 
-def _real_game(config: RunConfig[Any, Any], device: torch.device) -> Game:
+def _real_game(config: RunConfig, device: torch.device) -> Game:
     """Networks with weights of no meaning, which are quicker to make than initial ones."""
     with torch.device("meta"):
         pair = build_pair(config)
@@ -66,7 +65,7 @@ def _real_game(config: RunConfig[Any, Any], device: torch.device) -> Game:
     return make_game(config, ONE_PROCESS, (players[0], players[1]), rules(config))
 
 
-def _quickest(config: RunConfig[Any, Any], game: Game, micro: int, device: torch.device, update: int) -> float:
+def _quickest(config: RunConfig, game: Game, micro: int, device: torch.device, update: int) -> float:
     """Of three steps, if they are short: the first on tensors of new shapes takes longer."""
     took = [_timed(config, game, micro, device, update)]
     while took[0] < LONG_SECONDS and len(took) < 3:
@@ -74,7 +73,7 @@ def _quickest(config: RunConfig[Any, Any], game: Game, micro: int, device: torch
     return min(took)
 
 
-def _timed(config: RunConfig[Any, Any], game: Game, micro: int, device: torch.device, update: int) -> float:
+def _timed(config: RunConfig, game: Game, micro: int, device: torch.device, update: int) -> float:
     with torch.device(device):
         began = time.perf_counter()
         play(config, game, micro, update)

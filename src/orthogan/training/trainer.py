@@ -4,7 +4,6 @@ import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import BaseFileLock
@@ -40,7 +39,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: RunConfig[Any, Any],
+        config: RunConfig,
         cache: ImageCache,
         folder: Path,
         fabric: Fabric,
