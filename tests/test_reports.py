@@ -41,7 +41,9 @@ def shown(monkeypatch: pytest.MonkeyPatch, width: int, step_seconds: float, term
     """What is on the screen after two steps of 128 of 2,000,000 images."""
     clock, screen = Clock(), io.StringIO()
     monkeypatch.setattr(reports, "time", clock)
-    monkeypatch.setattr(reports, "console", Console(file=screen, width=width, force_terminal=terminal, soft_wrap=True))
+    monkeypatch.setattr(
+        reports, "console", Console(file=screen, width=width, force_terminal=terminal, soft_wrap=True, markup=False)
+    )
     with TrainingView(2_000_000, 128) as view:
         for images in (128, 256):
             clock.now += step_seconds
@@ -63,16 +65,32 @@ def test_the_time_left_is_there_at_every_width_and_for_slow_steps(monkeypatch: p
 def test_whatever_is_counted_tells_of_itself_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, screen = Clock(), io.StringIO()
     monkeypatch.setattr(reports, "time", clock)
-    monkeypatch.setattr(reports, "console", Console(file=screen, width=80, force_terminal=False, soft_wrap=True))
-    with reports.counting("[features] of images") as progress:
+    monkeypatch.setattr(
+        reports, "console", Console(file=screen, width=80, force_terminal=False, soft_wrap=True, markup=False)
+    )
+    with reports.counting("features of {braces} [and] brackets") as progress:
         for done in (0, 10, 11, 40):
             progress(done, 40)
             clock.now += 10
     assert screen.getvalue().splitlines() == [
-        "[features] of images  11/40  53 s left",  # 20 s for 11; the lines are 15 s apart
+        "features of {braces} [and] brackets  11/40  53 s left",  # 20 s for 11; the lines are 15 s apart
     ]
 
 
 def test_without_a_terminal_the_time_left_is_in_hours_and_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown(monkeypatch, 80, 16.0, terminal=False).splitlines()
     assert lines[0] == "128/2000000 images  8/s  D 1.250 G 0.500  2 days 21 h left"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_with_brackets_and_braces_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    name, screen = "my [x] [/b] {y} folder", io.StringIO()
+    monkeypatch.setattr(reports.console, "file", screen)
+    monkeypatch.setattr(reports.console, "_force_terminal", terminal)
+    reports.table(name, ["what [/i]", "value"], [[name, 3]])
+    reports.warn(name)
+    with reports.counting(name) as progress:
+        progress(1, 2)
+    told = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    assert told.count(name) >= 3 + terminal
+    assert "what [/i]" in told

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from orthogan.training.observer import Observer
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# Square brackets in names of files and classes are no markup.
+console = Console(markup=False, highlight=False, soft_wrap=True)
 
 QUIET_SECONDS = 15.0
 """Pause between lines of progress where there is no terminal."""
@@ -34,7 +34,7 @@ class Lines:
         now = time.monotonic()
         if not console.is_terminal and now - self.last > QUIET_SECONDS:
             self.last = now
-            console.print(text, markup=False)
+            console.print(text)
 
 
 LOSSES = {"D": "d_loss", "G": "g_loss"}
@@ -88,7 +88,7 @@ class TrainingView(Observer):
         self.lines.show(f"{images}/{self.total} images  {told}  {losses}  {left} left")
 
     def told(self, text: str) -> None:
-        console.print(text, markup=False)
+        console.print(text)
 
     def alarmed(self, text: str) -> None:
         warn(text)
@@ -109,12 +109,12 @@ class StudyView:
         self.finished = 0.0
         self.began, self.lines = time.monotonic(), Lines()
         self.work = sum(work for _, work in left.values())
-        console.print(f"{len(left)} of {total_runs} runs to do, {jobs} at a time", markup=False)
+        console.print(f"{len(left)} of {total_runs} runs to do, {jobs} at a time")
         self.bar = Progress(
             TextColumn("{task.fields[runs]} runs"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %  {task.fields[left]} left"),
-            TextColumn("{task.fields[now]}", style="dim"),
+            TextColumn("{task.fields[now]}", style="dim", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -153,9 +153,13 @@ class StudyView:
 def counting(what: str) -> Iterator[Any]:
     """A bar for (done, total) callbacks, shown from the first call on; or lines where there is no terminal."""
     bar = Progress(
-        TextColumn(what), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, disable=not console.is_terminal,
-    )  # fmt: skip
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
     task = None
     started = False
     began, lines = time.monotonic(), Lines()
@@ -185,7 +189,6 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         numeric = rows and all(isinstance(row[i], int | float) for row in rows)
         shown.add_column(column, justify="right" if numeric else "left")
     for row in rows:
-        # As plain text: square brackets are not markup here.
         shown.add_row(*(Text(f"{v:,}" if isinstance(v, int) else str(v), overflow="fold") for v in row))
     console.print(shown)
 
@@ -213,7 +216,7 @@ def duration(seconds: float) -> str:
 
 def warn(text: str) -> None:
     """A line about something that will not stop the work."""
-    console.print(f"warning: {text}", style="yellow", markup=False)
+    console.print(f"warning: {text}", style="yellow")
 
 
 def quoted(path: str | Path) -> str:
@@ -222,5 +225,5 @@ def quoted(path: str | Path) -> str:
 
 
 def command(*words: object) -> str:
-    """`orthogan WORDS...` to be pasted into a shell. Print it on `console`, which never wraps, with markup=False."""
+    """`orthogan WORDS...` to be pasted into a shell."""
     return shlex.join(["orthogan", *map(str, words)])

@@ -45,7 +45,7 @@ class Options:
 
 def main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        console.print(USAGE, markup=False)
+        console.print(USAGE)
         return 0
     parent = folder_of(argv[0])
     networks, words = choose(separate(argv[1:]))

@@ -49,7 +49,7 @@ def show(found: Comparison) -> None:
     heading = f"{title(found.score, found.network)}, {better(found.score)} is better"
     table(heading, ["rank", "scored", "runs", "mean ± 95 %", "supported: better than rank"], rows)
     for line in remarks(found):
-        console.print(line, markup=False)
+        console.print(line)
     shared = [
         name
         for name in TITLES

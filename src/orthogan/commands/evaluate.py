@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
             protocols.append(result["protocol"])
     alike = not any(comparable(protocols[0], other) for other in protocols[1:])
     if len(written) > 1 and here.is_first and alike:
-        console.print(f"compare them: {command('compare', *written)}", markup=False)
+        console.print(f"compare them: {command('compare', *written)}")
     return 0
 
 
@@ -67,8 +67,8 @@ def keep(request: Request, result: dict[str, Any], out: Path | None) -> Path:
     results.write(place, result)
     show(result)
     if place != wanted:
-        console.print(f"{quoted(wanted)} holds a score by another protocol, and stays", markup=False)
-    console.print(f"scores and protocol: {quoted(place)}", markup=False)
+        console.print(f"{quoted(wanted)} holds a score by another protocol, and stays")
+    console.print(f"scores and protocol: {quoted(place)}")
     return place
 
 
@@ -93,6 +93,6 @@ def show(result: dict[str, Any]) -> None:
     worst = sorted(result.get("classes", {}).items(), key=lambda found: -found[1]["frechet_distance"])[:WORST]
     if worst:
         told = ", ".join(f"{name} ({of_class['frechet_distance']:.4g})" for name, of_class in worst)
-        console.print(f"classes farthest from the real ones: {told}", markup=False)
+        console.print(f"classes farthest from the real ones: {told}")
     for note in result["notes"]:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")

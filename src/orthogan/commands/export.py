@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
     else:
         exporting.write_folder(model, options.out, options.card, run_folder(options.model), *how)
         told = f"look through its README.md, then: hf upload OWNER/NAME {quoted(options.out)}"
-    console.print(f"the generator of {quoted(model.path)} is in {quoted(options.out)}\n  {told}", markup=False)
+    console.print(f"the generator of {quoted(model.path)} is in {quoted(options.out)}\n  {told}")
     return 0
 
 

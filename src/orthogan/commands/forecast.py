@@ -32,7 +32,7 @@ def tell_before(config: RunConfig, preset: RunConfig, begun: bool = False) -> No
         if path not in ("images", "batch", "d_steps") and flatten(config)[path] == after
     ]
     if followed:
-        console.print(f"fitted to {config.images:,} images: {', '.join(followed)}", markup=False)
+        console.print(f"fitted to {config.images:,} images: {', '.join(followed)}")
     for text in (
         *config.generator.remarks,
         *config.discriminator.remarks,
@@ -72,7 +72,7 @@ def dry_run(config: RunConfig, preset: RunConfig, name: str, folder: Path, devic
     wanted = needs.peak_bytes * (processes()[0] if device.type == "cpu" else 1)  # of all that share this memory
     fits = memory is None or wanted <= memory
     if fits:
-        console.print("timing a step", markup=False)
+        console.print("timing a step")
     seconds = seconds_per_step(config, precision, device, world) if fits else None
     table(
         "needs of one process",

@@ -46,8 +46,8 @@ def main(argv: list[str]) -> int:
     result = writing.prepare(options.sources, options.bn_eps, options.statistics)
     writing.write(result, options.out)
     show(result)
-    console.print(f"written: {quoted(options.out)}", markup=False)
-    console.print(f"next: {command('sample', options.out, '-n', '16')}", markup=False)
+    console.print(f"written: {quoted(options.out)}")
+    console.print(f"next: {command('sample', options.out, '-n', '16')}")
     return 0
 
 
@@ -64,4 +64,4 @@ def show(result: writing.Result) -> None:
     if not any(p.name == "discriminator" for p in result.parts):
         warn("no discriminator: the file samples, and a run that begins from it needs a fresh one")
     for remark in result.remarks:
-        console.print(remark, markup=False)
+        console.print(remark)

@@ -68,5 +68,5 @@ def main(argv: list[str]) -> int:
         save_picture(sheet, options.out)
     else:
         save_film(images, options.steps, options.out, options.fps, options.scale)
-    console.print(f"{options.rows} walks of {options.steps} images are in {quoted(options.out)}", markup=False)
+    console.print(f"{options.rows} walks of {options.steps} images are in {quoted(options.out)}")
     return 0

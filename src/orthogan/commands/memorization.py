@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     results.write(out, answer.result)
     save_picture(answer.sheet, out.with_suffix(".png"))
     show(answer.result)
-    console.print(f"written: {quoted(out)} {quoted(out.with_suffix('.png'))}", markup=False)
+    console.print(f"written: {quoted(out)} {quoted(out.with_suffix('.png'))}")
     return 0
 
 
@@ -66,7 +66,7 @@ def show(result: dict[str, Any]) -> None:
     for name, text in (("auc", "D rates a training image above a held-out one"), ("gap", "gap of the mean logits")):
         low, high = apart[f"{name}_interval"]
         told = f"{apart[name]:.1%} of the time ({low:.1%} to {high:.1%})" if name == "auc" else _number(apart, name)
-        console.print(f"{text}: {told}", markup=False)
+        console.print(f"{text}: {told}")
     rows = [
         [
             _title(name),
@@ -81,10 +81,10 @@ def show(result: dict[str, Any]) -> None:
     ]
     heads = ["images", "space", "how many", "closer", "copies", "median\ndistance"]
     table("nearest training images", heads, rows)
-    console.print(f"closer: {DEFINITION}", markup=False)
-    console.print("copies: at distance 0 from a training image", markup=False)
+    console.print(f"closer: {DEFINITION}")
+    console.print("copies: at distance 0 from a training image")
     for note in result["notes"]:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
 
 
 def _title(name: str) -> str:

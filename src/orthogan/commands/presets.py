@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
             rows = [[path, repr(x), repr(y)] for path, x, y in found]
             table(f"{a} against {b}", ["setting", a, b], rows)
         case ["-h" | "--help", *_]:
-            console.print(USAGE, markup=False)
+            console.print(USAGE)
         case ["show" | "diff", *_]:
             raise UserError(f"`orthogan presets {' '.join(argv)}` names too few or too many presets; {USAGE}")
         case [word, *_]:

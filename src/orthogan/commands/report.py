@@ -75,12 +75,10 @@ def watch(options: Options, out: Path, facts: Facts) -> int:
         if first or over:
             told(out, page)
         if over:
-            console.print(why_over(facts), markup=False)
+            console.print(why_over(facts))
             return 0
         if first:
-            console.print(
-                f"writing it again every {options.every:g} s; Ctrl-C ends this, and not the run", markup=False
-            )
+            console.print(f"writing it again every {options.every:g} s; Ctrl-C ends this, and not the run")
         first = False
         time.sleep(options.every)
         if not folder.is_dir():
@@ -103,4 +101,4 @@ def told(out: Path, page: str) -> None:
     """Where it is, how large it is, and what takes the room."""
     parts = ", ".join(f"{what} {size / MEGABYTE:.1f}" for what, size in embed.sizes(page).items())
     size = out.stat().st_size / MEGABYTE
-    console.print(f"the page is {quoted(out)} ({size:.1f} MB: {parts})", markup=False)
+    console.print(f"the page is {quoted(out)} ({size:.1f} MB: {parts})")

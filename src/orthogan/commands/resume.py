@@ -72,7 +72,7 @@ def read_options(folder: Path, config: RunConfig, words: list[str]) -> tuple[Run
 
 def main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        console.print(USAGE, markup=False)
+        console.print(USAGE)
         return 0
     folder = folder_of(argv[0])
     networks, words = choose(separate(argv[1:]))
@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
         leave_together()
         if trainer.fabric.is_global_zero:
             longer = command("resume", folder, "--images", 2 * config.images)
-            console.print(f"{folder} has all its {config.images:,} images already; for longer: {longer}", markup=False)
+            console.print(f"{folder} has all its {config.images:,} images already; for longer: {longer}")
         return 0
     return train(trainer, view)
 

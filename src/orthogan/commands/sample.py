@@ -41,5 +41,5 @@ def main(argv: list[str]) -> int:
     )
     labels = model.sampler.labels(options.n, classes, options.seed)
     written = save_images(stream, options.n, options.out, layout, labels, model.class_names, replace=options.replace)
-    console.print(f"{options.n} images of {quoted(model.path)} are in {quoted(written)}", markup=False)
+    console.print(f"{options.n} images of {quoted(model.path)} are in {quoted(written)}")
     return 0

@@ -63,5 +63,5 @@ def main(argv: list[str]) -> int:
         model.stand(options.truncation)
         sheet = class_sheet(model.sampler, options.seed, options.truncation, names=model.class_names)
     save_picture(sheet, options.out)
-    console.print(f"the sheet is {quoted(options.out)}", markup=False)
+    console.print(f"the sheet is {quoted(options.out)}")
     return 0

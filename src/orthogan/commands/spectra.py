@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     out = options.out or (source if source.is_dir() else Path())
     require(out.is_dir() or not out.exists(), "out", str(out), "is a file; name a folder")
     written = of_run(source, out) if source.is_dir() else of_file(source, out)
-    console.print(f"written: {' '.join(map(quoted, written))}", markup=False)
+    console.print(f"written: {' '.join(map(quoted, written))}")
     return 0
 
 

@@ -57,7 +57,7 @@ def usage() -> str:
 
 def main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        console.print(usage(), markup=False)
+        console.print(usage())
         return 0
     name, *words = argv
     if name not in STUDIES:
@@ -93,10 +93,10 @@ def run(name: str, study: Study, options: StudyOptions, folder: Path) -> int:
     left = sum(not summary.is_done(folder, run) for run in planned)
     report(name, study, options, folder, planned, look(study, options, folder, planned))
     if failed:
-        console.print(failure(folder, failed), markup=False)
+        console.print(failure(folder, failed))
     if left:
         told = f"{left} of {len(planned)} runs are still to be done; the same command goes on"
-        console.print(f"stopped: {told}" if stopped_by else told, markup=False)
+        console.print(f"stopped: {told}" if stopped_by else told)
     if stopped_by:
         return 128 + stopped_by
     return 2 if failed else 0
@@ -110,7 +110,7 @@ def prepare(study: Study, cells: list[Cell], options: StudyOptions, device: torc
     require(bool(cache.n_classes) or not study.needs_classes, "data.source", options.data.source, rule)
     scored = scored_images(cells[0].config, options.features, cache)
     reading.train_features(options.features, scored, device, counting)
-    console.print(f"features of {len(scored)} real images", markup=False)
+    console.print(f"features of {len(scored)} real images")
     Scorer(options.features, scored.checked, scored.fingerprint, device, labels=scored.labels)
     # A branch has been resolved when its parent was begun.
     found = [cell if cell.begin else replace(cell, config=_resolved(cell, cache.n_classes, device)) for cell in cells]
@@ -145,7 +145,7 @@ def make_plan(
     if options.budget is None:
         units = planning.given_units(cells, options)
     else:
-        console.print("measuring the speed of each kind of run", markup=False)
+        console.print("measuring the speed of each kind of run")
         with measuring(where) as workers:
             speeds, scoring = planning.measure(cells, options, workers, len(where))
         units = planning.fit_budget(cells, options, speeds, scoring, len(where))
@@ -243,7 +243,6 @@ def report(
         f"  {folder}/report.html    all of it on one page\n"
         f"  {folder}/table.md       tables\n{''.join(told)}"
         f"  {folder}/runs/          every run, with samples in sheets/ and its scores' protocol in scores.jsonl",
-        markup=False,
     )
 
 

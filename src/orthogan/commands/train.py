@@ -54,7 +54,7 @@ class Options:
 
 def main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        console.print(USAGE, markup=False)
+        console.print(USAGE)
         return 0
     networks, words = choose(expand(separate(argv), FILE_OF_INIT))
     found = checkpoint_of(words)
@@ -142,7 +142,7 @@ def train(trainer: Trainer, view: TrainingView) -> int:
     if not trainer.fabric.is_global_zero:
         return 0
     if not finished:
-        console.print(f"stopped at {trainer.images} images; go on with\n  {command('resume', folder)}", markup=False)
+        console.print(f"stopped at {trainer.images} images; go on with\n  {command('resume', folder)}")
         return 128 + trainer.stop.by if trainer.stop.by else 0
     if alarms := [alarm for alarm in watch_of(trainer).alarms if not alarm["notice"]]:
         told = (
@@ -155,6 +155,5 @@ def train(trainer: Trainer, view: TrainingView) -> int:
         f"  {command('evaluate', folder)}\n"
         f"  {command('report', folder)}\n"
         f"  tensorboard --logdir {quoted(folder / 'curves')}",
-        markup=False,
     )
     return 0

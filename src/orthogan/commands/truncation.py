@@ -64,10 +64,8 @@ def keep(request: Request, found: dict[str, Any], given: Path | None) -> None:
     save_picture(truncation.sheet(request, found), sheet)
     show(found)
     if out != wanted:
-        console.print(
-            f"{quoted(wanted)} is taken, or a picture of its name, by something else, which stays", markup=False
-        )
-    console.print(f"written: {' '.join(map(quoted, (out, figure, sheet)))}", markup=False)
+        console.print(f"{quoted(wanted)} is taken, or a picture of its name, by something else, which stays")
+    console.print(f"written: {' '.join(map(quoted, (out, figure, sheet)))}")
 
 
 HEADS = {
@@ -97,10 +95,10 @@ def show(found: dict[str, Any]) -> None:
     heads = [short(score, network) if network == "inception" else HEADS[score] for score in scores]
     table(f"{counts}, over {network}", [name, *heads, "saturated"], rows)
     verdict = found["verdict"]
-    console.print(f"amenable to truncation: {'yes' if verdict['amenable'] else 'no'}", markup=False)
+    console.print(f"amenable to truncation: {'yes' if verdict['amenable'] else 'no'}")
     for reason in verdict["reasons"]:
-        console.print(f"  {reason}", markup=False)
+        console.print(f"  {reason}")
     if "remedy" in verdict:
-        console.print(f"  remedy: {verdict['remedy']}", markup=False)
+        console.print(f"  remedy: {verdict['remedy']}")
     for note in found["notes"]:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
