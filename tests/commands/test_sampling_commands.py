@@ -197,6 +197,7 @@ def test_too_few_images_to_score_are_refused_before_anything_is_imported_or_deco
         (["sheet", "t"], {"truncation"}),
         (["sample", "run", "--lay"], {"--layout"}),
         (["data", "clear", "--keep"], {"--keep-days"}),
+        (["data", "ch"], {"check"}),
         (["sample", "ru"], set()),
     ],
 )

@@ -4,6 +4,7 @@ Written here rather than by tyro: its script offers no paths for positional word
 """
 
 import itertools
+from pathlib import Path
 
 from orthogan import presets
 from orthogan.cli import COMMANDS
@@ -84,7 +85,7 @@ def words_of(command: str) -> dict[int, list[str]]:
         "train": {2: known},
         "sheet": {2: ["classes", "truncation"]},
         "study": {2: list(STUDIES)},
-        "data": {2: ["inspect", "clear"]},
+        "data": {2: ["inspect", "check", "clear"]},
         "presets": {2: ["show", "diff"], 3: known, 4: known},
         "completion": {2: list(SHELLS)},
     }.get(command, {})
@@ -94,13 +95,13 @@ def options_of_commands() -> dict[str, set[str]]:
     pairs = itertools.zip_longest(GENERATORS, DISCRIMINATORS, fillvalue="biggan")  # every network once is enough
     configs = [with_networks(presets.get("digits"), {"generator": g, "discriminator": d}) for g, d in pairs]
     short = {f"--{name}" for name in SHORT}
-    training, resuming, branching = (
-        short.union(*(option_names(module.options_of(config)) for config in configs))
-        for module in (train, resume, branch)
+    training = short.union(*(option_names(train.Options, default=train.Options(run=config)) for config in configs))
+    branching = short.union(
+        *(option_names(branch.Options, default=branch.Options(run=config, out=Path())) for config in configs)
     )
     return {
         "train": training.union(CHOSEN),
-        "resume": resuming,
+        "resume": short | option_names(resume.Options),
         "branch": branching.union(CHOSEN),
         "sample": option_names(sample.Options),
         "sheet": option_names(sheet.Options),
