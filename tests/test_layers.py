@@ -21,7 +21,7 @@ FLOORS = {
     **dict.fromkeys(("config", "formats", "pair", "presets"), 4),
     **dict.fromkeys(("training", "interop", "hub"), 5),
     **dict.fromkeys(("judging", "model", "runs", "api", "exporting", "studies"), 6),
-    **dict.fromkeys(("reports", "plots", "page", "web", "commands", "cli", "__main__"), 7),
+    **dict.fromkeys(("reports", "plots", "page", "commands", "cli", "__main__"), 7),
 }
 MAY_PRINT = {"reports", "commands", "cli"}
 

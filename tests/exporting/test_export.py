@@ -263,7 +263,7 @@ def test_an_export_of_an_imported_file_tells_where_it_is_from_and_of_no_training
         },
         "sha256": {"G_ema.pth": "0a1b", "D.pth": "ffff"},
     }
-    told = "converted with [orthogan](https://pypi.org/project/orthogan/) from "
+    told = "converted with orthogan from "
     for imported, expected in (
         (origin, "BigGAN-PyTorch (G_ema.pth, sha256 0a1b)."),
         ({}, "a file of another project."),

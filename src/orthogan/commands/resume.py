@@ -22,9 +22,9 @@ from orthogan.training.logs import read_config
 USAGE = """usage: orthogan resume RUN [options]
 
 Goes on from the newest whole checkpoint, bit for bit as if the run had never stopped (on a CPU).
-Length and cadences may change: orthogan resume RUN --images 500000 --cadence.checkpoint-images 10000
-Data that has moved:            orthogan resume RUN --data NEW/PLACE
-All that may change:            orthogan resume RUN --help"""
+Length, cadences and the watch may change: orthogan resume RUN --images 500000 --on-collapse stop
+Data that has moved:                       orthogan resume RUN --data NEW/PLACE
+All that may change:                       orthogan resume RUN --help"""
 
 MAY_CHANGE = ("--images", "--cadence.", "--watch.", "--data.source", "--device", "-h", "--help")
 """Beginnings of the options that `--help` tells."""

@@ -50,6 +50,7 @@ def usage() -> str:
             "",
             *lines,
             "",
+            "interventions takes --run RUN in the place of --data SOURCE.",
             "The options of a study:  orthogan study NAME --help",
         ]
     )

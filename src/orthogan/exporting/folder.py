@@ -21,7 +21,7 @@ from orthogan.settings import require
 from orthogan.training import checkpoint
 
 SHEET = "sheet.png"
-PROGRAM = "[orthogan](https://pypi.org/project/orthogan/)"
+PROGRAM = "orthogan"
 
 
 @dataclass(frozen=True, kw_only=True)

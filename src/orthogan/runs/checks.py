@@ -105,8 +105,8 @@ def refuse_changes(trained: RunConfig, config: RunConfig) -> None:
         raise UserError(
             f"a resumed run must keep its configuration, but these settings differ:\n{told}\n"
             "put them back (in config.json, where it was not the command line), or start a new run with "
-            "`orthogan train`; cadences may change, and the length (images) unless the learning rate or the latent "
-            "depends on it"
+            "`orthogan train`; cadences, the watch and the place of the data may change, and the length (images) "
+            "unless the learning rate or the latent depends on it"
         )
 
 
