@@ -244,9 +244,9 @@ class RunConfig:
 def may_change_on_resume(config: "RunConfig") -> tuple[str, ...]:
     """Beginnings of the paths that `orthogan resume` accepts a new value for: cadences, watch, data, length.
 
-    Not the length of a run whose steps depend on it: by a falling learning rate, or by an annealed latent. That the
-    data is the same is decided by its fingerprint.
+    Not the length of a run whose steps depend on it: by a falling learning rate, or by an annealed latent. Whether the
+    data is the same, its fingerprint decides, and of pretrained weights their digest.
     """
     depends = config.optimizer.decay_from_images is not None or config.generator.latent == "annealed-normal"
-    may = ("cadence.", "watch.", "data.source", "data.skip_bad")
+    may = ("cadence.", "watch.", "data.source", "data.skip_bad", "discriminator.weights")
     return may if depends else ("images", *may)

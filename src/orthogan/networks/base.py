@@ -42,6 +42,13 @@ class NetworkConfig:
     def check_present(self) -> None:
         """Raise `UserError` where a package or file that the network is built from is missing. Reads no file."""
 
+    def check_files(self, resolution: int) -> None:
+        """Raise `UserError` where a file that the network is built from is another's or damaged. Reads it."""
+
+    def with_whole_paths(self) -> Self:
+        """The same settings with whole paths of such files, so that a run can be resumed from any folder."""
+        return self
+
     @property
     def features_seen(self) -> str | None:
         """The pretrained network through which this one sees images."""
