@@ -19,6 +19,8 @@ SAMPLE = re.compile(r"\d{6,}\.png")
 
 ASIDE = ".writing-"
 """Marks the folders in which files are written before they take their names."""
+STALE_SECONDS = 3600
+"""Where several programs may be writing, what was being written for so long has lost its writer."""
 
 
 class CannotWrite(UserError):

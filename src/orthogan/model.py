@@ -17,7 +17,7 @@ from torch import Tensor
 from orthogan import hub, runtime, tensorfile
 from orthogan.classes import Classes, indices
 from orthogan.errors import UserError
-from orthogan.files import CannotWrite, cache_folder, remove_asides
+from orthogan.files import STALE_SECONDS, CannotWrite, cache_folder, remove_asides
 from orthogan.formats import to_json
 from orthogan.interop.statistics import FACT, FROM_FILE, Collected, Held
 from orthogan.metrics.measuring import in_chunks
@@ -304,10 +304,6 @@ class Model:
             "standing_statistics_batches": batches,
             "precision": self.sampler.precision,
         } | ({"noise": self.sampler.generator.noise} if self.sampler.generator.noise_modes else {})
-
-
-STALE_SECONDS = 3600
-"""Several programs may sample one checkpoint; what was being written for so long has lost its writer."""
 
 
 def _read_standing(path: Path, buffers: dict[str, Tensor]) -> dict[str, Tensor] | None:

@@ -20,6 +20,7 @@ from orthogan.data.cache import open_if_whole
 from orthogan.data.config import DataConfig
 from orthogan.data.partial import partial_folder
 from orthogan.errors import UserError
+from orthogan.files import ASIDE
 from orthogan.metrics import kept
 
 
@@ -83,6 +84,9 @@ def test_clear_lists_and_removes_packs_partials_and_features(classes, cache_home
         assert listed.status == 0, listed.err
         for told in ("pets", "left by a stopped", "3.0 MiB", "features for scores", "2 packs and 1 files of features"):
             assert told in listed.out
+        dead = kept.folder() / f"{ASIDE}dead"
+        dead.mkdir()
+        os.utime(dead, (0, 0))
         assert orthogan("data", "clear").status == 0
         assert list(cache_home.iterdir()) == [alive]
     assert list(kept.folder().iterdir()) == []

@@ -74,6 +74,7 @@ def check() -> int:
     console = Console()
     damaged = 0
     sweep(packs_folder())
+    kept.sweep()
     for info in list_packs():
         try:
             torn = open_pack(info.path).checked.torn()
@@ -106,6 +107,8 @@ def clear(keep_days: float = 0.0, dry_run: bool = False) -> int:
     console = Console()
     _show_packs(packs, features, console)
     everything: list[PackInfo | kept.Kept] = [*packs, *features]
+    if not dry_run:
+        kept.sweep()
     left = {} if dry_run else {one.path: why for one in everything if (why := remove(one.path))}
     packs = [info for info in packs if info.path not in left]
     features = [file for file in features if file.path not in left]
@@ -197,7 +200,7 @@ def _show_packs(packs: list[PackInfo], features: list[kept.Kept], console: Conso
     ]
     rows += [
         [
-            "features for scores" if file.whole else "(unfinished features)",
+            "features for scores",
             "",
             "",
             _size(file.n_bytes),
