@@ -76,3 +76,21 @@ def test_whatever_is_counted_tells_of_itself_without_a_terminal(monkeypatch: pyt
 def test_without_a_terminal_the_time_left_is_in_hours_and_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown(monkeypatch, 80, 16.0, terminal=False).splitlines()
     assert lines[0] == "128/2000000 images  8/s  D 1.250 G 0.500  2 days 21 h left"
+
+
+def test_names_in_tables_cannot_steer_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(reports, "console", Console(file=screen, width=80, soft_wrap=True))
+    reports.table("", ["name", "images"], [("\x1b[31m[bold]\n", 12345)])
+    assert screen.getvalue().splitlines()[-1].split() == [r"\x1b[31m[bold]\n", "│", "12,345"]
+
+
+def test_where_the_output_is_for_programs_counting_goes_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, screen, other = Clock(), io.StringIO(), io.StringIO()
+    monkeypatch.setattr(reports, "time", clock)
+    monkeypatch.setattr(reports, "console", Console(file=screen))
+    with reports.counting("decoding", on=Console(file=other)) as progress:
+        clock.now += 20
+        progress(1, 2)
+    assert screen.getvalue() == ""
+    assert other.getvalue().splitlines() == ["decoding  1/2  20 s left"]

@@ -1,4 +1,4 @@
-"""The one exception that is meant for people: a setting, its value, and a way out."""
+"""The one exception that is meant for people: a setting, its value, and a way out; and words for such messages."""
 
 import difflib
 from collections.abc import Iterable
@@ -34,3 +34,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(word in told for word in _NO_MEMORY)
     )
+
+
+def printable(text: str) -> str:
+    """Names of files may hold bytes that are no text, line ends, and codes that would steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -82,7 +82,7 @@ def test_clear_lists_and_removes_packs_partials_and_features(classes, cache_home
     with partial_folder(cache_home / "alive") as alive:
         listed = orthogan("data", "clear", "--dry-run", env={"COLUMNS": "200"})
         assert listed.status == 0, listed.err
-        for told in ("pets", "left by a stopped", "3.0 MiB", "features for scores", "2 packs and 1 files of features"):
+        for told in ("pets", "left by a stopped", "3.15 MB", "features for scores", "2 packs and 1 files of features"):
             assert told in listed.out
         dead = kept.folder() / f"{ASIDE}dead"
         dead.mkdir()
@@ -97,7 +97,7 @@ def test_clear_and_check_name_what_they_cannot_remove(classes, cache_home, capsy
     with read_only():
         assert main(["clear"]) == 1
     told = capsys.readouterr().out
-    assert "0 packs and 0 files of features, 0.0 MiB, removed" in told
+    assert "0 packs and 0 files of features, 0 B, removed" in told
     for path in (home, features):
         assert path.exists()
         assert f"not removed: {path}: Read-only file system" in told

@@ -68,11 +68,6 @@ def shorten(text: str, length: int = 300) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
 
 
-def printable(text: str) -> str:
-    """Names of files may hold bytes that are no text, line ends, and codes that would steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def digest_of(*parts: Any) -> str:
     """A short hexadecimal digest of plain values, the same in every process."""
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
