@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and one line where one cannot be written."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -9,10 +10,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
 
 SAMPLE = re.compile(r"\d{6,}\.png")
 """Names that generated images have in their folders."""
@@ -33,7 +35,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+        reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
         raise CannotWrite(f"{path} cannot be written: {reason}") from error
 
 
@@ -115,6 +117,14 @@ def write_whole(path: Path, text: str) -> None:
     """
     with aside(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def json_lines(path: Path) -> list[Any]:
+    """The values of a file of JSON lines; none where there is no file."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return []
 
 
 def cache_folder() -> Path:

@@ -11,7 +11,7 @@ from orthogan.commands.parsing import run_one
 from orthogan.data import DataReport, Source, inspect_source, open_source
 from orthogan.data.cache import PackInfo, TornPack, list_packs, open_pack, packs_folder, set_aside
 from orthogan.data.partial import sweep
-from orthogan.errors import UserError, printable
+from orthogan.errors import UserError, printable, some
 from orthogan.files import cache_folder, remove
 from orthogan.metrics import kept
 from orthogan.reports import amount, command, console, counting, errors, table, warn
@@ -145,18 +145,13 @@ def _show(report: DataReport) -> None:
     _show_rows(["size", "images"], [*report.sizes.items()])
     _show_rows(["mode", "images"], [*report.modes.items()])
     _show_rows(["unreadable", "why"], report.unreadable)
-    _show_rows(["the same image as", "is also"], [[g[0], _summed(g[1:])] for g in report.duplicates])
+    _show_rows(["the same image as", "is also"], [[g[0], some(g[1:], _NAMED)] for g in report.duplicates])
     if report.refusal:
         _print(f"training refuses this: {report.refusal}", "red")
     for warning in report.warnings:
         warn(printable(warning))
     if not report.warnings and not report.refusal:
         _print("nothing to warn of", "green")
-
-
-def _summed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _print(text: str, style: str | None = None) -> None:

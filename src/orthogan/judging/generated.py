@@ -1,6 +1,5 @@
 """What is scored: the images of a generator, or images that lie somewhere."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from orthogan.judging.reading import common_size, has_classes, packed, part_of
 from orthogan.judging.request import Request
 from orthogan.metrics import evaluate
 from orthogan.metrics.measuring import ImageSet, digest, of_array
-from orthogan.settings import to_dict
+from orthogan.settings import digest_of_text, to_dict
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _settings_of(config: Any) -> str:
     """A digest that runs share which differ in their seed alone."""
     plain = to_dict(config)
     plain.pop("seed", None)
-    return hashlib.blake2b(repr(plain).encode(), digest_size=6).hexdigest()
+    return digest_of_text(repr(plain), 6)
 
 
 def _parent_of(extra: Mapping[str, Any]) -> dict[str, str]:
@@ -110,7 +109,7 @@ def _parent_of(extra: Mapping[str, Any]) -> dict[str, str]:
         return {}
     # Paths move, and what has changed is in the settings, the seed among it.
     facts = {name: value for name, value in parent.items() if name not in ("checkpoint", "changed")}
-    return {"parent": hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=6).hexdigest()}
+    return {"parent": digest_of_text(json.dumps(facts, sort_keys=True), 6)}
 
 
 def from_images(request: Request, counting: Counting) -> Generated:

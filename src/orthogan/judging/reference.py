@@ -1,7 +1,6 @@
 """The real images that others are scored against, and what the protocol says of them."""
 
 import functools
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +19,7 @@ from orthogan.judging.reading import packed, real_config, train_features
 from orthogan.judging.request import Request, is_model
 from orthogan.metrics import of_data
 from orthogan.metrics.measuring import ImageSet, Pixels
+from orthogan.settings import digest_of_text
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _other_model(request: Request, path: Path, generated: Generated) -> tuple[Im
     labels = None if request.unconditional else loaded.sampler.labels(count, None, seed)
     names = [] if labels is None else loaded.class_names or [str(i) for i in range(loaded.n_classes)]
     facts = [loaded.weights_digest(), count, seed, labels is not None]
-    fingerprint = hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+    fingerprint = digest_of_text(repr(facts))
     cache = ImageCache(
         cast(np.ndarray, OnDemand(images)),
         None if labels is None else labels.numpy(),

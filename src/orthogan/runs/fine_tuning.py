@@ -11,7 +11,7 @@ from orthogan import runtime
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
 from orthogan.data.config import DataConfig
-from orthogan.errors import UserError
+from orthogan.errors import UserError, some
 from orthogan.formats import to_json
 from orthogan.networks import build_discriminator, build_generator, family_of, find
 from orthogan.pair import build_pair, without_lost_rules
@@ -226,16 +226,11 @@ def _tell(trainer: Trainer) -> None:
     if parent["remade"]:
         ways = {"mean": "as the mean of the old classes", "name": "by the names of classes", "fresh": "fresh"}
         way = ways.get(init["classes"], "for data without classes")
-        told(f"remade for {trainer.config.n_classes} classes, {way}: {_some(parent['remade'])}")
+        told(f"remade for {trainer.config.n_classes} classes, {way}: {some(parent['remade'], SHOWN)}")
     if init["namesakes"]:
-        told(f"classes found by name: {_some(init['namesakes'])}")
+        told(f"classes found by name: {some(init['namesakes'], SHOWN)}")
     if parent["left"]:
-        told(f"left behind: {_some(parent['left'])}")
+        told(f"left behind: {some(parent['left'], SHOWN)}")
     if "discriminator" in parent:
         told(parent["discriminator"])
     told(f"begins afresh: {', '.join(parent['afresh'])}")
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
