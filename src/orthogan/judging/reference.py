@@ -14,7 +14,7 @@ from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
 from orthogan.features.pretrained import FeatureNet
 from orthogan.judging.counting import Counting
-from orthogan.judging.generated import Generated, drawn
+from orthogan.judging.generated import Generated, Samples, drawn
 from orthogan.judging.reading import packed, real_config, train_features
 from orthogan.judging.request import Request, is_model
 from orthogan.metrics import of_data
@@ -36,7 +36,7 @@ class Reference:
 
 def reference(request: Request, generated: Generated, device: torch.device, counting: Counting) -> Reference:
     """What a request says, or by default the images that the generator learnt from. Raises `UserError`."""
-    if request.own is not None and generated.part is not None:
+    if request.own is not None and isinstance(generated, Samples):
         learnt = generated.part("training", request.features)
         net = train_features(request.features, learnt, device, counting)
         cache = learnt if request.own == "training" else generated.part(request.own, request.features)
