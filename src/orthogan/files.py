@@ -59,11 +59,15 @@ def aside(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def nearest_existing(folder: Path) -> Path:
+    """The folder, or the first above it that is there."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
 def check_writable(path: Path) -> None:
     """Raise `CannotWrite` for a file that could not be written, by making a folder where it or its folders would be."""
     with writing(path):
-        there = next(folder for folder in path.absolute().parents if folder.exists())
-        trial = there / f"{ASIDE}{uuid.uuid4().hex[:12]}"
+        trial = nearest_existing(path.parent) / f"{ASIDE}{uuid.uuid4().hex[:12]}"
         trial.mkdir()
         trial.rmdir()
 

@@ -11,6 +11,7 @@ from orthogan import runtime
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
 from orthogan.data.config import DataConfig
+from orthogan.data.sources import refuse_inside_data
 from orthogan.errors import UserError, some
 from orthogan.formats import to_json
 from orthogan.networks import build_discriminator, build_generator, family_of, find
@@ -18,7 +19,7 @@ from orthogan.pair import build_pair, without_lost_rules
 from orthogan.ranks import of_first, together
 from orthogan.runs.branching import found_by_first
 from orthogan.runs.checks import Progress, check_compile, check_names, load_on_all, resolve
-from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data
+from orthogan.runs.folders import check_folder, locked, refuse_existing
 from orthogan.settings import differences, require
 from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric
@@ -89,7 +90,7 @@ def fine_tune(
     fresh = refuse_misfit(found, init, config)
     check_compile(config, device)
     refuse_inside_data(folder, config.data.source)
-    check_writable(folder)
+    check_folder(folder)
     fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
     with locked(fabric, folder) as lock:
         of_first(lambda: refuse_existing(folder))
