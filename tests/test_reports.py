@@ -94,3 +94,21 @@ def test_names_with_brackets_and_braces_are_shown_as_they_are(monkeypatch: pytes
     told = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
     assert told.count(name) >= 3 + terminal
     assert "what [/i]" in told
+
+
+def test_names_in_tables_cannot_steer_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(reports, "console", Console(file=screen, width=80, soft_wrap=True, markup=False))
+    reports.table("", ["name", "images"], [("\x1b[31m[bold]\n", 12345)])
+    assert screen.getvalue().splitlines()[-1].split() == [r"\x1b[31m[bold]\n", "│", "12,345"]
+
+
+def test_where_the_output_is_for_programs_counting_goes_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, screen, other = Clock(), io.StringIO(), io.StringIO()
+    monkeypatch.setattr(reports, "time", clock)
+    monkeypatch.setattr(reports, "console", Console(file=screen))
+    with reports.counting("decoding", on=Console(file=other)) as progress:
+        clock.now += 20
+        progress(1, 2)
+    assert screen.getvalue() == ""
+    assert other.getvalue().splitlines() == ["decoding  1/2  20 s left"]
