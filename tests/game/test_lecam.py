@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from moments import moment_of
 from torch import nn
 
 from orthogan.errors import UserError
@@ -14,7 +15,7 @@ from orthogan.game.regularizers.lecam import LeCam, LeCamSettings
 
 def moment(real: list[float], fake: list[float]) -> Moment:
     logits = [torch.tensor(values, requires_grad=True) for values in (real, fake)]
-    return Moment(None, None, None, None, None, None, None, None, logits=logits)  # type: ignore[arg-type]
+    return moment_of(logits=logits)
 
 
 def after(rule: LeCam, real: list[float], fake: list[float]) -> None:
@@ -72,7 +73,7 @@ def test_averages_are_those_of_all_processes(monkeypatch: pytest.MonkeyPatch) ->
 def test_several_logits_an_image() -> None:
     """(N, K): a term a logit, the mean of which is taken."""
     logits = [torch.tensor([[1.0, 2.0]]), torch.tensor([[-1.0, 0.0]])]
-    seen = Moment(None, None, None, None, None, None, None, None, logits=logits)  # type: ignore[arg-type]
+    seen = moment_of(logits=logits)
     torch.testing.assert_close(LeCam(1.0).on_loss(seen), torch.tensor([[2.0, 4.0]]))
 
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from moments import moment_of
 from torch import Tensor, nn
 
 from orthogan.errors import UserError
@@ -37,8 +38,7 @@ class Scaled(nn.Module):
 
 
 def moment(generator: nn.Module, z: Tensor, y: Tensor | None = None) -> Moment:
-    n = len(z)
-    return Moment(generator, None, None, None, None, y, z, torch.zeros(n))  # type: ignore[arg-type]
+    return moment_of(generator=generator, fake_labels=y, z=z)
 
 
 def toward(z: Tensor) -> Tensor:

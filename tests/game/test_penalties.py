@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from moments import moment_of
 from torch import Tensor, nn
 
 from orthogan.game.moment import Moment
@@ -17,7 +18,7 @@ from orthogan.game.regularizers.orthonormal import Orthonormal, OrthonormalSetti
 
 def moment(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, uniform: Tensor) -> Moment:
     """An update of D without labels; rules of D have no use for G."""
-    return Moment(None, lambda x, y: judge(x), real, None, fake, None, torch.zeros(len(fake), 1), uniform)  # type: ignore[arg-type]
+    return moment_of(discriminator=lambda x, y: judge(x), real=real, fake=fake, uniform=uniform)
 
 
 def test_gradient_penalty_by_hand() -> None:

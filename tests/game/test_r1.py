@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from moments import moment_of
 from torch import Tensor, nn
 
 from orthogan.errors import UserError
@@ -19,8 +20,7 @@ def seed() -> None:
 
 
 def moment(judge: Callable[..., Tensor], real: Tensor, y: Tensor | None = None, **more: Callable) -> Moment:
-    n = len(real)
-    return Moment(None, judge, real, y, -real, y, torch.zeros(n, 1), torch.zeros(n), **more)  # type: ignore[arg-type]
+    return moment_of(discriminator=judge, real=real, real_labels=y, **more)
 
 
 def test_penalty_of_a_quadratic_by_hand() -> None:

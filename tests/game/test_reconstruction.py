@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from moments import moment_of
 from tiny import tiny_run
 from torch import Tensor
 
@@ -38,11 +39,11 @@ class Echo:
 
     def reconstruct(self, x: Tensor, parts: Tensor) -> list[tuple[Tensor, Tensor]]:
         of_part = (parts / 2).view(-1, 1, 1, 1).expand_as(x)
-        return [(2 * x, x), (2 * x, x), (of_part, torch.zeros_like(x))]
+        return [(x, 2 * x), (x, 2 * x), (torch.zeros_like(x), of_part)]
 
 
 def moment(judge: Any, real: Tensor, uniform: Tensor, **more: Any) -> Moment:
-    return Moment(None, judge, real, None, -real, None, torch.zeros(len(real), 1), uniform, **more)  # type: ignore[arg-type]
+    return moment_of(discriminator=judge, real=real, uniform=uniform, **more)
 
 
 def test_the_sum_of_three_distances_by_hand() -> None:
@@ -66,7 +67,7 @@ def test_it_is_of_real_images_as_d_sees_them() -> None:
 
 def test_l1_by_hand() -> None:
     made = torch.tensor([[[[1.0, 2.0]]], [[[0.0, 0.0]]]])
-    assert l1(made, torch.tensor([[[[0.0, -1.0]]], [[[0.0, 1.0]]]])).tolist() == [2.0, 0.5]
+    assert l1(torch.tensor([[[[0.0, -1.0]]], [[[0.0, 1.0]]]]), made).tolist() == [2.0, 0.5]
 
 
 def test_distance_of_features_by_hand() -> None:
@@ -74,14 +75,14 @@ def test_distance_of_features_by_hand() -> None:
     distance = FeatureDistance(lambda x: [x, 2 * x])
     made = torch.tensor([[[[3.0, 1.0]], [[4.0, 0.0]]]])
     target = torch.tensor([[[[1.0, 5.0]], [[0.0, 0.0]]]])
-    torch.testing.assert_close(distance(made, target), torch.tensor([0.8 / 2]))
+    torch.testing.assert_close(distance(target, made), torch.tensor([0.8 / 2]))
 
 
 def test_distance_of_features_is_a_mean_over_maps_of_any_size() -> None:
     first, second = (torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(side)) for side in (4, 2))
     both = FeatureDistance(lambda x: [first * x, second * x])
-    alone = [FeatureDistance(lambda x, h=h: [h * x])(torch.ones(()), -torch.ones(())) for h in (first, second)]
-    torch.testing.assert_close(both(torch.ones(()), -torch.ones(())), (alone[0] + alone[1]) / 2)
+    alone = [FeatureDistance(lambda x, h=h: [h * x])(-torch.ones(()), torch.ones(())) for h in (first, second)]
+    torch.testing.assert_close(both(-torch.ones(()), torch.ones(())), (alone[0] + alone[1]) / 2)
     torch.testing.assert_close(alone[0], torch.full((2,), 4.0))  # opposite directions
 
 
@@ -117,7 +118,7 @@ def test_pretrained_features_tell_more_from_less_alike() -> None:
     torch.manual_seed(0)
     distance = build(ReconstructionSettings(strength=1.0)).distance  # type: ignore[attr-defined]
     x, noise = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 3, 64, 64)
-    near, far = distance(x + 0.05 * noise, x), distance(x + 0.5 * noise, x)
+    near, far = distance(x, x + 0.05 * noise), distance(x, x + 0.5 * noise)
     assert (near > 0).all()
     assert (near < far).all()
     torch.testing.assert_close(distance(x, x), torch.zeros(2))

@@ -16,7 +16,7 @@ from orthogan.game.regularizers.base import Regularizer, Settings
 from orthogan.settings import require
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""Images (n, 3, S, S) in [-1, 1] and what they should be -> terms (n,)."""
+"""Images (n, 3, S, S) in [-1, 1] and what was made of them -> terms (n,)."""
 
 QUADRANTS = 4
 FEATURES = "efficientnet-lite0"
@@ -50,7 +50,7 @@ class Reconstructing(Protocol):
     """A discriminator that offers `reconstructions`."""
 
     def reconstruct(self, x: Tensor, parts: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Pairs (reconstruction, target), each (n, 3, S, S), of images and of their quadrants `parts` (n,)."""
+        """Pairs (target, reconstruction), each (n, 3, S, S), of images and of their quadrants `parts` (n,)."""
 
 
 class Reconstruction(Regularizer):
@@ -69,11 +69,11 @@ class Reconstruction(Regularizer):
         parts = (moment.uniform * QUADRANTS).long()
         pairs = discriminator.reconstruct(moment.augment(moment.real), parts)
         with torch.autocast(moment.real.device.type, enabled=False):
-            terms = [self.distance(made.float(), target.float()) for made, target in pairs]
+            terms = [self.distance(target.float(), made.float()) for target, made in pairs]
         return self.weight * torch.stack(terms).sum(0)
 
 
-def l1(made: Tensor, target: Tensor) -> Tensor:
+def l1(target: Tensor, made: Tensor) -> Tensor:
     """Mean absolute difference of the numbers of an image."""
     return (made - target).abs().flatten(1).mean(1)
 
@@ -88,7 +88,7 @@ class FeatureDistance:
         """`maps` are frozen: images (n, 3, S, S) in [-1, 1] to maps (n, C, H, W)."""
         self.maps = maps
 
-    def __call__(self, made: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, target: Tensor, made: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = self.maps(target)
         terms = [
@@ -114,8 +114,8 @@ def lpips_distance() -> Distance:
     """Raises `UserError` where the package or the weights are missing."""
     network = lpips.load()
 
-    def distance(made: Tensor, target: Tensor) -> Tensor:
-        made, target = (backbones.resize(x, max(lpips.SIDE, x.shape[-1])) for x in (made, target))
+    def distance(target: Tensor, made: Tensor) -> Tensor:
+        target, made = (backbones.resize(x, max(lpips.SIDE, x.shape[-1])) for x in (target, made))
         terms: Tensor = _beside(made, network)(made, target)
         return terms.flatten()
 
