@@ -20,7 +20,6 @@ from orthogan.game.regularizers.reconstruction import (
     FeatureDistance,
     Reconstruction,
     ReconstructionSettings,
-    build,
     l1,
 )
 from orthogan.networks.fastgan_discriminator import FastGANDiscriminator, FastGANDiscriminatorConfig
@@ -46,23 +45,27 @@ def moment(judge: Any, real: Tensor, uniform: Tensor, **more: Any) -> Moment:
     return moment_of(discriminator=judge, real=real, uniform=uniform, **more)
 
 
+def of_pixels(strength: float) -> Reconstruction:
+    return Reconstruction(ReconstructionSettings(strength=strength, distance="l1"))
+
+
 def test_the_sum_of_three_distances_by_hand() -> None:
     """Images of 1 and -3; parts 1 and 3: 5 ((1 + 1) + 0.5) and 5 ((3 + 3) + 1.5)."""
     x = torch.tensor([1.0, -3.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
-    terms = Reconstruction(5.0, l1).on_loss(moment(Echo(), x, torch.tensor([0.25, 0.999])))
+    terms = of_pixels(5.0).on_loss(moment(Echo(), x, torch.tensor([0.25, 0.999])))
     torch.testing.assert_close(terms, torch.tensor([12.5, 37.5]))
 
 
 def test_each_quadrant_is_drawn_as_often() -> None:
     x = torch.zeros(100, 3, 1, 1)
-    terms = Reconstruction(2.0, l1).on_loss(moment(Echo(), x, (torch.arange(100) + 0.5) / 100))
+    terms = of_pixels(2.0).on_loss(moment(Echo(), x, (torch.arange(100) + 0.5) / 100))
     assert [int((terms == part).sum()) for part in range(4)] == [25] * 4
 
 
 def test_it_is_of_real_images_as_d_sees_them() -> None:
     x = torch.ones(2, 3, 1, 1)
     seen = moment(Echo(), x, torch.zeros(2), augment=lambda images: images + 2)
-    torch.testing.assert_close(Reconstruction(1.0, l1).on_loss(seen), torch.tensor([6.0, 6.0]))
+    torch.testing.assert_close(of_pixels(1.0).on_loss(seen), torch.tensor([6.0, 6.0]))
 
 
 def test_l1_by_hand() -> None:
@@ -103,12 +106,12 @@ HEADS = {"joint.0.weight", "joint.1.weight", "joint.1.bias", "head.conv.weight",
 @pytest.mark.parametrize("resolution", [16, 64])
 def test_the_gradient_reaches_decoders_and_what_d_sees_with(resolution: int) -> None:
     every = {name for name, _ in FastGANDiscriminator(DECODING, resolution, 0).named_parameters()}
-    assert trained_by(Reconstruction(1.0, l1), resolution) == every - HEADS
+    assert trained_by(of_pixels(1.0), resolution) == every - HEADS
 
 
 @has_features
 def test_the_gradient_passes_through_pretrained_features() -> None:
-    found = trained_by(build(ReconstructionSettings(strength=1.0)))
+    found = trained_by(Reconstruction(ReconstructionSettings(strength=1.0)))
     assert "decoder.to_rgb.weight" in found
     assert "stem.0.weight" in found
 
@@ -116,7 +119,7 @@ def test_the_gradient_passes_through_pretrained_features() -> None:
 @has_features
 def test_pretrained_features_tell_more_from_less_alike() -> None:
     torch.manual_seed(0)
-    distance = build(ReconstructionSettings(strength=1.0)).distance  # type: ignore[attr-defined]
+    distance = Reconstruction(ReconstructionSettings(strength=1.0)).distance
     x, noise = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 3, 64, 64)
     near, far = distance(x, x + 0.05 * noise), distance(x, x + 0.5 * noise)
     assert (near > 0).all()
@@ -171,4 +174,4 @@ def test_settings() -> None:
     _, rules = of_players(config)
     rule = rules["d_reconstruction"]
     assert isinstance(rule, Reconstruction)
-    assert (rule.weight, rule.distance) == (3.0, l1)
+    assert (rule.settings.strength, rule.distance) == (3.0, l1)

@@ -18,7 +18,7 @@ from orthogan.game.regularizers import RegularizerConfig, of_players
 from orthogan.game.regularizers.base import Regularizer
 from orthogan.game.regularizers.consistency import ConsistencySettings
 from orthogan.game.regularizers.ortho import OrthoSettings
-from orthogan.game.regularizers.r1 import R1
+from orthogan.game.regularizers.r1 import R1, R1Settings
 from orthogan.nn import blocks
 from orthogan.nn.spectral import advance, normalized_layers
 from orthogan.nn.stabilizers import STABILIZERS
@@ -332,7 +332,7 @@ def test_networks_without_classes_train_too() -> None:
 @pytest.mark.parametrize(("rule", "told"), [("d_r1", True), ("d_ortho", False)])
 def test_penalties_through_norms_of_several_processes_are_refused(rule: str, told: bool) -> None:
     g = game(stabilizer="batch-norm")
-    g.d.rules = {rule: R1(1.0) if rule == "d_r1" else Regularizer()}
+    g.d.rules = {rule: R1(R1Settings(strength=1.0)) if rule == "d_r1" else Regularizer()}
     check_penalties(g, 1)
     if told:
         with pytest.raises(UserError, match=r"regularizers\.d_r1: over 2 processes"):

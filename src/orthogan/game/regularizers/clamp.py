@@ -107,7 +107,3 @@ class Clamp(Regularizer):
 
     def _bound(self, values: Tensor) -> Tensor | float:
         return self.settings.bound * values[1] if self.settings.to == "ratio" else self.settings.bound
-
-
-def build(settings: ClampSettings) -> Regularizer:
-    return Clamp(settings)

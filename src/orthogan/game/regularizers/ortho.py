@@ -27,13 +27,13 @@ class OrthoSettings(Settings):
 
 
 class OrthogonalRegularization(Regularizer):
-    """beta * ||W W^T * (1 - I)||_F^2 over the rows of every matrix.
+    """strength * ||W W^T * (1 - I)||_F^2 over the rows of every matrix.
 
     Raw weights of two or more dimensions, embeddings of classes left out.
     """
 
-    def __init__(self, beta: float):
-        self.beta = beta
+    def __init__(self, settings: Settings):
+        self.settings = settings
 
     def matrices(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> Iterator[nn.Parameter]:
         tables = {id(p) for m in network.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
@@ -41,11 +41,11 @@ class OrthogonalRegularization(Regularizer):
 
     def penalty(self, weight: Tensor) -> Tensor:
         """The penalty of one weight, a scalar. Only its derivative is used in training."""
-        return self.beta * off_diagonal_gram(weight.flatten(1)).square().sum()
+        return self.settings.strength * off_diagonal_gram(weight.flatten(1)).square().sum()
 
     def derivative(self, rows: Tensor) -> Tensor:
         """Of the penalty of a weight (R, C), in its shape."""
-        return 4 * self.beta * off_diagonal_product(rows)
+        return 4 * self.settings.strength * off_diagonal_product(rows)
 
     @torch.no_grad()
     def on_grads(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> None:
@@ -74,8 +74,9 @@ class BigGANPytorchRegularization(OrthogonalRegularization):
 FORMS = {"paper": OrthogonalRegularization, "biggan-pytorch": BigGANPytorchRegularization}
 
 
-def build(settings: OrthoSettings) -> Regularizer:
-    return FORMS[settings.form](settings.strength)
+def in_form(settings: OrthoSettings) -> Regularizer:
+    """The rule in the form that its settings name."""
+    return FORMS[settings.form](settings)
 
 
 def off_diagonal_gram(rows: Tensor) -> Tensor:

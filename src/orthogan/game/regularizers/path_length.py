@@ -49,32 +49,33 @@ class Styled(Protocol):
 
 
 class PathLength(Regularizer):
-    """weight * (|J^T y| - a)^2, J the derivative of an image by w, y a random image, a the running mean of |J^T y|.
+    """strength * (|J^T y| - a)^2, J the derivative of an image by w, y a random image, a the running mean of |J^T y|.
 
     The length of a w with several layers is the root of the mean square over them. In the penalty the running mean is
     that with the micro-batch's own lengths, through which gradients go. What is kept has those of all micro-batches
     and processes, once an update.
     """
 
-    def __init__(self, weight: float, interval: int = 1, decay: float = 0.01, batch_shrink: int = 1):
-        self.weight, self.interval, self.decay, self.batch_shrink = weight, interval, decay, batch_shrink
+    def __init__(self, settings: PathLengthSettings):
+        self.settings, self.interval = settings, settings.interval
         self.mean = torch.zeros(())
         self._found: list[Tensor] = []
 
     def on_loss(self, moment: Moment) -> Tensor:
         # One in so many, and not the first so many: the same ones however the batch is split into multiples of it.
-        g, z = cast(Styled, moment.generator), moment.z[:: self.batch_shrink]
-        y = None if moment.fake_labels is None else moment.fake_labels[:: self.batch_shrink]
+        some = slice(None, None, self.settings.batch_shrink)
+        g, z = cast(Styled, moment.generator), moment.z[some]
+        y = None if moment.fake_labels is None else moment.fake_labels[some]
         lengths = path_lengths(g, z, y)
         self._found.append(lengths.detach().mean())
-        mean = torch.lerp(self.mean.to(lengths.device), lengths.mean(), self.decay)
-        return self.interval * self.weight * (lengths - mean).square()
+        mean = torch.lerp(self.mean.to(lengths.device), lengths.mean(), self.settings.decay)
+        return self.interval * self.settings.strength * (lengths - mean).square()
 
     @torch.no_grad()
     def on_weights(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> None:
         if self._found:
             found = over_processes(torch.stack(self._found).mean())
-            self.mean = torch.lerp(self.mean.to(found.device), found, self.decay)
+            self.mean = torch.lerp(self.mean.to(found.device), found, self.settings.decay)
             self._found = []
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -92,7 +93,3 @@ def path_lengths(g: Styled, z: Tensor, y: Tensor | None) -> Tensor:
     toward = normals(of, PATH_LENGTH, *images.shape[1:]) / pixels**0.5
     (gradient,) = torch.autograd.grad((images * toward).sum(), w, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()
-
-
-def build(settings: PathLengthSettings) -> Regularizer:
-    return PathLength(settings.strength, settings.interval, settings.decay, settings.batch_shrink)

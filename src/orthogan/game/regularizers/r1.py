@@ -27,19 +27,15 @@ class R1Settings(Settings):
 
 
 class R1(Regularizer):
-    """gamma / 2 * |grad D(augment(x))|^2 by the pixels of a real image x; of several logits, D is their sum."""
+    """strength / 2 * |grad D(augment(x))|^2 by the pixels of a real image x; of several logits, D is their sum."""
 
     differentiates_twice = True
 
-    def __init__(self, gamma: float, interval: int = 1):
-        self.gamma, self.interval = gamma, interval
+    def __init__(self, settings: R1Settings):
+        self.settings, self.interval = settings, settings.interval
 
     def on_loss(self, moment: Moment) -> Tensor:
         x = moment.real.detach().requires_grad_()
         logits = moment.discriminator(moment.augment(x), moment.real_labels)
         (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-        return self.interval * self.gamma / 2 * gradient.square().sum((1, 2, 3))
-
-
-def build(settings: R1Settings) -> Regularizer:
-    return R1(settings.strength, settings.interval)
+        return self.interval * self.settings.strength / 2 * gradient.square().sum((1, 2, 3))

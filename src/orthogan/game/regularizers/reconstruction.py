@@ -54,15 +54,15 @@ class Reconstructing(Protocol):
 
 
 class Reconstruction(Regularizer):
-    """weight * sum of distances between reconstructions of real images, as D sees them, and what they are made from.
+    """strength * sum of distances between reconstructions of real images, as D sees them, and what they are made from.
 
     The quadrant that is one of the parts is drawn for each image; FastGAN draws one for the batch.
     """
 
     in_float32 = False
 
-    def __init__(self, weight: float, distance: Distance):
-        self.weight, self.distance = weight, distance
+    def __init__(self, settings: ReconstructionSettings):
+        self.settings, self.distance = settings, DISTANCES[settings.distance]()
 
     def on_loss(self, moment: Moment) -> Tensor:
         discriminator = cast(Reconstructing, moment.discriminator)
@@ -70,7 +70,7 @@ class Reconstruction(Regularizer):
         pairs = discriminator.reconstruct(moment.augment(moment.real), parts)
         with torch.autocast(moment.real.device.type, enabled=False):
             terms = [self.distance(target.float(), made.float()) for target, made in pairs]
-        return self.weight * torch.stack(terms).sum(0)
+        return self.settings.strength * torch.stack(terms).sum(0)
 
 
 def l1(target: Tensor, made: Tensor) -> Tensor:
@@ -134,7 +134,3 @@ DISTANCES: dict[str, Callable[[], Distance]] = {
     "lpips": lpips_distance,
     "l1": lambda: l1,
 }
-
-
-def build(settings: ReconstructionSettings) -> Regularizer:
-    return Reconstruction(settings.strength, DISTANCES[settings.distance]())
