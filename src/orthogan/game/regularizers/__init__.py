@@ -49,6 +49,7 @@ class RegularizerConfig:
             settings: Settings = getattr(self, name)
             check_choices(settings, f"regularizers.{name}.")
             settings.check(f"regularizers.{name}")
+            settings.check_read(f"regularizers.{name}")
             positive = settings.strength > 0 or name not in OF_STABILIZERS
             require(positive, f"regularizers.{name}.strength", settings.strength, "must be positive")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,21 +13,19 @@ from orthogan.game.regularizers.base import Regularizer, Settings
 from orthogan.game.regularizers.processes import over_processes
 from orthogan.settings import require
 
-DECAY = 0.99
-
 
 @dataclass(frozen=True, kw_only=True)
 class LeCamSettings(Settings):
+    example: ClassVar[str] = "0.1"
+
     strength: float = 0.0
     """Weight of LeCam regularisation of D's logits (Tseng et al. 2021)."""
-    decay: float = DECAY
+    decay: float = 0.99
     """Share of the running averages of D's logits that an update keeps (Tseng et al. 2021: 0.99)."""
 
     def check(self, where: str) -> None:
         super().check(where)
         require(0 <= self.decay < 1, f"{where}.decay", self.decay, "must be in [0, 1)")
-        rule = f"has no effect while {where}.strength is 0; set a strength such as 0.1 or leave it out"
-        require(self.strength > 0 or self.decay == DECAY, f"{where}.decay", self.decay, rule)
 
 
 class LeCam(Regularizer):

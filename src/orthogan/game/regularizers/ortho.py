@@ -2,28 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from orthogan.game.regularizers.base import Regularizer, Settings
 from orthogan.nn.classes import ClassTable
-from orthogan.settings import require
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrthoSettings(Settings):
+    example: ClassVar[str] = "1e-4"
+
     strength: float = 0.0
     """beta of BigGAN's equation 3 (the paper: 1e-4, of G); 0 leaves it out."""
     form: Literal["paper", "biggan-pytorch"] = "paper"
     """The exact derivative of the paper's penalty without embeddings, or BigGAN-PyTorch's: half of it, and D's
     embedding and tables of gains and biases too."""
-
-    def check(self, where: str) -> None:
-        super().check(where)
-        rule = f"has no effect while {where}.strength is 0; set a strength such as 1e-4 or leave it out"
-        require(self.strength > 0 or self.form == "paper", f"{where}.form", self.form, rule)
 
 
 class OrthogonalRegularization(Regularizer):

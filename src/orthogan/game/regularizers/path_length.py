@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from orthogan.settings import require
 
 @dataclass(frozen=True, kw_only=True)
 class PathLengthSettings(Settings):
+    example: ClassVar[str] = "2"
+
     strength: float = 0.0
     """Weight of G's path length regularisation (StyleGAN2: 2)."""
     interval: int = 4
@@ -30,10 +32,6 @@ class PathLengthSettings(Settings):
         require(self.interval > 0, f"{where}.interval", self.interval, "must be positive")
         require(0 < self.decay <= 1, f"{where}.decay", self.decay, "must be in (0, 1]")
         require(self.batch_shrink > 0, f"{where}.batch_shrink", self.batch_shrink, "must be positive")
-        rule = f"has no effect while {where}.strength is 0; set a strength such as 2 or leave it out"
-        for name in ("interval", "decay", "batch_shrink"):
-            unused = self.strength == 0 and getattr(self, name) != getattr(type(self), name)
-            require(not unused, f"{where}.{name}", getattr(self, name), rule)
 
 
 class Styled(Protocol):

@@ -1,6 +1,7 @@
 """R1, the gradient penalty at real images (Mescheder et al. 2018), now and then as in StyleGAN2."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -9,21 +10,19 @@ from orthogan.game.moment import Moment
 from orthogan.game.regularizers.base import Regularizer, Settings
 from orthogan.settings import require
 
-INTERVAL = 16
-
 
 @dataclass(frozen=True, kw_only=True)
 class R1Settings(Settings):
+    example: ClassVar[str] = "10"
+
     strength: float = 0.0
     """gamma of the penalty gamma / 2 * |grad D|^2 at real images (StyleGAN2 10, ADA 0.0002 * resolution^2 / batch)."""
-    interval: int = INTERVAL
+    interval: int = 16
     """Updates of D for one with the penalty, which is multiplied by as many (StyleGAN2 16, Mescheder et al. 1)."""
 
     def check(self, where: str) -> None:
         super().check(where)
         require(self.interval > 0, f"{where}.interval", self.interval, "must be positive")
-        rule = f"has no effect while {where}.strength is 0; set a strength such as 10 or leave it out"
-        require(self.strength > 0 or self.interval == INTERVAL, f"{where}.interval", self.interval, rule)
 
 
 class R1(Regularizer):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import ClassVar, Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,6 @@ from orthogan.features import backbones, lpips
 from orthogan.features.weights import COMPARING
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers.base import Regularizer, Settings
-from orthogan.settings import require
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Images (n, 3, S, S) in [-1, 1] and what was made of them -> terms (n,)."""
@@ -24,16 +23,13 @@ FEATURES = "efficientnet-lite0"
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionSettings(Settings):
+    example: ClassVar[str] = "8"
+
     strength: float = 0.0
     """Weight of reconstructing real images by --discriminator.decoders (FastGAN: a sum over its batch, 8 here)."""
     distance: Literal["features", "lpips", "l1"] = "features"
     """Distance of features of EfficientNet-lite0; LPIPS, of VGG16's, as FastGAN, which needs its weights in PyTorch's
     hub folder; or of pixels, which needs none."""
-
-    def check(self, where: str) -> None:
-        super().check(where)
-        rule = f"has no effect while {where}.strength is 0; set a strength such as 8 or leave it out"
-        require(self.strength > 0 or self.distance == "features", f"{where}.distance", self.distance, rule)
 
     def check_present(self) -> None:
         if self.strength and self.distance == "lpips":
