@@ -35,10 +35,6 @@ class OrthogonalRegularization(Regularizer):
         tables = {id(p) for m in network.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         return (p for p in trained if p.ndim >= 2 and id(p) not in tables)
 
-    def penalty(self, weight: Tensor) -> Tensor:
-        """The penalty of one weight, a scalar. Only its derivative is used in training."""
-        return self.settings.strength * off_diagonal_gram(weight.flatten(1)).square().sum()
-
     def derivative(self, rows: Tensor) -> Tensor:
         """Of the penalty of a weight (R, C), in its shape."""
         return 4 * self.settings.strength * off_diagonal_product(rows)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from orthogan.game.regularizers.base import Settings
@@ -21,10 +20,6 @@ class Orthonormal(OrthogonalRegularization):
 
     def matrices(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> Iterator[nn.Parameter]:
         return (p for p in trained if p.ndim >= 2)
-
-    def penalty(self, weight: Tensor) -> Tensor:
-        rows = weight.flatten(1)
-        return self.settings.strength * (rows.T @ rows - torch.eye(rows.shape[1]).to(rows)).square().sum()
 
     def derivative(self, rows: Tensor) -> Tensor:
         tall = rows.shape[0] > rows.shape[1]
