@@ -9,7 +9,7 @@ from rich.console import Console
 from orthogan import reports
 from orthogan.reports import TrainingView, duration
 
-LOSSES = {"d_loss": 1.25, "g_loss": 0.5}
+LOSSES = {"g_loss": 0.5, "d_loss": 1.25}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_time_left_is_there_at_every_width_and_for_slow_steps(monkeypatch: p
     assert "256/2000000" in last
     assert last.endswith("7 days 19 h left")  # (2,000,000 - 256) / 128 steps of 43 s
     assert "3/s" in last
-    assert ("D 1.250 G 0.500" in last) == (width >= 110)
+    assert ("G 0.500 D 1.250" in last) == (width >= 110)
     assert len(last) <= width
 
 
@@ -79,7 +79,7 @@ def test_whatever_is_counted_tells_of_itself_without_a_terminal(monkeypatch: pyt
 
 def test_without_a_terminal_the_time_left_is_in_hours_and_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown(monkeypatch, 80, 16.0, terminal=False).splitlines()
-    assert lines[0] == "128/2000000 images  8/s  D 1.250 G 0.500  2 days 21 h left"
+    assert lines[0] == "128/2000000 images  8/s  G 0.500 D 1.250  2 days 21 h left"
 
 
 @pytest.mark.parametrize("terminal", [True, False])

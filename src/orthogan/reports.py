@@ -39,7 +39,7 @@ class Lines:
             self.on.print(text)
 
 
-LOSSES = {"D": "d_loss", "G": "g_loss"}
+LOSSES = {"G": "g_loss", "D": "d_loss"}
 
 ROOMY, NARROW = 110, 90
 """Columns of a terminal below which the losses, and then the bar, are left out; the time left stays."""

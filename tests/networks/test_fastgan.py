@@ -246,7 +246,7 @@ def test_the_decoders_against_the_slow_definition():
     maps = slow_maps(slow, x, "256")
     corners = torch.stack([maps[16][0, :, :8, 8:], maps[16][1, :, 8:, :8]])
     found = d.reconstruct(x, parts)
-    for (made, target), expected, wanted in zip(
+    for (target, made), expected, wanted in zip(
         found,
         [
             slow_decoded(slow, maps[8], "decoder"),
@@ -262,7 +262,7 @@ def test_the_decoders_against_the_slow_definition():
 
 def test_targets_at_512_pixels_are_resized_quadrants():
     d, x = discriminator(512, decoders=True, width=2), images(2, 512)
-    (_, whole), _, (_, part) = d.reconstruct(x, torch.tensor([3, 0]))
+    (whole, _), _, (part, _) = d.reconstruct(x, torch.tensor([3, 0]))
     assert torch.equal(whole, x[:, :, ::4, ::4])
     assert torch.equal(part, torch.stack([x[0, :, 256::2, 256::2], x[1, :, :256:2, :256:2]]))
 
@@ -270,7 +270,7 @@ def test_targets_at_512_pixels_are_resized_quadrants():
 @pytest.mark.parametrize("resolution", [16, 24, 32, 64, 128])
 def test_below_256_pixels_everything_small_is_half_of_the_side(resolution):
     d = discriminator(resolution, decoders=True, width=2)
-    for made, target in d.reconstruct(images(2, resolution), torch.tensor([0, 3])):
+    for target, made in d.reconstruct(images(2, resolution), torch.tensor([0, 3])):
         assert made.shape == target.shape == (2, 3, resolution // 2, resolution // 2)
 
 

@@ -64,13 +64,6 @@ def test_concat_joins_an_embedding_before_the_fourth_block_and_projects_nothing(
         small(d_labels="concat", d_channels=(1, 2))
 
 
-@pytest.mark.parametrize("name", ["sngan-32", "sngan-cnn-32"])
-def test_settings_that_nothing_reads_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=r"discriminator\.sn_eps"):
-        changed(get(name), stabilizer="none", sn_eps=1e-4)
-    changed(get(name), sn_eps=1e-4)
-
-
 def test_concat_without_classes_is_refused() -> None:
     with pytest.raises(UserError, match="needs classes"):
         small(d_labels="concat", n_classes=0)

@@ -9,7 +9,7 @@ from process import orthogan
 from tiny import tiny_run
 from torch import Tensor
 
-from orthogan import runs
+from orthogan import presets, runs
 from orthogan.config import RunConfig
 from orthogan.errors import UserError
 from orthogan.networks.stylegan2 import StyleGAN2GeneratorConfig
@@ -99,6 +99,15 @@ def test_an_unread_setting_is_refused_and_changes_nothing(tmp_path: Path, arrays
     runs.refuse_unread(begun, given)
     if not path.startswith("cadence."):
         assert not same(learnt(begun, tmp_path / "read"), learnt(given, tmp_path / "read otherwise"))
+
+
+@pytest.mark.parametrize("preset", ["sngan-32", "sngan-cnn-32", "biggan-32", "biggan-deep-32"])
+def test_eps_of_spectral_norm_is_of_every_discriminator_that_may_do_without(preset: str) -> None:
+    with_it = presets.get(preset)
+    runs.refuse_unread(with_it, override(with_it, {"discriminator.sn_eps": 1e-3}))
+    without = override(with_it, {"discriminator.stabilizer": "none"})
+    with pytest.raises(UserError, match=r"discriminator\.sn_eps=0\.001: only discriminator\.stabilizer spectral-norm"):
+        runs.refuse_unread(without, override(without, {"discriminator.sn_eps": 1e-3}))
 
 
 def test_each_command_refuses_it_by_its_words(tmp_path: Path, arrays: Path) -> None:

@@ -194,7 +194,7 @@ class FastGANDiscriminator(Discriminator):
         return F.interpolate(x, (self.small_side, self.small_side), mode="nearest")
 
     def reconstruct(self, x: Tensor, parts: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Pairs (reconstruction, target), each (N, 3, S, S), S the side of the small image, by the decoders.
+        """Pairs (target, reconstruction), each (N, 3, S, S), S the side of the small image, by the decoders.
 
         Of the whole from its last map, of the whole from the small image, and of a part from what the last map but one
         has there: `parts` (N,) from 0 to 3 number quadrants, in reading order.
@@ -202,9 +202,9 @@ class FastGANDiscriminator(Discriminator):
         small, part = self.shrunk(x), self.shrunk(quadrants(x, parts))
         *_, detailed, last = self.maps(x)
         return [
-            (self.decoder(last), small),
-            (self.small_decoder(self.small(small)), small),
-            (self.part_decoder(quadrants(detailed, parts)), part),
+            (small, self.decoder(last)),
+            (small, self.small_decoder(self.small(small))),
+            (part, self.part_decoder(quadrants(detailed, parts))),
         ]
 
 

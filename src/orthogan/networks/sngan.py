@@ -38,13 +38,6 @@ LEAK = 0.1
 """Slope of the plain networks' leaky ReLU."""
 
 
-def check_sn_eps(config: "SNGANDiscriminatorConfig | SNGANCNNDiscriminatorConfig") -> None:
-    """Without spectral norm its eps is read by nobody."""
-    unused = config.stabilizer != "spectral-norm" and config.sn_eps != type(config).sn_eps
-    rule = f"only discriminator.stabilizer spectral-norm reads it, not {config.stabilizer}; leave it out"
-    config.require(not unused, "sn_eps", rule)
-
-
 @dataclass(frozen=True, kw_only=True)
 class SNGANGeneratorConfig(GeneratorConfig):
     width: int = 64
@@ -97,7 +90,6 @@ class SNGANDiscriminatorConfig(DiscriminatorConfig):
         super().__post_init__()
         check_dropout(self, self.dropout)
         self.require_positive("width", "channels", "bn_eps", "sn_eps")
-        check_sn_eps(self)
         blocks = len(self.channels)
         rule = f"must be at most the {blocks} blocks of discriminator.channels"
         self.require(0 <= self.downs <= blocks, "downs", rule)
@@ -260,7 +252,6 @@ class SNGANCNNDiscriminatorConfig(DiscriminatorConfig):
         super().__post_init__()
         check_dropout(self, self.dropout)
         self.require_positive("width", "channels", "bn_eps", "sn_eps")
-        check_sn_eps(self)
 
     def check(self, resolution: int, n_classes: int) -> None:
         check_resolution(self, resolution, 2 ** (len(self.channels) - 1))
