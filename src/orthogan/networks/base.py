@@ -4,11 +4,13 @@ A network is a module and a frozen dataclass of its settings, both in one file, 
 `orthogan.networks`. The side of the images and the number of classes are the run's, and the same for both players.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from orthogan.game.latents import LARGEST, check_truncation
 from orthogan.nn.noise import Noise
@@ -131,6 +133,10 @@ class Generator(Network):
         super().__init__(config, resolution, n_classes)
         self.checkpoint_blocks = False
         """Whether blocks keep only their inputs for the backward pass, in a generator that can do so."""
+
+    def call_block(self, block: Callable[..., Any], *inputs: Any) -> Any:
+        """What a block makes of its inputs; with `checkpoint_blocks` made once more in the backward pass."""
+        return checkpoint(block, *inputs, use_reentrant=False) if self.checkpoint_blocks else block(*inputs)
 
     @property
     def dim_z(self) -> int:

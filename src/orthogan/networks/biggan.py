@@ -13,7 +13,6 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from orthogan.networks.common import (
@@ -21,6 +20,7 @@ from orthogan.networks.common import (
     check_dropout,
     check_inputs,
     check_resolution,
+    first_map,
     first_side,
     from_four,
     halvings,
@@ -166,7 +166,7 @@ class BigGANGenerator(Generator):
         super().__init__(config, resolution, n_classes)
         self._layers = layers = spectral(config.sn_eps)
         c = [m * config.width for m in config.channels]
-        self.base, self.first_channels = first_side(config.channels, resolution), c[0]
+        self.base = first_side(config.channels, resolution)
         # Without spectral norm: BigGAN-PyTorch found that it sometimes cripples G here.
         shared = n_classes > 0 and config.shared_embedding
         self.embedding = ClassTable(n_classes, config.shared_dim) if shared else None
@@ -212,14 +212,9 @@ class BigGANGenerator(Generator):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
         first, *conditions = self.conditions(z, y)
-        # Channels first in the linear layer's output, as in BigGAN-PyTorch; the TensorFlow weights have them last.
-        h = self.linear(first).unflatten(1, (self.first_channels, self.base, self.base))
-        h = h.contiguous(memory_format=self.memory_format)
+        h = first_map(self.linear(first), self.base)
         for i, condition in enumerate(conditions):
-            if self.checkpoint_blocks:
-                h = checkpoint(self._stage, i, h, condition, use_reentrant=False)
-            else:
-                h = self._stage(i, h, condition)
+            h = self.call_block(self._stage, i, h, condition)
         return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True)))
 
     def _stage(self, i: int, h: Tensor, condition: Tensor | None) -> Tensor:

@@ -10,14 +10,15 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.networks.biggan import G_CHANNELS
 from orthogan.networks.common import (
     check_attention,
     check_dropout,
     check_inputs,
     check_resolution,
+    first_map,
     first_side,
     from_four,
     halvings,
@@ -133,13 +134,6 @@ class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
         return maps
 
 
-G_CHANNELS = {
-    32: (4, 4, 4, 4),
-    64: (16, 16, 8, 4, 2),
-    128: (16, 16, 8, 4, 2, 1),
-    256: (16, 16, 8, 8, 4, 2, 1),
-    512: (16, 16, 8, 8, 4, 2, 1, 1),
-}
 D_CHANNELS = {
     32: ((4, 4, 4, 4), 2),
     64: ((2, 4, 8, 16, 16), None),
@@ -212,7 +206,7 @@ class BigGANDeepGenerator(Generator):
         super().__init__(config, resolution, n_classes)
         self._layers = layers = spectral(config.sn_eps)
         c = [m * config.width for m in config.channels]
-        self.base, self.first_channels = first_side(config.channels, resolution), c[0]
+        self.base = first_side(config.channels, resolution)
         self.embedding = ClassTable(n_classes, config.shared_dim) if n_classes else None
         self.linear = layers.linear(self.dim_condition, c[0] * self.base**2)
         pairs = [pair for i, o in itertools.pairwise(c) for pair in ((i, i, False), (i, o, True))]
@@ -239,13 +233,9 @@ class BigGANDeepGenerator(Generator):
         check_inputs(self, z, (self.dim_z,), y)
         # Class first, then z, as in BigGAN-PyTorch; the TensorFlow weights have z first.
         condition = z if self.embedding is None else torch.cat([self.embedding(y), z], 1)
-        h = self.linear(condition).unflatten(1, (self.first_channels, self.base, self.base))
-        h = h.contiguous(memory_format=self.memory_format)
+        h = first_map(self.linear(condition), self.base)
         for i in range(len(self.blocks)):
-            if self.checkpoint_blocks:
-                h = checkpoint(self._stage, i, h, condition, use_reentrant=False)
-            else:
-                h = self._stage(i, h, condition)
+            h = self.call_block(self._stage, i, h, condition)
         return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True))[:, :3])
 
     def _stage(self, i: int, h: Tensor, condition: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ from orthogan.settings import require
 
 Row = TypeVar("Row")
 
+SMALLEST = 4
+"""Side of the smallest map, where the side of the images is a power of two; else 5 to 7."""
+
 
 def nearest(published: Mapping[int, Row], resolution: int) -> Row:
     """The row of a table by resolutions whose resolution is nearest as a ratio."""
@@ -34,7 +37,7 @@ def from_four(channels: tuple[int, ...], resolution: int) -> tuple[int, ...]:
 
     They end like `channels`, whose first is repeated where they are more.
     """
-    maps = halvings(resolution, smallest=4) + 1
+    maps = halvings(resolution, SMALLEST) + 1
     return (channels[0],) * (maps - len(channels)) + channels[-maps:]
 
 
@@ -49,6 +52,14 @@ def check_resolution(config: NetworkConfig, resolution: int, step: int) -> None:
     near = " or ".join(str(r) for r in (below, below + step) if r)
     rule = f"the {config.role}'s blocks need a multiple of {step}: {near}; or start from a preset with fewer blocks"
     require(resolution % step == 0, "resolution", resolution, rule)
+
+
+def check_doublings(config: NetworkConfig, resolution: int, most: int = 29) -> None:
+    """The resolution is that of a map of 4 to 7 pixels a side after 1 to `most` doublings; 29 exceed any image."""
+    fitting = [side << times for times in range(1, most + 1) for side in range(SMALLEST, 2 * SMALLEST)]
+    near = [r for r in fitting if r < resolution][-1:] + [r for r in fitting if r > resolution][:1]
+    rule = f"the {config.role} needs 4 to 7 pixels doubled 1 to {most} times: {' or '.join(map(str, near))}"
+    require(resolution in fitting, "resolution", resolution, rule)
 
 
 def check_attention(config: NetworkConfig, at: int, maps: Mapping[int, int]) -> None:
@@ -71,6 +82,14 @@ def check_inputs(network: Network, x: Tensor, shape: tuple[int, ...], y: Tensor 
         raise ValueError(f"this network takes inputs (N, {', '.join(map(str, shape))}), not {tuple(x.shape)}")
     if y is not None and not network.n_classes:
         raise ValueError("this network has no classes: it takes no labels y")
+
+
+def first_map(h: Tensor, side: int) -> Tensor:
+    """What a generator's linear layer puts out, as a map. (N, C * S * S) -> (N, C, S, S), of `side` S.
+
+    Channels come first in it, as in BigGAN-PyTorch; the TensorFlow weights have them last.
+    """
+    return h.unflatten(1, (-1, side, side)).contiguous(memory_format=Network.memory_format)
 
 
 def prepare(network: nn.Module, init: Init | None, adjust: Callable[[], None] = lambda: None) -> None:

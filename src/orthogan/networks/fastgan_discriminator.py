@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orthogan.networks.base import Discriminator, DiscriminatorConfig
-from orthogan.networks.common import check_inputs, halvings, prepare
-from orthogan.networks.fastgan import SMALLEST, Gate, UpBlock, check_doublings, draw_normal_weights
+from orthogan.networks.common import SMALLEST, check_doublings, check_inputs, halvings, prepare
+from orthogan.networks.fastgan import MOST_DOUBLINGS, Gate, UpBlock, draw_normal_weights
 from orthogan.nn.classes import need_labels
 from orthogan.nn.layers import Layers
 from orthogan.nn.norm import BatchNorm2d
@@ -51,7 +51,7 @@ class FastGANDiscriminatorConfig(DiscriminatorConfig):
         self.require_positive("width", "bn_eps", "sn_eps")
 
     def check(self, resolution: int, n_classes: int) -> None:
-        check_doublings(self, resolution)
+        check_doublings(self, resolution, MOST_DOUBLINGS)
         one_map = halvings(resolution, 2 * SMALLEST) == 0
         self.require(not (self.decoders and one_map), "decoders", "need 16 pixels or more, for the parts of an image")
 

@@ -13,13 +13,13 @@ from typing import Literal, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from orthogan.networks.common import (
     check_dropout,
     check_inputs,
     check_resolution,
+    first_map,
     first_side,
     from_four,
     halvings,
@@ -158,7 +158,7 @@ class SNGANGenerator(Generator):
     def __init__(self, config: SNGANGeneratorConfig, resolution: int, n_classes: int):
         super().__init__(config, resolution, n_classes)
         c = [m * config.width for m in config.channels]
-        self.base, self.first_channels = first_side(config.channels, resolution), c[0]
+        self.base = first_side(config.channels, resolution)
         self.linear = PLAIN.linear(config.dim_z, c[0] * self.base**2)
         norm = (n_classes, config.bn_eps)
         self.blocks = nn.ModuleList(
@@ -174,10 +174,9 @@ class SNGANGenerator(Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
-        h = self.linear(z).unflatten(1, (self.first_channels, self.base, self.base))
-        h = h.contiguous(memory_format=self.memory_format)
+        h = first_map(self.linear(z), self.base)
         for block in self.blocks:
-            h = checkpoint(block, h, y, use_reentrant=False) if self.checkpoint_blocks else block(h, y)
+            h = self.call_block(block, h, y)
         return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True)))
 
 
@@ -276,7 +275,7 @@ class SNGANCNNGenerator(Generator):
     def __init__(self, config: SNGANCNNGeneratorConfig, resolution: int, n_classes: int):
         super().__init__(config, resolution, n_classes)
         c = [m * config.width for m in CNN_CHANNELS]
-        self.base, self.first_channels = first_side(CNN_CHANNELS, resolution), c[0]
+        self.base = first_side(CNN_CHANNELS, resolution)
         self.linear = PLAIN.linear(config.dim_z, c[0] * self.base**2)
         self.convs = nn.ModuleList(nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in itertools.pairwise(c))
         self.norms = nn.ModuleList(g_norm(o, n_classes, config.bn_eps) for o in c[1:])
@@ -285,14 +284,9 @@ class SNGANCNNGenerator(Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
-        h = self.linear(z).unflatten(1, (self.first_channels, self.base, self.base))
-        h = h.contiguous(memory_format=self.memory_format)
+        h = first_map(self.linear(z), self.base)
         for i in range(len(self.convs)):
-            h = (
-                checkpoint(self._stage, i, h, y, use_reentrant=False)
-                if self.checkpoint_blocks
-                else self._stage(i, h, y)
-            )
+            h = self.call_block(self._stage, i, h, y)
         return torch.tanh(self.to_rgb(h))
 
     def _stage(self, i: int, h: Tensor, y: Tensor | None) -> Tensor:
