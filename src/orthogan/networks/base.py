@@ -5,7 +5,7 @@ A network is a module and a frozen dataclass of its settings, both in one file, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from orthogan.game.latents import LARGEST, check_truncation
 from orthogan.nn.noise import Noise
 from orthogan.nn.spectral import advance
+from orthogan.nn.stabilizers import Stabilizer
 from orthogan.settings import check_choices, require
 
 MOST = 2**31
@@ -54,6 +55,12 @@ class NetworkConfig:
         """What must be said of a run with this network, beside its settings."""
         return ()
 
+    def as_wide_as(self, other: "NetworkConfig") -> Self:
+        """With the `width` of another network's settings, where both have one."""
+        if hasattr(self, "width") and hasattr(other, "width"):
+            return replace(self, width=other.width)  # type: ignore[call-arg]
+        return self
+
     def require(self, condition: bool, name: str, rule: str) -> None:
         """Refuse a bad value of one of these settings, by its whole path."""
         require(condition, f"{self.role}.{name}", getattr(self, name), rule)
@@ -85,9 +92,29 @@ class GeneratorConfig(NetworkConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorConfig(NetworkConfig):
-    """What the settings of every discriminator have: nothing. One that takes a stabiliser calls it `stabilizer`."""
+    """What the settings of every discriminator have: no fields. `StabilizedConfig` makes fields of the two below."""
 
     role = "discriminator"
+    stabilizer: ClassVar[Stabilizer | None] = None
+    """What it is built under of `orthogan.nn.stabilizers`; None where that cannot be chosen."""
+    dropout: ClassVar[float] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StabilizedConfig(DiscriminatorConfig):
+    """Of a discriminator whose stabiliser can be chosen, and that can drop features before its last layer."""
+
+    stabilizer: Stabilizer = "spectral-norm"  # type: ignore[misc]
+    """What keeps the discriminator in bounds."""
+    dropout: float = 0.0  # type: ignore[misc]
+    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
+    bn_eps: float = 1e-4
+    sn_eps: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 <= self.dropout < 1, "dropout", "must be a chance from 0 to below 1")
+        self.require_positive("bn_eps", "sn_eps")
 
 
 class Network(nn.Module):
@@ -213,7 +240,7 @@ class Discriminator(Network):
     @property
     def drops(self) -> bool:
         """Whether drop-out is on, whose masks follow from the keys of the images."""
-        return getattr(self.config, "dropout", 0.0) > 0
+        return self.config.dropout > 0
 
     def stages(self) -> list[list[nn.Module]]:
         """The parts that an image passes one after another, from the image on and without the head: what may be frozen.

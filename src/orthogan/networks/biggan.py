@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.networks.base import Discriminator, Generator, GeneratorConfig, StabilizedConfig
 from orthogan.networks.common import (
     check_attention,
-    check_dropout,
     check_inputs,
     check_resolution,
     first_map,
@@ -33,7 +32,7 @@ from orthogan.nn.initializers import Init
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.resample import Upsampling
 from orthogan.nn.spectral import spectral
-from orthogan.nn.stabilizers import Parts, Stabilizer, parts
+from orthogan.nn.stabilizers import Parts, parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ class BigGANGeneratorConfig(GeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BigGANDiscriminatorConfig(DiscriminatorConfig):
+class BigGANDiscriminatorConfig(StabilizedConfig):
     width: int = 96
     """Channel multiplier, ch in the paper."""
     channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
@@ -107,12 +106,6 @@ class BigGANDiscriminatorConfig(DiscriminatorConfig):
     """Width between a block's two convolutions: the output's, or of thin blocks, as in SN-GAN, the input's."""
     skip_relu: bool = False
     """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
-    stabilizer: Stabilizer = "spectral-norm"
-    """What keeps the discriminator in bounds."""
-    dropout: float = 0.0
-    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
-    bn_eps: float = 1e-4
-    sn_eps: float = 1e-4
     init: Init = "orthogonal"
 
     @classmethod
@@ -123,8 +116,7 @@ class BigGANDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dropout(self, self.dropout)
-        self.require_positive("width", "channels", "bn_eps", "sn_eps")
+        self.require_positive("width", "channels")
         rule = f"must be at most the {len(self.channels)} blocks of discriminator.channels"
         self.require(0 <= self.downs <= len(self.channels), "downs", rule)
 

@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.networks.base import Discriminator, Generator, GeneratorConfig, StabilizedConfig
 from orthogan.networks.biggan import G_CHANNELS
 from orthogan.networks.common import (
     check_attention,
-    check_dropout,
     check_inputs,
     check_resolution,
     first_map,
@@ -32,7 +31,7 @@ from orthogan.nn.layers import Layers
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.resample import double, halve
 from orthogan.nn.spectral import spectral
-from orthogan.nn.stabilizers import Parts, Stabilizer, parts
+from orthogan.nn.stabilizers import Parts, parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,7 @@ class BigGANDeepGeneratorConfig(GeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
+class BigGANDeepDiscriminatorConfig(StabilizedConfig):
     width: int = 128
     """Channel multiplier, ch in the paper."""
     channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
@@ -91,12 +90,6 @@ class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
     """Resolution of the map with self-attention; 0 for none."""
     skip_relu: bool = False
     """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
-    stabilizer: Stabilizer = "spectral-norm"
-    """What keeps the discriminator in bounds."""
-    dropout: float = 0.0
-    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
-    bn_eps: float = 1e-4
-    sn_eps: float = 1e-4
     init: Init = "orthogonal"
 
     @classmethod
@@ -108,8 +101,7 @@ class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dropout(self, self.dropout)
-        self.require_positive("width", "channels", "bn_eps", "sn_eps")
+        self.require_positive("width", "channels")
         grows = all(i <= o for i, o in itertools.pairwise(self.channels))
         self.require(grows, "channels", "must not fall: skips add channels")
         self.require(self.width % 4 == 0, "width", "must be a multiple of 4, the bottleneck's ratio")

@@ -71,11 +71,6 @@ def check_attention(config: NetworkConfig, at: int, maps: Mapping[int, int]) -> 
     config.require(channels % 8 == 0, "attention", f"needs a multiple of 8 channels there, not {channels}")
 
 
-def check_dropout(config: NetworkConfig, p: float) -> None:
-    """The chance that a feature is dropped leaves some."""
-    config.require(0 <= p < 1, "dropout", "must be a chance from 0 to below 1")
-
-
 def check_inputs(network: Network, x: Tensor, shape: tuple[int, ...], y: Tensor | None) -> None:
     """Refuse what would otherwise pass silently: a latent or image of another size, labels that nothing reads."""
     if x.shape[1:] != shape:

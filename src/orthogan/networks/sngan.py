@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.networks.base import Discriminator, Generator, GeneratorConfig, StabilizedConfig
 from orthogan.networks.common import (
-    check_dropout,
     check_inputs,
     check_resolution,
     first_map,
@@ -32,17 +31,10 @@ from orthogan.nn.dropout import drop
 from orthogan.nn.layers import PLAIN
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.resample import Upsampling
-from orthogan.nn.stabilizers import Parts, Stabilizer, parts
+from orthogan.nn.stabilizers import Parts, parts
 
 LEAK = 0.1
 """Slope of the plain networks' leaky ReLU."""
-
-
-def check_sn_eps(config: "SNGANDiscriminatorConfig | SNGANCNNDiscriminatorConfig") -> None:
-    """Without spectral norm its eps is read by nobody."""
-    unused = config.stabilizer != "spectral-norm" and config.sn_eps != type(config).sn_eps
-    rule = f"only discriminator.stabilizer spectral-norm reads it, not {config.stabilizer}; leave it out"
-    config.require(not unused, "sn_eps", rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +60,21 @@ class SNGANGeneratorConfig(GeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNGANDiscriminatorConfig(DiscriminatorConfig):
+class ComparedConfig(StabilizedConfig):
+    """What the settings of both discriminators have, under each stabiliser that the paper compares."""
+
+    bn_eps: float = 2e-5
+    sn_eps: float = 1e-12
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unused = self.stabilizer != "spectral-norm" and self.sn_eps != type(self).sn_eps
+        rule = f"only discriminator.stabilizer spectral-norm reads it, not {self.stabilizer}; leave it out"
+        self.require(not unused, "sn_eps", rule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SNGANDiscriminatorConfig(ComparedConfig):
     width: int = 64
     """Channel multiplier."""
     channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
@@ -81,12 +87,6 @@ class SNGANDiscriminatorConfig(DiscriminatorConfig):
     """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
     head_bias: bool = True
     """Bias of the last linear layer; the released 32 px network has none."""
-    stabilizer: Stabilizer = "spectral-norm"
-    """What keeps the discriminator in bounds: one of the methods that the paper compares."""
-    dropout: float = 0.0
-    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
-    bn_eps: float = 2e-5
-    sn_eps: float = 1e-12
 
     @classmethod
     def at(cls, resolution: int) -> Self:
@@ -95,9 +95,7 @@ class SNGANDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dropout(self, self.dropout)
-        self.require_positive("width", "channels", "bn_eps", "sn_eps")
-        check_sn_eps(self)
+        self.require_positive("width", "channels")
         blocks = len(self.channels)
         rule = f"must be at most the {blocks} blocks of discriminator.channels"
         self.require(0 <= self.downs <= blocks, "downs", rule)
@@ -239,17 +237,11 @@ class SNGANCNNGeneratorConfig(GeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNGANCNNDiscriminatorConfig(DiscriminatorConfig):
+class SNGANCNNDiscriminatorConfig(ComparedConfig):
     width: int = 64
     """Channels of the first map."""
     channels: tuple[int, ...] = (1, 2, 4, 8)
     """Multiples of width: of the first map, then after each halving."""
-    stabilizer: Stabilizer = "spectral-norm"
-    """What keeps the discriminator in bounds: one of the methods that the paper compares."""
-    dropout: float = 0.0
-    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
-    bn_eps: float = 2e-5
-    sn_eps: float = 1e-12
 
     @classmethod
     def at(cls, resolution: int) -> Self:
@@ -257,9 +249,7 @@ class SNGANCNNDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dropout(self, self.dropout)
-        self.require_positive("width", "channels", "bn_eps", "sn_eps")
-        check_sn_eps(self)
+        self.require_positive("width", "channels")
 
     def check(self, resolution: int, n_classes: int) -> None:
         check_resolution(self, resolution, 2 ** (len(self.channels) - 1))
