@@ -189,10 +189,13 @@ class BigGANGenerator(Generator):
         return ConditionalBatchNorm2d(channels, maps[0], maps[1], config.bn_eps)
 
     def conditions(self, z: Tensor, y: Tensor | None) -> Iterator[Tensor | None]:
-        """What the first layer sees, then what conditions the norms of each block."""
-        chunks = z.split(self.config.dim_chunk, 1)
+        """What the first layer sees, (N, dim_chunk), then what conditions the norms of each block.
+
+        That is (N, dim_condition), or y itself where each norm has tables of its own, or None.
+        """
+        chunks = z.split(self.config.dim_chunk, 1)  # each (N, dim_chunk)
         yield chunks[0]
-        shared = y if self.embedding is None else self.embedding(y)
+        shared = y if self.embedding is None else self.embedding(y)  # (N, shared_dim), or y
         for i in range(len(self.blocks)):
             if not self.config.skip_z:
                 yield shared
@@ -204,7 +207,7 @@ class BigGANGenerator(Generator):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
         first, *conditions = self.conditions(z, y)
-        h = first_map(self.linear(first), self.base)
+        h = first_map(self.linear(first), self.base)  # (N, C, S, S)
         for i, condition in enumerate(conditions):
             h = self.call_block(self._stage, i, h, condition)
         return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True)))

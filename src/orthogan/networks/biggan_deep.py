@@ -140,7 +140,7 @@ ATTENTION = {128: 64, 256: 64, 512: 64}
 class GBottleneck(nn.Module):
     """norm, ReLU, conv1 to a quarter; norm, ReLU, [double,] conv3; norm, ReLU, conv3; norm, ReLU, conv1.
 
-    The skip keeps the first channels and has no convolution. (N, I, H, W) -> (N, O, H or 2H, W or 2W).
+    The skip keeps the first channels and has no convolution. (N, I, H, W) -> (N, O, H, W), or with `up` (N, O, 2H, 2W).
     """
 
     def __init__(self, inputs: int, outputs: int, norms: list[BatchNorm2d], *, up: bool, layers: Layers):
@@ -156,13 +156,15 @@ class GBottleneck(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         h = x
         for norm, conv in zip(self.norms, (self.conv1, self.conv2, self.conv3, self.conv4), strict=True):
-            h = conv(F.relu(norm(h, condition), inplace=True))
+            h = conv(F.relu(norm(h, condition), inplace=True))  # (N, I / 4, ...) three times, then (N, O, ...)
         x = x[:, : self.outputs]
         return h + (double(x) if self.up else x)
 
 
 class DBottleneck(nn.Module):
     """ReLU, conv1 to a quarter of the output; ReLU, conv3; ReLU, conv3; ReLU, [halve,] conv1; norms before the ReLUs.
+
+    (N, I, H, W) -> (N, O, H, W), or with `down` (N, O, H / 2, W / 2).
 
     The skip keeps x, halved, and adds the missing channels by a 1x1 convolution of it. With `skip_relu` it begins
     behind the leading ReLU.
@@ -182,11 +184,11 @@ class DBottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(x) if self.skip_relu else x
         # This ReLU must not be in place: the skip takes the x before it.
-        h = self.conv1(F.relu(self.norms[0](x)))
+        h = self.conv1(F.relu(self.norms[0](x)))  # (N, O / 4, H, W)
         h = self.conv2(F.relu(self.norms[1](h), inplace=True))
         h = self.conv3(F.relu(self.norms[2](h), inplace=True))
         h = F.relu(self.norms[3](h), inplace=True)
-        h = self.conv4(halve(h) if self.down else h)
+        h = self.conv4(halve(h) if self.down else h)  # (N, O, H, W), or halved
         x = halve(x) if self.down else x
         return h + (x if self.skip is None else torch.cat([x, self.skip(x)], 1))
 
@@ -224,8 +226,8 @@ class BigGANDeepGenerator(Generator):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
         # Class first, then z, as in BigGAN-PyTorch; the TensorFlow weights have z first.
-        condition = z if self.embedding is None else torch.cat([self.embedding(y), z], 1)
-        h = first_map(self.linear(condition), self.base)
+        condition = z if self.embedding is None else torch.cat([self.embedding(y), z], 1)  # (N, dim_condition)
+        h = first_map(self.linear(condition), self.base)  # (N, C, S, S)
         for i in range(len(self.blocks)):
             h = self.call_block(self._stage, i, h, condition)
         return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True))[:, :3])
@@ -261,7 +263,7 @@ class BigGANDeepDiscriminator(Discriminator):
 
     def forward(self, x: Tensor, y: Tensor | None = None, keys: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)
-        h = self.stem(x.contiguous(memory_format=self.memory_format))
+        h = self.stem(x.contiguous(memory_format=self.memory_format))  # (N, C, R, R)
         for i, block in enumerate(self.blocks):
             h = block(h)
             if self.attention is not None and i == self.attention_after:

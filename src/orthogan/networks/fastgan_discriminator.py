@@ -67,7 +67,7 @@ class Builder:
         return BatchNorm2d(channels, self.bn_eps)
 
     def conv(self, inputs: int, outputs: int, size: int) -> list[nn.Module]:
-        """With its leaky ReLU. One of size 4 halves the map."""
+        """With its leaky ReLU. (N, I, H, W) -> (N, O, H, W), or of size 4 (N, O, H / 2, W / 2)."""
         stride = 2 if size == 4 else 1
         return [self.layers.conv(inputs, outputs, size, stride=stride, bias=False), nn.LeakyReLU(LEAK, inplace=True)]
 
@@ -85,7 +85,10 @@ class Builder:
 
 
 class DownBlock(nn.Module):
-    """The mean of conv4 of stride 2, conv3 and of 2x2 mean, conv1; norm and leaky ReLU after each convolution."""
+    """The mean of conv4 of stride 2, conv3 and of 2x2 mean, conv1; norm and leaky ReLU after each convolution.
+
+    (N, I, H, W) -> (N, O, H / 2, W / 2).
+    """
 
     def __init__(self, inputs: int, outputs: int, builder: Builder):
         super().__init__()
@@ -181,7 +184,7 @@ class FastGANDiscriminator(Discriminator):
         return stages
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """The maps of the whole image, the last of 8 to 15 pixels a side."""
+        """The maps (N, C, S, S) of the whole image: C doubles and S halves, to 8 times the width and 8 to 15 pixels."""
         maps: list[Tensor] = [self.stem(x.contiguous(memory_format=self.memory_format))]
         for k, block in enumerate(self.blocks, start=1):
             h, gate = block(maps[-1]), k - GATE_SPAN
@@ -189,7 +192,7 @@ class FastGANDiscriminator(Discriminator):
         return maps
 
     def shrunk(self, x: Tensor) -> Tensor:
-        """At the side of the small image, by nearest neighbour."""
+        """At the side of the small image, by nearest neighbour. (N, 3, H, W) -> (N, 3, S, S)."""
         x = x.contiguous(memory_format=self.memory_format)
         return F.interpolate(x, (self.small_side, self.small_side), mode="nearest")
 

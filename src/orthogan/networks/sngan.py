@@ -172,7 +172,7 @@ class SNGANGenerator(Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
-        h = first_map(self.linear(z), self.base)
+        h = first_map(self.linear(z), self.base)  # (N, C, S, S)
         for block in self.blocks:
             h = self.call_block(block, h, y)
         return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True)))
@@ -210,7 +210,7 @@ class SNGANDiscriminator(Discriminator):
         for k, block in enumerate(self.blocks):
             if self.joined is not None and k == JOIN_AFTER:
                 embedded = self.joined(need_labels(y)).to(h.dtype)[:, :, None, None]
-                h = torch.cat([h, embedded.expand(-1, -1, *h.shape[2:])], 1)
+                h = torch.cat([h, embedded.expand(-1, -1, *h.shape[2:])], 1)  # (N, C + 128, H, W)
             h = block(h)
         return self.head(h, None if self.joined is not None else y, keys)
 
@@ -274,12 +274,13 @@ class SNGANCNNGenerator(Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
-        h = first_map(self.linear(z), self.base)
+        h = first_map(self.linear(z), self.base)  # (N, 8 width, S, S)
         for i in range(len(self.convs)):
             h = self.call_block(self._stage, i, h, y)
         return torch.tanh(self.to_rgb(h))
 
     def _stage(self, i: int, h: Tensor, y: Tensor | None) -> Tensor:
+        """(N, I, H, W) -> (N, O, 2H, 2W)."""
         return F.relu(self.norms[i](self.convs[i](h), y), inplace=True)
 
 

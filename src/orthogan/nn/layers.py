@@ -37,6 +37,8 @@ class Weighted(nn.Module):
 
 
 class Linear(Weighted, nn.Linear):
+    """(N, inputs) -> (N, outputs)."""
+
     def __init__(self, inputs: int, outputs: int, bias: bool = True):
         nn.Linear.__init__(self, inputs, outputs, bias)
 
@@ -45,7 +47,7 @@ class Linear(Weighted, nn.Linear):
 
 
 class Embedding(Weighted, nn.Embedding):
-    """Rows are classes."""
+    """Rows are classes. Indices (N,) -> (N, dim)."""
 
     def __init__(self, n_classes: int, dim: int):
         nn.Embedding.__init__(self, n_classes, dim)
@@ -56,6 +58,8 @@ class Embedding(Weighted, nn.Embedding):
 
 class Conv2d(Weighted, nn.Conv2d):
     """A convolution that keeps the size, or by its stride divides it; a 3x3 may double its input or halve its output.
+
+    (N, I, H, W) -> (N, O, H / stride, W / stride), with `resample` (N, O, 2H, 2W) or (N, O, H / 2, W / 2).
 
     Another `padding` than (size - 1) // 2 changes the size; with `groups` equal to both widths it is depthwise.
 
