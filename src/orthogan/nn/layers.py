@@ -4,8 +4,7 @@ Here they use the weight as it is; `nn.spectral` and `nn.weight_norm` derive kin
 their layers through a `Layers` row and never ask which kind it is.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -130,16 +129,6 @@ def unbake(network: nn.Module) -> None:
     """Compute kernels at every forward again."""
     for layer in _weighted(network):
         layer._kernel = None
-
-
-@contextmanager
-def baked(network: nn.Module) -> Iterator[None]:
-    """Inside, the kernels are kept: see `bake`."""
-    try:
-        bake(network)
-        yield
-    finally:
-        unbake(network)
 
 
 def _weighted(network: nn.Module) -> list[Weighted]:
