@@ -67,8 +67,7 @@ def _at(config: Any, resolution: int) -> Any:
     try:
         config.check(resolution, 1)
     except UserError:
-        begun = find("discriminator", family_of(config)).config.at(resolution)
-        return replace(begun, width=config.width) if hasattr(begun, "width") else begun
+        return find("discriminator", family_of(config)).config.at(resolution).as_wide_as(config)
     return config
 
 

@@ -24,7 +24,7 @@ def _updates(network: str) -> Callable[[RunConfig], bool]:
 
 
 def _stabilized(name: str) -> Callable[[RunConfig], bool]:
-    return lambda run: getattr(run.discriminator, "stabilizer", name) == name
+    return lambda run: run.discriminator.stabilizer in (None, name)
 
 
 OF_G = (_updates("generator"), "a generator that is updated (freeze)")
