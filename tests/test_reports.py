@@ -85,7 +85,7 @@ def test_without_a_terminal_the_time_left_is_in_hours_and_minutes(monkeypatch: p
 @pytest.mark.parametrize("terminal", [True, False])
 def test_names_with_brackets_and_braces_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     name, screen = "my [x] [/b] {y} folder", io.StringIO()
-    monkeypatch.setattr(reports.console, "file", screen)
+    monkeypatch.setattr(reports.console, "_file", screen)
     monkeypatch.setattr(reports.console, "_force_terminal", terminal)
     reports.table(name, ["what [/i]", "value"], [[name, 3]])
     reports.warn(name)

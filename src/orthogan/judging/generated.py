@@ -114,7 +114,7 @@ def _settings_of(config: Any) -> str:
     """A digest that runs share which differ in their seed alone."""
     plain = to_dict(config)
     plain.pop("seed", None)
-    return digest_of_text(repr(plain), 6)
+    return digest_of_text(json.dumps(plain, sort_keys=True), 6)
 
 
 def _parent_of(extra: Mapping[str, Any]) -> dict[str, str]:
