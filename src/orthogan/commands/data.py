@@ -168,7 +168,8 @@ def _show_rows(titles: list[str], rows: Sequence[Sequence[Any]]) -> None:
 def _show_packs(packs: list[PackInfo], features: list[kept.Kept]) -> None:
     rows = [[info.source, info.images, str(info.resolution), *_size_and_use(info)] for info in packs]
     rows += [["features for scores", "", "", *_size_and_use(file)] for file in features]
-    _show_rows(["source", "images", "resolution", "size", "last used"], rows)
+    if rows:
+        table("", ["source", "images", "resolution", "size", "last used"], rows)
 
 
 def _size_and_use(one: PackInfo | kept.Kept) -> tuple[str, str]:
