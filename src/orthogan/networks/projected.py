@@ -55,9 +55,10 @@ def nominal_side(side: int) -> int:
 @dataclass(frozen=True, kw_only=True)
 class ProjectedDiscriminatorConfig(DiscriminatorConfig):
     features: str = "efficientnet-lite1"
-    """Pretrained network: efficientnet-lite1 (published) or lite0 (released) or lite2, or timm's such as resnet18."""
+    """Pretrained network: efficientnet-lite1 (published), lite0 (released) or lite2 to lite4, or timm's such as
+    resnet18."""
     weights: str = ""
-    """File of its weights: the published .pth of efficientnet-lite, a safetensors or a .pth of tensors of timm's
+    """File of its weights: the published .pth of efficientnet-lite0 to 2, a safetensors or a .pth of tensors of timm's
     others; nothing for the usual place, or the word random."""
     size: int = 224
     """Pixels a side to which smaller images are enlarged, and for vision transformers all resized; published 224."""
@@ -109,7 +110,7 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
         return (random,) if self.weights == backbones.RANDOM else ()
 
     def check(self, resolution: int, n_classes: int) -> None:
-        if self.features in backbones.PACKAGED:  # of other networks only their constructor knows the side
+        if self.features in backbones.NAMED:  # of other networks only their constructor knows the side
             self.check_maps(max(self.size, resolution))
 
     def check_maps(self, side: int) -> None:
