@@ -59,11 +59,13 @@ class FeatureMaps(nn.Module):
         """Pixels a side at which images are seen: smaller ones are enlarged, larger ones shrunk only if they must."""
         return self.size if self.fixed else max(self.size, resolution)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, count: int = len(STRIDES)) -> list[Tensor]:
+        """The first `count` maps; nothing behind the last of them is run."""
         side = self.side(x.shape[-1])
         x = self.standardize(resize(x, side))
-        maps = self.body.forward_intermediates(x, indices=self.taps, intermediates_only=True)
-        return [resize(h, side // stride) for h, stride in zip(maps, STRIDES, strict=True)]
+        taps = self.taps[:count]
+        maps = self.body.forward_intermediates(x, indices=taps, stop_early=True, intermediates_only=True)
+        return [resize(h, side // stride) for h, stride in zip(maps, STRIDES[:count], strict=True)]
 
 
 class InPlaceWithoutGradients(nn.Module):

@@ -133,6 +133,11 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
                 f"convolution needs {LAST}: the smallest that works is {works}{fewer}",
             )
 
+    @property
+    def maps(self) -> int:
+        """How many of the four maps are computed: those that are judged, and for mixing across scales all."""
+        return len(backbones.STRIDES) if self.projection == "ccm+csm" else self.discriminators
+
     def stride(self, k: int) -> int:
         """Of map number k, from 0; mixing across scales doubles the maps."""
         return backbones.STRIDES[k] // (2 if self.projection == "ccm+csm" else 1)
@@ -235,8 +240,9 @@ class ProjectedDiscriminator(Discriminator):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)
-        maps = self.projection(self.features(x.contiguous(memory_format=self.memory_format)))
-        # Some of the deeper maps may have no discriminator.
+        seen = self.features(x.contiguous(memory_format=self.memory_format), self.config.maps)
+        maps = self.projection(seen)
+        # Some of the deeper maps that mixing across scales needs may have no discriminator.
         return torch.cat([judge(h, y) for judge, h in zip(self.discriminators, maps, strict=False)], 1)
 
     def stages(self) -> list[list[nn.Module]]:
