@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tyro
 from process import orthogan
 
 from orthogan.cli import COMMANDS, main
@@ -49,6 +51,16 @@ def test_a_word_that_does_not_fit_is_one_line_with_what_does(words: list[str], t
     assert told in error
     assert "\n" not in error
     assert "│" not in error
+
+
+def test_a_signal_while_words_are_read_is_no_refusal_of_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tyro, "cli", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as left:
+        main(["sample", "run"])
+    assert left.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "terminated\n"
 
 
 @pytest.fixture
