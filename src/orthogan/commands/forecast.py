@@ -11,6 +11,7 @@ from orthogan.commands.presets import show
 from orthogan.config import RunConfig
 from orthogan.data import layout_warnings, open_source
 from orthogan.errors import UserError
+from orthogan.pair import remarks
 from orthogan.ranks import processes
 from orthogan.reports import amount, console, duration, table, warn
 from orthogan.settings import differences, flatten
@@ -34,8 +35,7 @@ def tell_before(config: RunConfig, preset: RunConfig, begun: bool = False) -> No
     if followed:
         console.print(f"fitted to {config.images:,} images: {', '.join(followed)}")
     for text in (
-        *config.generator.remarks,
-        *config.discriminator.remarks,
+        *remarks(config),
         *(duties_never_due if begun else never)(config),
     ):
         warn(text)

@@ -17,6 +17,7 @@ from orthogan.judging.reading import common_size, has_classes, packed, part_of
 from orthogan.judging.request import Request
 from orthogan.metrics import evaluate
 from orthogan.metrics.measuring import ImageSet, digest, of_array
+from orthogan.pair import remarks
 from orthogan.settings import to_dict
 
 
@@ -38,6 +39,8 @@ class Generated:
     """A part of the images that a generator learnt from, or did not, whole, for a feature network; None of images."""
     seen: str | None = None
     """The pretrained network that the discriminator of the generator looked through."""
+    remarks: tuple[str, ...] = ()
+    """What must be said of the networks of the run."""
 
 
 def drawn(
@@ -94,7 +97,8 @@ def from_model(request: Request, counting: Counting) -> Generated:
         return part_of(loaded.header, which, features, counting)
 
     names, seen = loaded.class_names, config.discriminator.features_seen
-    return Generated(images, labels, names, count, loaded.resolution, config.data, stamp, part, seen)
+    shape = (count, loaded.resolution)
+    return Generated(images, labels, names, *shape, config.data, stamp, part, seen, remarks(config))
 
 
 def _settings_of(config: Any) -> str:
