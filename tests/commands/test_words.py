@@ -128,9 +128,12 @@ def test_lines_to_paste_are_quoted_for_a_shell() -> None:
     assert read.stdout.splitlines() == ["sample", "it's mine", "-n", "64"]
 
 
-@pytest.mark.parametrize("name", ["evaluate", "truncation", "memorization", "compare"])
-def test_every_option_of_a_score_says_what_happens_when_it_is_left_out(name: str, tmp_path: Path) -> None:
-    done = orthogan(name, "--help", cwd=tmp_path, env={"COLUMNS": "100000"})
+SAYING = ("evaluate", "truncation", "memorization", "compare", "sample", "interpolate", "export", "import", "report")
+
+
+@pytest.mark.parametrize("words", [*((name,) for name in SAYING), ("sheet", "classes"), ("sheet", "truncation")])
+def test_every_option_says_what_happens_when_it_is_left_out(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = orthogan(*words, "--help", cwd=tmp_path, env={"COLUMNS": "100000"})
     assert done.status == 0
     assert "(default: )" not in done.out
     assert "(default: None)" not in done.out
