@@ -9,7 +9,7 @@ from rich.console import Console
 from orthogan import reports
 from orthogan.reports import TrainingView, duration
 
-LOSSES = {"d_loss": 1.25, "g_loss": 0.5}
+LOSSES = {"g_loss": 0.5, "d_loss": 1.25}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_time_left_is_there_at_every_width_and_for_slow_steps(monkeypatch: p
     assert "256/2000000" in last
     assert last.endswith("7 days 19 h left")  # (2,000,000 - 256) / 128 steps of 43 s
     assert "3/s" in last
-    assert ("D 1.250 G 0.500" in last) == (width >= 110)
+    assert ("G 0.500 D 1.250" in last) == (width >= 110)
     assert len(last) <= width
 
 
@@ -79,13 +79,13 @@ def test_whatever_is_counted_tells_of_itself_without_a_terminal(monkeypatch: pyt
 
 def test_without_a_terminal_the_time_left_is_in_hours_and_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown(monkeypatch, 80, 16.0, terminal=False).splitlines()
-    assert lines[0] == "128/2000000 images  8/s  D 1.250 G 0.500  2 days 21 h left"
+    assert lines[0] == "128/2000000 images  8/s  G 0.500 D 1.250  2 days 21 h left"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_names_with_brackets_and_braces_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     name, screen = "my [x] [/b] {y} folder", io.StringIO()
-    monkeypatch.setattr(reports.console, "file", screen)
+    monkeypatch.setattr(reports.console, "_file", screen)
     monkeypatch.setattr(reports.console, "_force_terminal", terminal)
     reports.table(name, ["what [/i]", "value"], [[name, 3]])
     reports.warn(name)
@@ -94,3 +94,21 @@ def test_names_with_brackets_and_braces_are_shown_as_they_are(monkeypatch: pytes
     told = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
     assert told.count(name) >= 3 + terminal
     assert "what [/i]" in told
+
+
+def test_names_in_tables_cannot_steer_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(reports, "console", Console(file=screen, width=80, soft_wrap=True, markup=False))
+    reports.table("", ["name", "images"], [("\x1b[31m[bold]\n", 12345)])
+    assert screen.getvalue().splitlines()[-1].split() == [r"\x1b[31m[bold]\n", "│", "12,345"]
+
+
+def test_where_the_output_is_for_programs_counting_goes_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, screen, other = Clock(), io.StringIO(), io.StringIO()
+    monkeypatch.setattr(reports, "time", clock)
+    monkeypatch.setattr(reports, "console", Console(file=screen))
+    with reports.counting("decoding", on=Console(file=other)) as progress:
+        clock.now += 20
+        progress(1, 2)
+    assert screen.getvalue() == ""
+    assert other.getvalue().splitlines() == ["decoding  1/2  20 s left"]

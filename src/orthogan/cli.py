@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import orthogan
-from orthogan.errors import UserError, is_out_of_memory, unknown
+from orthogan.errors import UserError, is_out_of_memory, one_line, unknown
 
 COMMANDS = {
     "train": "train a preset on your images",
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        why = " ".join(str(error).split())[:200] or "MemoryError"
+        why = one_line(error, 200) or "MemoryError"
         return refused(f"not enough memory ({why}); ask for less at once, or end other programs")
 
 

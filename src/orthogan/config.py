@@ -220,7 +220,7 @@ class RunConfig:
         rule = f"must be from 0 to below the run's length, images={self.images}"
         require(start is None or 0 <= start < self.images, "optimizer.decay_from_images", start, rule)
         check_needs(self.regularizers, self.generator.offers, self.discriminator.offers)
-        check_stabilizer(getattr(self.discriminator, "stabilizer", None), self.regularizers, self.loss)
+        check_stabilizer(self.discriminator.stabilizer, self.regularizers, self.loss)
         rule = "its logits have no boundary between real and fake for ADA to follow; set augment.p, or another loss"
         followed = self.augment.kind == "ada" and self.augment.p is None
         require(not followed or LOSSES[self.loss].boundary is not None, "loss", self.loss, rule)
@@ -233,7 +233,7 @@ class RunConfig:
         rule = f"must be more than regularizers.d_r1.strength={own.strength}, which it takes the place of"
         require(gamma > own.strength, "watch.r1_gamma", gamma, rule)
         changed = replace(self.regularizers, d_r1=replace(own, strength=gamma))
-        check_stabilizer(getattr(self.discriminator, "stabilizer", None), changed, self.loss)
+        check_stabilizer(self.discriminator.stabilizer, changed, self.loss)
 
     @property
     def images_per_step(self) -> int:
@@ -244,9 +244,9 @@ class RunConfig:
 def may_change_on_resume(config: "RunConfig") -> tuple[str, ...]:
     """Beginnings of the paths that `orthogan resume` accepts a new value for: cadences, watch, data, length.
 
-    Not the length of a run whose steps depend on it: by a falling learning rate, or by an annealed latent. That the
-    data is the same is decided by its fingerprint.
+    Not the length of a run whose steps depend on it: by a falling learning rate, or by an annealed latent. Whether the
+    data is the same, its fingerprint decides, and of pretrained weights their digest.
     """
     depends = config.optimizer.decay_from_images is not None or config.generator.latent == "annealed-normal"
-    may = ("cadence.", "watch.", "data.source", "data.skip_bad")
+    may = ("cadence.", "watch.", "data.source", "data.skip_bad", "discriminator.weights")
     return may if depends else ("images", *may)

@@ -1,7 +1,7 @@
-"""The one exception that is meant for people: a setting, its value, and a way out."""
+"""The one exception that is meant for people: a setting, its value, and a way out; and words for such messages."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -34,3 +34,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(word in told for word in _NO_MEMORY)
     )
+
+
+def one_line(told: object, length: int | None = None) -> str:
+    """What an error says, without its line ends, and at most so many characters of it."""
+    return " ".join(str(told).split())[:length]
+
+
+def some(names: Sequence[str], most: int, between: str = ", ") -> str:
+    """'a, b and 7 more': the first of many, and how many others there are."""
+    more = len(names) - most
+    return between.join(names[:most]) + (f"{between.rstrip(', ')} and {more} more" if more > 0 else "")
+
+
+def printable(text: str) -> str:
+    """Names of files may hold bytes that are no text, line ends, and codes that would steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

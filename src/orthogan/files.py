@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and one line where one cannot be written."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -9,16 +10,19 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
 
 SAMPLE = re.compile(r"\d{6,}\.png")
 """Names that generated images have in their folders."""
 
 ASIDE = ".writing-"
 """Marks the folders in which files are written before they take their names."""
+STALE_SECONDS = 3600
+"""Where several programs may be writing, what was being written for so long has lost its writer."""
 
 
 class CannotWrite(UserError):
@@ -31,7 +35,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+        reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
         raise CannotWrite(f"{path} cannot be written: {reason}") from error
 
 
@@ -55,11 +59,15 @@ def aside(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def nearest_existing(folder: Path) -> Path:
+    """The folder, or the first above it that is there."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
 def check_writable(path: Path) -> None:
     """Raise `CannotWrite` for a file that could not be written, by making a folder where it or its folders would be."""
     with writing(path):
-        there = next(folder for folder in path.absolute().parents if folder.exists())
-        trial = there / f"{ASIDE}{uuid.uuid4().hex[:12]}"
+        trial = nearest_existing(path.parent) / f"{ASIDE}{uuid.uuid4().hex[:12]}"
         trial.mkdir()
         trial.rmdir()
 
@@ -113,6 +121,14 @@ def write_whole(path: Path, text: str) -> None:
     """
     with aside(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def json_lines(path: Path) -> list[Any]:
+    """The values of a file of JSON lines; none where there is no file."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return []
 
 
 def cache_folder() -> Path:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from orthogan import optional
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
 
 WEIGHTS = "model.safetensors"
 """The file of a model's repository that is a checkpoint."""
@@ -31,7 +31,7 @@ def local(path: str | Path) -> Path:
     try:
         return Path(hub.hf_hub_download(repository, WEIGHTS, revision=found["revision"]))
     except (OSError, ValueError, RuntimeError) as error:  # what the library raises of HTTP is an OSError
-        why = " ".join(str(error).split())[:200]
+        why = one_line(error, 200)
         raise UserError(
             f"hf://{repository} cannot be had: no {WEIGHTS} of it in the cache, and none from the hub ({why}); check "
             "the name, the network, and for a private one `hf auth login`"

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from orthogan import hub, runtime, tensorfile
 from orthogan.classes import Classes, indices
-from orthogan.errors import UserError
-from orthogan.files import CannotWrite, cache_folder, remove_asides
+from orthogan.errors import UserError, one_line
+from orthogan.files import STALE_SECONDS, CannotWrite, cache_folder, remove_asides
 from orthogan.formats import to_json
 from orthogan.interop.statistics import FACT, FROM_FILE, Collected, Held
 from orthogan.metrics.measuring import in_chunks
@@ -26,7 +26,7 @@ from orthogan.networks.base import Generator
 from orthogan.nn.layers import unbake
 from orthogan.nn.standing import standing_buffers
 from orthogan.sampling import SINGULAR_ITERATIONS, STANDING_BATCHES, Sampler
-from orthogan.settings import require
+from orthogan.settings import digest_of_text, require
 from orthogan.training import checkpoint
 from orthogan.training.foreign import refuse_foreign
 
@@ -248,8 +248,7 @@ class Model:
         generator = self.sampler.generator
         noise = f"/{generator.noise}" if generator.noise_modes else ""
         key = f"{self.weights_id}/{wanted}/{self.sampler.precision}/{self.sampler.device.type}{noise}"
-        digest = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
-        return self._standing_folder / f"{self.path.stem}-{digest}.safetensors"
+        return self._standing_folder / f"{self.path.stem}-{digest_of_text(key, 6)}.safetensors"
 
     def _keep(self, path: Path, tensors: dict[str, Tensor]) -> None:
         """Best effort: a folder that cannot be written costs the next sampling a few seconds, no more."""
@@ -280,7 +279,7 @@ class Model:
         on = torch.cuda.get_device_name(sampler.device) if sampler.device.type == "cuda" else sampler.device.type
         facts: list[Any] = [self.weights_digest(), runtime.versions(), commit, on, sampler.precision, sampler.cutoff]
         facts += [truncation, form]
-        return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+        return digest_of_text(repr(facts))
 
     def weights_digest(self) -> str:
         """Of the generator in use: its settings and tensors, the standing statistics among them."""
@@ -304,10 +303,6 @@ class Model:
             "standing_statistics_batches": batches,
             "precision": self.sampler.precision,
         } | ({"noise": self.sampler.generator.noise} if self.sampler.generator.noise_modes else {})
-
-
-STALE_SECONDS = 3600
-"""Several programs may sample one checkpoint; what was being written for so long has lost its writer."""
 
 
 def _read_standing(path: Path, buffers: dict[str, Tensor]) -> dict[str, Tensor] | None:
@@ -338,7 +333,7 @@ def threshold_of(truncation: Any) -> float | None:
     if hasattr(truncation, "__float__") and not isinstance(truncation, bool | np.bool_):
         with suppress(TypeError, ValueError, RuntimeError, OverflowError):
             return float(truncation)
-    raise UserError(f"truncation={' '.join(repr(truncation).split())[:100]}: must be a number, or None")
+    raise UserError(f"truncation={one_line(repr(truncation), 100)}: must be a number, or None")
 
 
 def _is_table(y: Any) -> bool:

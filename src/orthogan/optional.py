@@ -1,12 +1,52 @@
-"""The one way to packages that only an extra brings: found without being imported, imported with a way out."""
+"""What packages are here, and the one way to those that only an extra brings: imported with a way out."""
 
 import importlib
+import importlib.metadata
 import importlib.util
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 from orthogan.errors import UserError
+
+_REQUIREMENT = re.compile(r"""([\w.-]+) *(?:\[([^]]*)])?[^;]*(?:;.*\bextra *== *["']([\w.-]+)["'])?""")
+"""A line of a package's metadata: a name, extras of it, and the extra that asks for it."""
+
+
+def version(package: str) -> str | None:
+    """Of an installed package, by the name that pip knows; None if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    return {package: version(package) for package in packages}
+
+
+def requirements() -> dict[str, list[str]]:
+    """Names of the packages that each extra brings, and under "" those that nothing works without."""
+    try:
+        lines = importlib.metadata.requires("orthogan") or []
+    except importlib.metadata.PackageNotFoundError:  # the source alone, on the path
+        lines = []
+    asked: dict[str, list[tuple[str, str]]] = {"": []}
+    for line in lines:
+        if found := _REQUIREMENT.match(line):
+            name, extras, asker = found.groups(default="")
+            asked.setdefault(asker, []).append((name, extras))
+
+    def unfolded(extra: str) -> Iterable[str]:
+        for name, extras in asked.get(extra, []):
+            if name != "orthogan":
+                yield name
+            else:
+                for inner in extras.split(","):
+                    yield from unfolded(inner.strip())
+
+    return {extra: list(dict.fromkeys(unfolded(extra))) for extra in asked}
 
 
 def install(extra: str) -> str:

@@ -51,9 +51,7 @@ def with_networks(run: RunConfig, names: Mapping[str, str | None], resolution: i
     for role, name in names.items():
         replaced = getattr(run, role)
         if name is not None and find(role, name).config is not type(replaced):
-            begun = find(role, name).config.at(side)
-            widths = hasattr(begun, "width") and hasattr(replaced, "width")
-            changes[role] = dataclasses.replace(begun, width=replaced.width) if widths else begun
+            changes[role] = find(role, name).config.at(side).as_wide_as(replaced)
     if not changes:
         return run
     changes["regularizers"] = without_lost_rules(run, changes)

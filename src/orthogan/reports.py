@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from orthogan.errors import printable
 from orthogan.training.observer import Observer
 
 # Square brackets in names of files and classes are no markup.
 console = Console(markup=False, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 QUIET_SECONDS = 15.0
 """Pause between lines of progress where there is no terminal."""
@@ -26,18 +28,18 @@ QUIET_SECONDS = 15.0
 class Lines:
     """Progress where there is no terminal: a line now and then."""
 
-    def __init__(self) -> None:
-        self.last = time.monotonic()
+    def __init__(self, on: Console | None = None) -> None:
+        self.on, self.last = on or console, time.monotonic()
 
     def show(self, text: str) -> None:
         """Print it, unless there is a terminal, which has a bar, or a line has been printed just now."""
         now = time.monotonic()
-        if not console.is_terminal and now - self.last > QUIET_SECONDS:
+        if not self.on.is_terminal and now - self.last > QUIET_SECONDS:
             self.last = now
-            console.print(text)
+            self.on.print(text)
 
 
-LOSSES = {"D": "d_loss", "G": "g_loss"}
+LOSSES = {"G": "g_loss", "D": "d_loss"}
 
 ROOMY, NARROW = 110, 90
 """Columns of a terminal below which the losses, and then the bar, are left out; the time left stays."""
@@ -150,19 +152,23 @@ class StudyView:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Any]:
-    """A bar for (done, total) callbacks, shown from the first call on; or lines where there is no terminal."""
+def counting(what: str, on: Console | None = None) -> Iterator[Any]:
+    """A bar for (done, total) callbacks, shown from the first call on; or lines where there is no terminal.
+
+    On `errors` where the output is for programs.
+    """
+    on = on or console
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
+        console=on,
+        disable=not on.is_terminal,
     )
     task = None
     started = False
-    began, lines = time.monotonic(), Lines()
+    began, lines = time.monotonic(), Lines(on)
 
     def update(done: int, total: int) -> None:
         nonlocal task, started
@@ -182,14 +188,14 @@ def counting(what: str) -> Iterator[Any]:
             bar.stop()
 
 
-def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """Print a table; numbers are aligned to the right."""
+def table(title: str, columns: list[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table; numbers are aligned to the right, and names may hold any character."""
     shown = Table(title=title, title_justify="left", show_edge=False)
     for i, column in enumerate(columns):
-        numeric = rows and all(isinstance(row[i], int | float) for row in rows)
+        numeric = rows and all(isinstance(row[i], int | float) or row[i] == "" for row in rows)
         shown.add_column(column, justify="right" if numeric else "left")
     for row in rows:
-        shown.add_row(*(Text(f"{v:,}" if isinstance(v, int) else str(v), overflow="fold") for v in row))
+        shown.add_row(*(Text(f"{v:,}" if isinstance(v, int) else printable(str(v)), overflow="fold") for v in row))
     console.print(shown)
 
 

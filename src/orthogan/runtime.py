@@ -1,6 +1,5 @@
 """What this machine is: device, precision, versions."""
 
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -8,11 +7,12 @@ from pathlib import Path
 
 import torch
 
+from orthogan import optional
 from orthogan.errors import UserError
 
 PRECISIONS = ("auto", "float32", "bf16")
 
-PACKAGES = ("orthogan", "torch", "lightning-fabric", "numpy", "pillow", "safetensors")
+_PACKAGES = ("orthogan", "torch", "lightning-fabric", "numpy", "pillow", "safetensors")
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -84,9 +84,9 @@ def _container_limit() -> int | None:
         return None
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of the packages that decide the numbers."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+def versions() -> dict[str, str | None]:
+    """Installed versions of the packages that decide the numbers of a training."""
+    return optional.versions(_PACKAGES)
 
 
 def git_commit() -> str | None:

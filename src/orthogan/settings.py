@@ -1,11 +1,17 @@
 """Settings as frozen dataclasses: checked, saved as JSON, compared and changed by path. Knows no name of any method."""
 
 import dataclasses
+import hashlib
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from orthogan.errors import UserError, unknown
+
+
+def digest_of_text(text: str, n_bytes: int = 16) -> str:
+    """A hexadecimal digest, the same in every process; of plain values by their JSON or their repr."""
+    return hashlib.blake2b(text.encode(), digest_size=n_bytes).hexdigest()
 
 
 def require(condition: bool, setting: str, value: object, rule: str) -> None:

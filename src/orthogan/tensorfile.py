@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
 from orthogan.files import aside
 
 FACTS, FACTS_SUM, TENSORS_SUM = "orthogan", "facts_crc32", "tensors_crc32"
@@ -63,7 +63,7 @@ def read(path: Path, *, unsigned: bool = False, with_tensors: bool = True) -> Te
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise Damaged(f"{path} is torn or is not a safetensors file ({' '.join(str(error).split())})") from error
+        raise Damaged(f"{path} is torn or is not a safetensors file ({one_line(error)})") from error
     if not isinstance(facts, dict):
         raise Damaged(f"{path} is damaged: its header is not what orthogan writes")
     if not {FACTS_SUM, TENSORS_SUM} <= metadata.keys():

@@ -203,7 +203,7 @@ def test_doctor_names_versions_and_what_is_missing(
     told = capsys.readouterr().out
     assert runtime.versions()["torch"] in told
     assert "pt_inception" in told
-    monkeypatch.setattr("orthogan.commands.doctor.installed", lambda name: None)
+    monkeypatch.setattr("orthogan.optional.version", lambda name: None)
     assert main(["doctor"]) == 0
     assert "pip install 'orthogan[video]'" in capsys.readouterr().out
 

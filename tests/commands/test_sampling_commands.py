@@ -124,19 +124,19 @@ def test_a_grid_is_written_to_the_file_that_is_named(saved: Path, tmp_path: Path
     [
         (["sample", "--classes", "99"], "classes=99: this model has classes 0 to 2"),
         (["sample", "--classes", "Flag"], "did you mean 'Flags'?"),
-        (["sample", "--out", "data/new"], "is the data that the run was trained on, or inside it"),
-        (["sample", "--layout", "npz", "--out", "data/new.npz"], "inside it"),
+        (["sample", "--out", "data/new"], "is in the data of the run"),
+        (["sample", "--layout", "npz", "--out", "data/new.npz"], "is in the data of the run"),
         (["sample", "--out", "data"], "holds Flags; choose another folder"),
         (["sample", "--layout", "images", "--out", "g.png"], "add --layout grid"),
         (["sample", "--out", "g.jpg"], "must end in .npz or .png, or be a folder"),
         (["sample", "-n", "0"], "n=0: must be positive"),
-        (["sheet", "classes", "--out", "data/sheet.png"], "inside it"),
+        (["sheet", "classes", "--out", "data/sheet.png"], "is in the data of the run"),
         (["sheet", "truncation", "--thresholds", "1", "0"], "truncation=0.0: must be positive"),
         (["interpolate", "--classes", "Flag"], "did you mean 'Flags'?"),
         (["interpolate", "--fps", "0"], "fps=0: must be positive"),
         (["interpolate", "--scale", "0"], "scale=0: must be positive"),
         (["interpolate", "--out", "a.gif", "--fps", "60"], "at most 50"),
-        (["interpolate", "--out", "data/a.gif"], "inside it"),
+        (["interpolate", "--out", "data/a.gif"], "is in the data of the run"),
     ],
 )
 def test_what_cannot_be_is_refused_before_statistics_are_collected(

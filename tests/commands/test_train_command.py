@@ -170,6 +170,15 @@ def test_a_run_over_its_data_is_refused(noise: Path) -> None:
     assert "is a file" in orthogan("train", "digits", "--out", noise).error
 
 
+def test_a_run_where_nothing_can_be_written_is_refused_before_its_data_is_read(tmp_path: Path, noise: Path) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "run"
+    for dry in ([], ["--dry-run"]):
+        told = orthogan("train", "small-32", *dry, "--data", noise, "--out", out).error
+        assert told.startswith(f"out='{out}': ")
+        assert "cannot be written: Not a directory; choose another place" in told
+
+
 def test_scores_without_their_packages_are_refused_before_the_data_is_read(tmp_path: Path, noise: Path) -> None:
     # The weights of this network come from a folder, which is empty here.
     words = ["--cadence.score-images", "16", "--cadence.score-features", "inception", "--out", tmp_path / "run"]

@@ -20,6 +20,7 @@ from orthogan.data.cache import open_if_whole
 from orthogan.data.config import DataConfig
 from orthogan.data.partial import partial_folder
 from orthogan.errors import UserError
+from orthogan.files import ASIDE
 from orthogan.metrics import kept
 
 
@@ -81,8 +82,11 @@ def test_clear_lists_and_removes_packs_partials_and_features(classes, cache_home
     with partial_folder(cache_home / "alive") as alive:
         listed = orthogan("data", "clear", "--dry-run", env={"COLUMNS": "200"})
         assert listed.status == 0, listed.err
-        for told in ("pets", "left by a stopped", "3.0 MiB", "features for scores", "2 packs and 1 files of features"):
+        for told in ("pets", "left by a stopped", "3.15 MB", "features for scores", "2 packs and 1 files of features"):
             assert told in listed.out
+        dead = kept.folder() / f"{ASIDE}dead"
+        dead.mkdir()
+        os.utime(dead, (0, 0))
         assert orthogan("data", "clear").status == 0
         assert list(cache_home.iterdir()) == [alive]
     assert list(kept.folder().iterdir()) == []
@@ -93,7 +97,7 @@ def test_clear_and_check_name_what_they_cannot_remove(classes, cache_home, capsy
     with read_only():
         assert main(["clear"]) == 1
     told = capsys.readouterr().out
-    assert "0 packs and 0 files of features, 0.0 MiB, removed" in told
+    assert "0 packs and 0 files of features, 0 B, removed" in told
     for path in (home, features):
         assert path.exists()
         assert f"not removed: {path}: Read-only file system" in told

@@ -63,7 +63,7 @@ def test_it_is_the_formula_of_the_paper(hub: Path, monkeypatch: pytest.MonkeyPat
             a, b = (F.normalize(h, dim=1) for h in pair)
             of_channel = channel_weights()[TAPS.index(index)]
             wanted += ((a - b) ** 2 * of_channel.view(-1, 1, 1)).sum(1).mean((1, 2))
-    found = lpips_distance()(made.requires_grad_(), target)
+    found = lpips_distance()(target, made.requires_grad_())
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-7)
     found.sum().backward()
     assert made.grad is not None

@@ -14,7 +14,6 @@ from orthogan.game.latents import (
     check_truncation,
     latents_at,
     lerp,
-    normal,
     sample_latents,
     slerp,
     truncated_normal,
@@ -32,7 +31,7 @@ def sample(prior, n=400, dim=100, **how):
 
 
 def test_plain_latents_are_standard_normal():
-    z = normal(200, 100, draw(0, "test", 0))
+    z = sample("normal", 200, 100)
     assert z.shape == (200, 100)
     assert stats.kstest(z.flatten().numpy(), "norm").pvalue > 0.01
 
@@ -129,7 +128,7 @@ def test_every_prior_is_drawn_by_the_table():
 def test_plain_normal_latents_are_those_of_torch():
     z = torch.randn(400, 100, generator=draw(0, "test", 0))
     assert torch.equal(sample("normal"), z)
-    assert torch.equal(normal(400, 100, draw(0, "test", 0)), z)
+    assert torch.equal(sample("normal", 400, 100), z)
 
 
 @pytest.mark.parametrize("threshold", [*THRESHOLDS, 4.0])

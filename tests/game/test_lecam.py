@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from moments import moment_of
 from torch import nn
 
 from orthogan.errors import UserError
@@ -14,7 +15,11 @@ from orthogan.game.regularizers.lecam import LeCam, LeCamSettings
 
 def moment(real: list[float], fake: list[float]) -> Moment:
     logits = [torch.tensor(values, requires_grad=True) for values in (real, fake)]
-    return Moment(None, None, None, None, None, None, None, None, logits=logits)  # type: ignore[arg-type]
+    return moment_of(logits=logits)
+
+
+def lecam(strength: float = 1.0, **settings: float) -> LeCam:
+    return LeCam(LeCamSettings(strength=strength, **settings))
 
 
 def after(rule: LeCam, real: list[float], fake: list[float]) -> None:
@@ -24,7 +29,7 @@ def after(rule: LeCam, real: list[float], fake: list[float]) -> None:
 
 def test_terms_and_their_derivative_by_hand() -> None:
     """Averages of 2 of real images and -1 of fakes: (D(x) + 1)^2 where D(x) > -1, (2 - D(G(z)))^2 where below 2."""
-    rule = LeCam(weight=0.5)
+    rule = lecam(strength=0.5)
     after(rule, [2.0], [-1.0])
     seen = moment([3.0, -4.0], [0.0, 2.5])
     terms = rule.on_loss(seen)
@@ -37,7 +42,7 @@ def test_terms_and_their_derivative_by_hand() -> None:
 
 def test_averages_of_two_updates_by_hand() -> None:
     """Weights 0.9 * 0.1 and 0.1, over their sum of 0.19."""
-    rule = LeCam(weight=1.0, decay=0.9)
+    rule = lecam(decay=0.9)
     after(rule, [1.0, 3.0], [-5.0, -5.0])
     assert rule.state_dict()["means"].tolist() == [2, -5]
     after(rule, [4.0, 4.0], [1.0, -1.0])
@@ -47,7 +52,7 @@ def test_averages_of_two_updates_by_hand() -> None:
 
 
 def test_averages_move_once_an_update_by_all_micro_batches() -> None:
-    rule = LeCam(weight=1.0)
+    rule = lecam()
     for real in ([1.0, 2.0], [3.0, 6.0]):
         rule.on_loss(moment(real, [0.0, 0.0]))
         assert rule.state_dict()["means"].tolist() == [0, 0]
@@ -64,7 +69,7 @@ def test_averages_are_those_of_all_processes(monkeypatch: pytest.MonkeyPatch) ->
         all_reduce=lambda mean: mean.mul_(2).add_(10),
     )
     monkeypatch.setattr(processes, "dist", fake)
-    rule = LeCam(weight=1.0)
+    rule = lecam()
     after(rule, [1.0], [-1.0])
     assert rule.state_dict()["means"].tolist() == [6, 4]
 
@@ -72,12 +77,12 @@ def test_averages_are_those_of_all_processes(monkeypatch: pytest.MonkeyPatch) ->
 def test_several_logits_an_image() -> None:
     """(N, K): a term a logit, the mean of which is taken."""
     logits = [torch.tensor([[1.0, 2.0]]), torch.tensor([[-1.0, 0.0]])]
-    seen = Moment(None, None, None, None, None, None, None, None, logits=logits)  # type: ignore[arg-type]
-    torch.testing.assert_close(LeCam(1.0).on_loss(seen), torch.tensor([[2.0, 4.0]]))
+    seen = moment_of(logits=logits)
+    torch.testing.assert_close(lecam().on_loss(seen), torch.tensor([[2.0, 4.0]]))
 
 
 def test_state_goes_on_where_it_was_saved() -> None:
-    first, second = LeCam(1.0), LeCam(1.0)
+    first, second = lecam(), lecam()
     after(first, [1.0], [-1.0])
     second.load_state_dict(first.state_dict())
     for rule in (first, second):

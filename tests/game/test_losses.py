@@ -33,8 +33,8 @@ BY_HAND_G = {
 }
 
 
-def generator_terms(name, fake, real):
-    return LOSSES[name].generator(fake, real if LOSSES[name].paired else None)
+def generator_terms(name, real, fake):
+    return LOSSES[name].generator(real if LOSSES[name].paired else None, fake)
 
 
 @each_loss
@@ -44,7 +44,7 @@ def test_d_by_hand(name):
 
 @each_loss
 def test_g_by_hand(name):
-    assert generator_terms(name, FAKE, REAL).tolist() == pytest.approx(BY_HAND_G[name], rel=1e-5, abs=1e-6)
+    assert generator_terms(name, REAL, FAKE).tolist() == pytest.approx(BY_HAND_G[name], rel=1e-5, abs=1e-6)
 
 
 # At (real, fake) = (-100, 100), where D is as wrong as can be, and G's at 100 and at -100 against the opposite real.
@@ -63,12 +63,12 @@ def test_extreme_logits_by_hand(name):
     low, high = torch.tensor([-100.0]), torch.tensor([100.0])
     d, g = EXTREMES[name]
     assert LOSSES[name].discriminator(low, high).tolist() == pytest.approx([d])
-    assert generator_terms(name, torch.cat([high, low]), torch.cat([low, high])).tolist() == pytest.approx(g)
+    assert generator_terms(name, torch.cat([low, high]), torch.cat([high, low])).tolist() == pytest.approx(g)
 
 
 @each_loss
 def test_one_finite_term_an_image_up_to_100(name):
-    for terms in (LOSSES[name].discriminator(LOGITS, LOGITS.flip(0)), generator_terms(name, LOGITS, LOGITS.flip(0))):
+    for terms in (LOSSES[name].discriminator(LOGITS, LOGITS.flip(0)), generator_terms(name, LOGITS.flip(0), LOGITS)):
         assert terms.shape == LOGITS.shape
         assert terms.isfinite().all()
 
@@ -78,7 +78,7 @@ def test_one_finite_term_an_image_up_to_100(name):
 def test_gradients_are_finite_up_to_100(name, flipped):
     real = LOGITS.clone().requires_grad_()
     fake = (LOGITS.flip(0) if flipped else LOGITS.clone()).requires_grad_()
-    for terms in (LOSSES[name].discriminator(real, fake), generator_terms(name, fake, real)):
+    for terms in (LOSSES[name].discriminator(real, fake), generator_terms(name, real, fake)):
         real.grad = fake.grad = None
         terms.sum().backward()
         assert real.grad is None or real.grad.isfinite().all()
@@ -93,7 +93,7 @@ def test_gradients_push_the_right_way(name):
     assert real.grad[1] < 0
     assert (fake.grad >= 0).all()
     assert fake.grad[3] > 0
-    (g_grad,) = torch.autograd.grad(generator_terms(name, fake, real).sum(), fake)
+    (g_grad,) = torch.autograd.grad(generator_terms(name, real, fake).sum(), fake)
     assert (g_grad <= 0).all()
     assert g_grad[1] < 0
 
@@ -103,7 +103,7 @@ def test_least_squares_pulls_to_its_labels_from_both_sides():
     LOSSES["least-squares"].discriminator(real, fake).sum().backward()
     assert real.grad.tolist() == [-101, -3, -0.5, 2, 99]
     assert fake.grad.tolist() == LOGITS.tolist()
-    (g_grad,) = torch.autograd.grad(LOSSES["least-squares"].generator(fake, None).sum(), fake)
+    (g_grad,) = torch.autograd.grad(LOSSES["least-squares"].generator(None, fake).sum(), fake)
     assert g_grad.tolist() == [-101, -3, -0.5, 2, 99]
 
 
@@ -112,7 +112,7 @@ def test_gradients_agree_with_finite_differences(name):
     source = torch.Generator().manual_seed(0)
     real, fake = (torch.randn(5, generator=source, dtype=torch.float64).requires_grad_() for _ in range(2))
     assert torch.autograd.gradcheck(LOSSES[name].discriminator, (real, fake))
-    assert torch.autograd.gradcheck(lambda fake, real: generator_terms(name, fake, real), (fake, real))
+    assert torch.autograd.gradcheck(lambda real, fake: generator_terms(name, real, fake), (real, fake))
 
 
 def test_hinge_gives_satisfied_images_no_gradient():
@@ -126,7 +126,7 @@ def test_minimax_saturates_where_non_saturating_does_not():
     slopes = {}
     for name in ("minimax", "non-saturating"):
         fake = torch.tensor([-LOG(99)], requires_grad=True)  # D gives it a probability of 1 %
-        LOSSES[name].generator(fake, None).sum().backward()
+        LOSSES[name].generator(None, fake).sum().backward()
         slopes[name] = fake.grad.item()
     assert slopes == {"minimax": pytest.approx(-0.01), "non-saturating": pytest.approx(-0.99)}
 
@@ -135,7 +135,7 @@ def test_the_game_of_minimax_and_wasserstein_is_zero_sum():
     for name in ("minimax", "wasserstein"):
         real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()
         (of_d,) = torch.autograd.grad(LOSSES[name].discriminator(real, fake).sum(), fake)
-        (of_g,) = torch.autograd.grad(LOSSES[name].generator(fake, None).sum(), fake)
+        (of_g,) = torch.autograd.grad(LOSSES[name].generator(None, fake).sum(), fake)
         torch.testing.assert_close(of_d, -of_g)
 
 
@@ -143,7 +143,7 @@ def test_only_the_relativistic_loss_is_paired_and_only_the_difference_counts():
     assert [name for name in LOSSES if LOSSES[name].paired] == ["relativistic"]
     loss = LOSSES["relativistic"]
     torch.testing.assert_close(loss.discriminator(REAL + 7, FAKE + 7), loss.discriminator(REAL, FAKE))
-    torch.testing.assert_close(loss.generator(FAKE + 7, REAL + 7), loss.generator(FAKE, REAL))
-    torch.testing.assert_close(loss.generator(FAKE, REAL), loss.discriminator(FAKE, REAL))  # roles exchanged
+    torch.testing.assert_close(loss.generator(REAL + 7, FAKE + 7), loss.generator(REAL, FAKE))
+    torch.testing.assert_close(loss.generator(REAL, FAKE), loss.discriminator(FAKE, REAL))  # roles exchanged
     with pytest.raises(AssertionError, match="real"):
-        loss.generator(FAKE, None)
+        loss.generator(None, FAKE)

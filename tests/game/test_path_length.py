@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from moments import moment_of
 from torch import Tensor, nn
 
 from orthogan.errors import UserError
@@ -37,8 +38,11 @@ class Scaled(nn.Module):
 
 
 def moment(generator: nn.Module, z: Tensor, y: Tensor | None = None) -> Moment:
-    n = len(z)
-    return Moment(generator, None, None, None, None, y, z, torch.zeros(n))  # type: ignore[arg-type]
+    return moment_of(generator=generator, fake_labels=y, z=z)
+
+
+def rule_of(strength: float, interval: int = 1, batch_shrink: int = 1, **settings: float) -> PathLength:
+    return PathLength(PathLengthSettings(strength=strength, interval=interval, batch_shrink=batch_shrink, **settings))
 
 
 def toward(z: Tensor) -> Tensor:
@@ -54,7 +58,7 @@ def test_lengths_by_hand() -> None:
 
 def test_penalty_and_its_derivative_by_hand() -> None:
     """With a running mean of 2 and a decay of 1/4: (l - (3/4 * 2 + 1/4 * mean l))^2, l = scale * |y|."""
-    g, z, rule = Scaled(3.0), torch.randn(4, 5), PathLength(weight=2.0, interval=4, decay=0.25)
+    g, z, rule = Scaled(3.0), torch.randn(4, 5), rule_of(2.0, interval=4, decay=0.25)
     rule.load_state_dict({"mean": torch.tensor(2.0)})
     terms = rule.on_loss(moment(g, z))
     y = toward(z).norm(dim=1)
@@ -66,7 +70,7 @@ def test_penalty_and_its_derivative_by_hand() -> None:
 
 
 def test_running_mean_moves_once_an_update_by_all_micro_batches() -> None:
-    g, rule = Scaled(1.0), PathLength(weight=1.0, decay=0.1)
+    g, rule = Scaled(1.0), rule_of(1.0, decay=0.1)
     z = torch.randn(6, 5)
     for micro in z.split(2):
         rule.on_loss(moment(g, micro))
@@ -81,7 +85,7 @@ def test_running_mean_moves_once_an_update_by_all_micro_batches() -> None:
 
 def test_running_mean_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process that found 10 more."""
-    rule = PathLength(weight=1.0, decay=1.0)
+    rule = rule_of(1.0, decay=1.0)
     z = torch.randn(2, 5)
     rule.on_loss(moment(Scaled(1.0), z))
     own = toward(z).norm(dim=1).mean()
@@ -99,13 +103,13 @@ def test_running_mean_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) 
 def test_penalty_is_of_every_second_image_of_a_batch() -> None:
     """So that two halves of a batch take those which the whole would."""
     g, z = Scaled(1.0), torch.randn(7, 5)
-    some = PathLength(1.0).on_loss(moment(g, z[::2]))
-    assert torch.equal(PathLength(1.0, batch_shrink=2).on_loss(moment(g, z)), some)
-    assert len(PathLength(1.0, batch_shrink=8).on_loss(moment(g, z))) == 1
+    some = rule_of(1.0).on_loss(moment(g, z[::2]))
+    assert torch.equal(rule_of(1.0, batch_shrink=2).on_loss(moment(g, z)), some)
+    assert len(rule_of(1.0, batch_shrink=8).on_loss(moment(g, z))) == 1
 
 
 def test_state_goes_on_where_it_was_saved() -> None:
-    first, second, z = PathLength(1.0), PathLength(1.0), torch.randn(4, 5)
+    first, second, z = rule_of(1.0), rule_of(1.0), torch.randn(4, 5)
     first.on_loss(moment(Scaled(5.0), z))
     first.on_weights(nn.Identity(), [])
     second.load_state_dict(first.state_dict())
@@ -136,7 +140,7 @@ def test_lengths_of_stylegan2_are_those_of_its_jacobian() -> None:
 def test_penalty_reaches_every_weight_of_stylegan2() -> None:
     """Twice through modulated convolutions, filters and noise. Biases of images are in no derivative by w."""
     g, y = stylegan2(), torch.arange(8) % 3
-    PathLength(2.0).on_loss(moment(g, torch.randn(8, 12), y)).mean().backward()
+    rule_of(2.0).on_loss(moment(g, torch.randn(8, 12), y)).mean().backward()
     without = [name for name, p in g.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == [f"blocks.{i}.to_rgb.bias" for i in range(3)]
     assert all(p.grad.isfinite().all() for p in g.parameters() if p.grad is not None)

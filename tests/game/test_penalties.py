@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from moments import moment_of
 from torch import Tensor, nn
 
 from orthogan.game.moment import Moment
@@ -17,7 +18,7 @@ from orthogan.game.regularizers.orthonormal import Orthonormal, OrthonormalSetti
 
 def moment(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, uniform: Tensor) -> Moment:
     """An update of D without labels; rules of D have no use for G."""
-    return Moment(None, lambda x, y: judge(x), real, None, fake, None, torch.zeros(len(fake), 1), uniform)  # type: ignore[arg-type]
+    return moment_of(discriminator=lambda x, y: judge(x), real=real, fake=fake, uniform=uniform)
 
 
 def test_gradient_penalty_by_hand() -> None:
@@ -29,7 +30,8 @@ def test_gradient_penalty_by_hand() -> None:
         return (x * slope).sum((1, 2, 3))
 
     x, fake = torch.randn(2, 3, 2, 2), torch.randn(2, 3, 2, 2)
-    terms = GradientPenalty(10.0).on_loss(moment(judge, x, fake, torch.tensor([0.2, 0.9])))
+    seen = moment(judge, x, fake, torch.tensor([0.2, 0.9]))
+    terms = GradientPenalty(GradientPenaltySettings(strength=10.0)).on_loss(seen)
     torch.testing.assert_close(terms, torch.tensor([160.0, 160.0]))
 
 
@@ -38,7 +40,7 @@ def test_gradient_penalty_is_taken_between_the_images() -> None:
     real, fake = torch.zeros(1, 3, 1, 1), torch.zeros(1, 3, 1, 1)
     real[0, 0] = 8.0
     seen = moment(lambda x: x.square().sum((1, 2, 3)) / 2, real, fake, torch.tensor([0.25]))
-    terms = GradientPenalty(1.0).on_loss(seen)
+    terms = GradientPenalty(GradientPenaltySettings(strength=1.0)).on_loss(seen)
     assert terms.item() == pytest.approx((2 - 1) ** 2)
 
 
@@ -50,7 +52,7 @@ def test_gradient_penalty_s_derivative_by_finite_differences() -> None:
         def judge(x: Tensor) -> Tensor:
             return (x.flatten(1) @ weight).tanh().sum(1)
 
-        return GradientPenalty(10.0).on_loss(moment(judge, real, fake, mix))
+        return GradientPenalty(GradientPenaltySettings(strength=10.0)).on_loss(moment(judge, real, fake, mix))
 
     assert torch.autograd.gradcheck(penalty, torch.randn(12, 4).double().requires_grad_())
 
@@ -83,7 +85,7 @@ def test_consistency_by_hand() -> None:
     """D is the first pixel: 1 before and 2 after a shift to the left, so 10 (1 - 2)^2; 0 where nothing moves."""
     x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).expand(2, 1, 2, 3)
     mix = torch.tensor([choice(0, 0, 1), choice(0, 0, 0)])
-    terms = Consistency(10.0).on_loss(moment(lambda image: image[:, 0, 0, 0], x, -x, mix))
+    terms = Consistency(ConsistencySettings(strength=10.0)).on_loss(moment(lambda image: image[:, 0, 0, 0], x, -x, mix))
     torch.testing.assert_close(terms, torch.tensor([10.0, 0.0]))
 
 
@@ -92,24 +94,32 @@ def test_clipping_bounds_every_parameter_and_leaves_the_rest() -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[0.5, -0.005]]))
         layer.bias.fill_(-3.0)
-    WeightClipping(0.01).on_weights(layer, list(layer.parameters()))
+    WeightClipping(ClippingSettings(strength=0.01)).on_weights(layer, list(layer.parameters()))
     torch.testing.assert_close(layer.weight, torch.tensor([[0.01, -0.005]]))
     torch.testing.assert_close(layer.bias, torch.tensor([-0.01]))
+
+
+def orthonormal_penalty(weight: Tensor, beta: float) -> Tensor:
+    """As it is defined, over columns."""
+    rows = weight.flatten(1)
+    return beta * (rows.T @ rows - torch.eye(rows.shape[1])).square().sum()
 
 
 @pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 3, 2, 2)])
 def test_orthonormal_s_derivative_is_autograd_s(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    rule = Orthonormal(0.3)
+    rule = Orthonormal(OrthonormalSettings(strength=0.3))
     weight = torch.randn(shape).requires_grad_()
-    (expected,) = torch.autograd.grad(rule.penalty(weight), weight)
+    (expected,) = torch.autograd.grad(orthonormal_penalty(weight, 0.3), weight)
     torch.testing.assert_close(rule.derivative(weight.detach().flatten(1)).view(shape), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_orthonormal_is_zero_at_orthonormal_columns() -> None:
     weight = torch.linalg.qr(torch.randn(6, 3)).Q
-    assert Orthonormal(1.0).penalty(weight).item() == pytest.approx(0, abs=1e-6)
-    torch.testing.assert_close(Orthonormal(1.0).derivative(weight), torch.zeros(6, 3), atol=1e-5, rtol=0)
+    assert orthonormal_penalty(weight, 1.0).item() == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(
+        Orthonormal(OrthonormalSettings(strength=1.0)).derivative(weight), torch.zeros(6, 3), atol=1e-5, rtol=0
+    )
 
 
 def test_strengths_come_from_the_settings() -> None:
@@ -130,4 +140,4 @@ def test_strengths_come_from_the_settings() -> None:
     }.items():
         g_rules, d_rules = of_players(config, stabilizer)
         assert not g_rules
-        assert {name: next(iter(vars(rule).values())) for name, rule in d_rules.items()} == expected | always
+        assert {name: rule.settings.strength for name, rule in d_rules.items()} == expected | always

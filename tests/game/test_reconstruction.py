@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from moments import moment_of
 from tiny import tiny_run
 from torch import Tensor
 
@@ -19,7 +20,6 @@ from orthogan.game.regularizers.reconstruction import (
     FeatureDistance,
     Reconstruction,
     ReconstructionSettings,
-    build,
     l1,
 )
 from orthogan.networks.fastgan_discriminator import FastGANDiscriminator, FastGANDiscriminatorConfig
@@ -38,35 +38,39 @@ class Echo:
 
     def reconstruct(self, x: Tensor, parts: Tensor) -> list[tuple[Tensor, Tensor]]:
         of_part = (parts / 2).view(-1, 1, 1, 1).expand_as(x)
-        return [(2 * x, x), (2 * x, x), (of_part, torch.zeros_like(x))]
+        return [(x, 2 * x), (x, 2 * x), (torch.zeros_like(x), of_part)]
 
 
 def moment(judge: Any, real: Tensor, uniform: Tensor, **more: Any) -> Moment:
-    return Moment(None, judge, real, None, -real, None, torch.zeros(len(real), 1), uniform, **more)  # type: ignore[arg-type]
+    return moment_of(discriminator=judge, real=real, uniform=uniform, **more)
+
+
+def of_pixels(strength: float) -> Reconstruction:
+    return Reconstruction(ReconstructionSettings(strength=strength, distance="l1"))
 
 
 def test_the_sum_of_three_distances_by_hand() -> None:
     """Images of 1 and -3; parts 1 and 3: 5 ((1 + 1) + 0.5) and 5 ((3 + 3) + 1.5)."""
     x = torch.tensor([1.0, -3.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
-    terms = Reconstruction(5.0, l1).on_loss(moment(Echo(), x, torch.tensor([0.25, 0.999])))
+    terms = of_pixels(5.0).on_loss(moment(Echo(), x, torch.tensor([0.25, 0.999])))
     torch.testing.assert_close(terms, torch.tensor([12.5, 37.5]))
 
 
 def test_each_quadrant_is_drawn_as_often() -> None:
     x = torch.zeros(100, 3, 1, 1)
-    terms = Reconstruction(2.0, l1).on_loss(moment(Echo(), x, (torch.arange(100) + 0.5) / 100))
+    terms = of_pixels(2.0).on_loss(moment(Echo(), x, (torch.arange(100) + 0.5) / 100))
     assert [int((terms == part).sum()) for part in range(4)] == [25] * 4
 
 
 def test_it_is_of_real_images_as_d_sees_them() -> None:
     x = torch.ones(2, 3, 1, 1)
     seen = moment(Echo(), x, torch.zeros(2), augment=lambda images: images + 2)
-    torch.testing.assert_close(Reconstruction(1.0, l1).on_loss(seen), torch.tensor([6.0, 6.0]))
+    torch.testing.assert_close(of_pixels(1.0).on_loss(seen), torch.tensor([6.0, 6.0]))
 
 
 def test_l1_by_hand() -> None:
     made = torch.tensor([[[[1.0, 2.0]]], [[[0.0, 0.0]]]])
-    assert l1(made, torch.tensor([[[[0.0, -1.0]]], [[[0.0, 1.0]]]])).tolist() == [2.0, 0.5]
+    assert l1(torch.tensor([[[[0.0, -1.0]]], [[[0.0, 1.0]]]]), made).tolist() == [2.0, 0.5]
 
 
 def test_distance_of_features_by_hand() -> None:
@@ -74,14 +78,14 @@ def test_distance_of_features_by_hand() -> None:
     distance = FeatureDistance(lambda x: [x, 2 * x])
     made = torch.tensor([[[[3.0, 1.0]], [[4.0, 0.0]]]])
     target = torch.tensor([[[[1.0, 5.0]], [[0.0, 0.0]]]])
-    torch.testing.assert_close(distance(made, target), torch.tensor([0.8 / 2]))
+    torch.testing.assert_close(distance(target, made), torch.tensor([0.8 / 2]))
 
 
 def test_distance_of_features_is_a_mean_over_maps_of_any_size() -> None:
     first, second = (torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(side)) for side in (4, 2))
     both = FeatureDistance(lambda x: [first * x, second * x])
-    alone = [FeatureDistance(lambda x, h=h: [h * x])(torch.ones(()), -torch.ones(())) for h in (first, second)]
-    torch.testing.assert_close(both(torch.ones(()), -torch.ones(())), (alone[0] + alone[1]) / 2)
+    alone = [FeatureDistance(lambda x, h=h: [h * x])(-torch.ones(()), torch.ones(())) for h in (first, second)]
+    torch.testing.assert_close(both(-torch.ones(()), torch.ones(())), (alone[0] + alone[1]) / 2)
     torch.testing.assert_close(alone[0], torch.full((2,), 4.0))  # opposite directions
 
 
@@ -102,12 +106,12 @@ HEADS = {"joint.0.weight", "joint.1.weight", "joint.1.bias", "head.conv.weight",
 @pytest.mark.parametrize("resolution", [16, 64])
 def test_the_gradient_reaches_decoders_and_what_d_sees_with(resolution: int) -> None:
     every = {name for name, _ in FastGANDiscriminator(DECODING, resolution, 0).named_parameters()}
-    assert trained_by(Reconstruction(1.0, l1), resolution) == every - HEADS
+    assert trained_by(of_pixels(1.0), resolution) == every - HEADS
 
 
 @has_features
 def test_the_gradient_passes_through_pretrained_features() -> None:
-    found = trained_by(build(ReconstructionSettings(strength=1.0)))
+    found = trained_by(Reconstruction(ReconstructionSettings(strength=1.0)))
     assert "decoder.to_rgb.weight" in found
     assert "stem.0.weight" in found
 
@@ -115,9 +119,9 @@ def test_the_gradient_passes_through_pretrained_features() -> None:
 @has_features
 def test_pretrained_features_tell_more_from_less_alike() -> None:
     torch.manual_seed(0)
-    distance = build(ReconstructionSettings(strength=1.0)).distance  # type: ignore[attr-defined]
+    distance = Reconstruction(ReconstructionSettings(strength=1.0)).distance
     x, noise = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 3, 64, 64)
-    near, far = distance(x + 0.05 * noise, x), distance(x + 0.5 * noise, x)
+    near, far = distance(x, x + 0.05 * noise), distance(x, x + 0.5 * noise)
     assert (near > 0).all()
     assert (near < far).all()
     torch.testing.assert_close(distance(x, x), torch.zeros(2))
@@ -170,4 +174,4 @@ def test_settings() -> None:
     _, rules = of_players(config)
     rule = rules["d_reconstruction"]
     assert isinstance(rule, Reconstruction)
-    assert (rule.weight, rule.distance) == (3.0, l1)
+    assert (rule.settings.strength, rule.distance) == (3.0, l1)

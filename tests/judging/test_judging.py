@@ -1,16 +1,20 @@
 """What is scored, as a library: no command, nothing printed."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from orthogan import judging
+from orthogan import judging, model
+from orthogan.data import ImageCache
 from orthogan.data.config import DataConfig
 from orthogan.features import pretrained
 from orthogan.features.pretrained import FeatureNet
-from orthogan.judging import Request, results
+from orthogan.judging import Request, generated, results
+from orthogan.judging.counting import silently
 from orthogan.judging.reading import real_config
+from orthogan.metrics.evaluate import AS_DATA
 
 
 def test_the_request_beats_the_generator():
@@ -46,3 +50,22 @@ def test_a_picture_of_something_else_is_not_written_over(tmp_path: Path):
     results.write(wanted[0], {"protocol": {}})  # the picture is then that result's own
     assert results.free_name(wanted[0], {}, [".png"]) == wanted[0]
     assert results.free_name(wanted[1], {}) == wanted[1]
+
+
+@pytest.mark.parametrize(("fake_classes", "there"), [("data", 3), ("data", 2), ("uniform", 3)])
+def test_the_stamp_says_whose_classes_the_images_have_before_any_is_drawn(
+    fake_classes: str, there: int, monkeypatch: pytest.MonkeyPatch
+):
+    network = SimpleNamespace(features_seen=None)
+    config = SimpleNamespace(fake_classes=fake_classes, n_classes=3, seed=0, data=DataConfig(), discriminator=network)
+    facts = {"header": SimpleNamespace(config=config, extra={}), "class_names": [], "resolution": 8}
+    loaded = SimpleNamespace(**facts, check=lambda *what: None, describe=dict)
+    monkeypatch.setattr(model, "load", lambda path, device: loaded)
+    monkeypatch.setattr(generated, "_settings_of", lambda config: "0123456789ab")
+    samples = generated.Samples(Request(source="a.safetensors", samples=12), silently)
+    real = ImageCache(np.zeros((23, 8, 8, 3), np.uint8), np.arange(23) % there, [*"abc"[:there]], "", [], "", Path())
+    classes = samples.classes(real)
+    as_data = fake_classes == "data" and there == 3
+    assert classes == ([0, 2, 1] * 4 if as_data else None)  # of every other image
+    stamped = {"classes": AS_DATA} if as_data else {}
+    assert samples.stamp(classes)["generated"] == {"source": "a.safetensors", **stamped}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from orthogan.files import ASIDE
 from orthogan.metrics import kept
 
 FEATURES = np.arange(1000, dtype=np.float32).reshape(100, 10)
@@ -51,12 +52,36 @@ def test_the_longest_unused_go_beyond_the_bound(monkeypatch: pytest.MonkeyPatch)
     assert "5" not in names()
 
 
+def begin_writing(name: str, idle: bool) -> Path:
+    """What a writer that was stopped in the middle has left."""
+    left = kept.folder() / f"{ASIDE}{name}"
+    left.mkdir(parents=True)
+    (left / "a.safetensors").write_bytes(b"half")
+    if idle:
+        for place in (left / "a.safetensors", left):
+            os.utime(place, (0, 0))
+    return left
+
+
 def test_what_a_killed_writer_left_goes_with_the_next_file():
-    folder = kept.folder()
-    kept.write(folder / "0.safetensors", FEATURES)
-    for name in ("dead.123.partial", ".tmpdead", "alive.124.partial"):
-        (folder / name).touch()
-    for name in ("dead.123.partial", ".tmpdead"):
-        os.utime(folder / name, (0, 0))
-    kept.write(folder / "1.safetensors", FEATURES)
-    assert names() == ["0", "1", "alive.124"]
+    kept.write(kept.folder() / "0.safetensors", FEATURES)
+    dead, alive = begin_writing("dead", idle=True), begin_writing("alive", idle=False)
+    assert [file.path.stem for file in kept.kept()] == ["0"]
+    kept.write(kept.folder() / "1.safetensors", FEATURES)
+    assert not dead.exists()
+    assert names() == [alive.name, "0", "1"]
+
+
+def test_a_disk_that_fails_leaves_nothing_and_what_was_there(monkeypatch: pytest.MonkeyPatch):
+    path = kept.folder() / "0.safetensors"
+    kept.write(path, FEATURES)
+
+    def torn(tensors: dict[str, np.ndarray], path: Path, metadata: dict[str, str]) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept, "save_file", torn)
+    for name in ("0", "1"):
+        kept.write(kept.folder() / f"{name}.safetensors", FEATURES + 1)
+    assert names() == ["0"]
+    assert np.array_equal(kept.read(path), FEATURES)

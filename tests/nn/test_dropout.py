@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from orthogan import runs
 from orthogan.errors import UserError
 from orthogan.networks import DISCRIMINATORS, build_discriminator
+from orthogan.networks.base import StabilizedConfig
 from orthogan.networks.biggan import BigGANDiscriminator
 from orthogan.nn.dropout import drop
 from orthogan.randomness import OF_D, OF_G, Draws
@@ -21,7 +22,7 @@ from orthogan.training.logs import read_config
 from orthogan.training.observer import Observer
 
 CPU = torch.device("cpu")
-DROPPING = [name for name, row in DISCRIMINATORS.items() if hasattr(row.tiny, "dropout")]
+DROPPING = [name for name, row in DISCRIMINATORS.items() if isinstance(row.tiny, StabilizedConfig)]
 
 
 def keys(n: int, seed: int = 0) -> Tensor:

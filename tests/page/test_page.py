@@ -194,9 +194,9 @@ def test_the_real_images_are_the_first_of_each_class_that_were_trained_on(run: P
 def test_learning_rates_fall_to_nothing_from_where_they_decay(run: Path):
     facts = read.read(run)
     facts.config = override(facts.config, {"optimizer.decay_from_images": 40})
-    assert charts.rates(facts)[0] == ("discriminator", [0, 40, 160], [1e-3, 1e-3, 0.0])
+    assert charts.rates(facts)[1] == ("discriminator", [0, 40, 160], [1e-3, 1e-3, 0.0])
     facts.config = override(facts.config, {"optimizer.decay_from_images": None})
-    assert charts.rates(facts)[1] == ("generator", [0, 160], [1e-3, 1e-3])
+    assert charts.rates(facts)[0] == ("generator", [0, 160], [1e-3, 1e-3])
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_learning_rates_are_those_that_rollbacks_have_left(
     facts.config = override(facts.config, {"optimizer.decay_from_images": 80})
     facts.status = {"rollbacks": [{"from": 150, "to": to, "rate_factor": factor} for to, factor in rollbacks]}
     facts.extra = extra
-    assert charts.rates(facts)[0] == ("discriminator", xs, pytest.approx([1e-3 * share for share in shares]))
+    assert charts.rates(facts)[1] == ("discriminator", xs, pytest.approx([1e-3 * share for share in shares]))
     (drawn,) = [one for one in charts.training(facts) if one["id"] == "rates"]
     assert ("rollbacks" in drawn["note"]) == bool(rollbacks)
 

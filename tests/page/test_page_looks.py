@@ -101,7 +101,8 @@ def test_every_figure_is_told_in_words(run: Path):
     drawn = json.loads(page.scripts["charts"])
     told = [str(div["aria-label"]) for div in page.all("div") if div.get("role") == "img"]
     assert len(told) == len(drawn)
-    assert any("Losses: discriminator from 9 to 161, between 9 and 161" in one for one in told)
+    of_g, of_d = "generator from 0.5 to 0.5, between 0.5 and 0.5", "discriminator from 9 to 161, between 9 and 161"
+    assert any(f"Losses: {of_g}; {of_d}" in one for one in told)
 
 
 def test_links_lead_to_the_sections_in_their_order(run: Path, begun: Path):

@@ -112,13 +112,13 @@ def test_every_weight_of_networks_is_there_and_frozen_ones_are_not() -> None:
     assert list(layers(nn.ModuleDict({"frozen": Frozen(Linear(3, 3)), "open": Linear(3, 3)}))) == ["open"]
 
 
-def test_matrices_are_those_before_normalisation_if_nothing_else_is_said() -> None:
+def test_matrices_are_those_before_normalisation() -> None:
     layer = SNLinear(2, 2)
     layer.weight.data = torch.tensor([[0.0, 3.0], [12.0, 0.0]])
     advance(layer, 50)
     network = nn.Sequential(layer)
     assert live(network)["0"] == pytest.approx([12, 3])
-    torch.testing.assert_close(matrices(network, in_use=True)["0"], layer.weight / 12)
+    torch.testing.assert_close(matrix(layer, in_use=True), layer.weight / 12)
     torch.testing.assert_close(of_weights_in_use(network)["0"], torch.tensor([1.0, 0.25]))
 
 

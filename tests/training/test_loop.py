@@ -34,7 +34,7 @@ class Recorded:
         self.drawn.append((latents, numbers))
         return {}
 
-    def of_g(self, latents: list[Batch], real: list[Batch], numbers: list[Numbers], update: int) -> Stats:
+    def of_g(self, real: list[Batch], latents: list[Batch], numbers: list[Numbers], update: int) -> Stats:
         self.updates.append(("G", update))
         self.drawn.append((latents, numbers))
         return {}

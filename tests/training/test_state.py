@@ -157,7 +157,7 @@ def test_what_a_rollback_changed_in_the_rules_of_d_is_taken_back(tmp_path: Path,
 
     def r1() -> tuple[float, int]:
         rule: Any = run.game.d.rules["d_r1"]
-        return rule.gamma, rule.interval
+        return rule.settings.strength, rule.interval
 
     change(run, Changes(r1_gamma=6.0))
     assert r1() == (6.0, 4)

@@ -18,7 +18,7 @@ from orthogan.game.regularizers import RegularizerConfig, of_players
 from orthogan.game.regularizers.base import Regularizer
 from orthogan.game.regularizers.consistency import ConsistencySettings
 from orthogan.game.regularizers.ortho import OrthoSettings
-from orthogan.game.regularizers.r1 import R1
+from orthogan.game.regularizers.r1 import R1, R1Settings
 from orthogan.nn import blocks
 from orthogan.nn.spectral import advance, normalized_layers
 from orthogan.nn.stabilizers import STABILIZERS
@@ -63,10 +63,10 @@ def update_d(g: Game, real: list[Batch], latents: list[Batch]) -> Stats:
     return g.update_discriminator(real, latents, numbers(real, latents))
 
 
-def update_g(g: Game, latents: list[Batch], real: list[Batch] | None = None) -> Stats:
+def update_g(g: Game, latents: list[Batch], *, real: list[Batch] | None = None) -> Stats:
     if real is None:
         real = [(torch.zeros(len(z), 3, 16, 16), y) for z, y in latents]
-    return g.update_generator(latents, real, numbers(real, latents))
+    return g.update_generator(real, latents, numbers(real, latents))
 
 
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -119,7 +119,7 @@ def test_a_pairing_loss_sets_each_micro_batch_of_g_against_its_own_real_images()
             nn.functional.softplus(g.d.network(*x) - g.d.network(by_hand(*z), z[1])).mean()
             for x, z in zip(real, latents, strict=True)
         ]
-    stats = update_g(g, latents, real)
+    stats = update_g(g, latents, real=real)
     assert stats["g_loss"].item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-5)
 
 
@@ -137,7 +137,7 @@ def test_a_real_image_of_a_pairing_loss_meets_as_many_neighbouring_fakes_as_g_ha
             terms += [
                 nn.functional.softplus(on_real[i] - on_fake[j]) for i in range(2) for j in range(3 * i, 3 * i + 3)
             ]
-    stats = update_g(g, latents, real)
+    stats = update_g(g, latents, real=real)
     assert stats["g_loss"].item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-5)
 
 
@@ -252,10 +252,10 @@ def test_no_update_waits_for_the_device(loss: str, stabilizer: str) -> None:
     g.g.rules, g.d.rules = of_players(config, stabilizer)
     real, latents = in_micros(batch(8, latents=False), 2), in_micros(batch(8, latents=True), 2)
     update_d(g, real, latents)  # optimisers make their state in the first
-    update_g(g, latents, real)
+    update_g(g, latents, real=real)
     with Waits() as waits:
         update_d(g, real, latents)
-        update_g(g, latents, real)
+        update_g(g, latents, real=real)
     assert waits.found == []
 
 
@@ -297,7 +297,7 @@ def test_a_rule_of_g_reaches_g_through_the_images_and_is_asked_at_its_interval()
     loss.backward()
     before = weights(ruled.g.network)
     for update in range(4):
-        ruled.update_generator([latent], [real], numbers([real], [latent]), update)
+        ruled.update_generator([real], [latent], numbers([real], [latent]), update)
         if update == 0:
             for name, p in by_hand.named_parameters():
                 moved = before[name] - 0.1 * p.grad
@@ -332,7 +332,7 @@ def test_networks_without_classes_train_too() -> None:
 @pytest.mark.parametrize(("rule", "told"), [("d_r1", True), ("d_ortho", False)])
 def test_penalties_through_norms_of_several_processes_are_refused(rule: str, told: bool) -> None:
     g = game(stabilizer="batch-norm")
-    g.d.rules = {rule: R1(1.0) if rule == "d_r1" else Regularizer()}
+    g.d.rules = {rule: R1(R1Settings(strength=1.0)) if rule == "d_r1" else Regularizer()}
     check_penalties(g, 1)
     if told:
         with pytest.raises(UserError, match=r"regularizers\.d_r1: over 2 processes"):

@@ -1,25 +1,20 @@
 """`orthogan data`: look at images before training on them; check and clear the cache of what was computed of them."""
 
 import json
-import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from orthogan.commands.parsing import run_one
 from orthogan.data import DataReport, Source, inspect_source, open_source
 from orthogan.data.cache import PackInfo, TornPack, list_packs, open_pack, packs_folder, set_aside
 from orthogan.data.partial import sweep
-from orthogan.data.source import printable
-from orthogan.errors import UserError
+from orthogan.errors import UserError, printable, some
 from orthogan.files import cache_folder, remove
 from orthogan.metrics import kept
+from orthogan.reports import amount, command, console, counting, errors, table, warn
 
 _SHOWN = 20
 """Rows of a table; --json has them all."""
@@ -52,17 +47,14 @@ def inspect(
         unconditional: Ignore the labels that the data has, as training would under the same option.
     """
     source, refusal = _open(src, unconditional)
-    with _progress_bar() as bar:
-        task = bar.add_task("decoding", total=len(source))
-        report = inspect_source(source, resolution, lambda done, total: bar.update(task, completed=done), None, refusal)
+    with counting("decoding", on=errors) as progress:
+        report = inspect_source(source, resolution, progress, None, refusal)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        console = Console()
-        _show(report, console)
-        command = train_command(report, resolution, unconditional)
-        _print(console, "to train on it:")
-        _print(console, f"  {command}")
+        _show(report)
+        _print("to train on it:")
+        _print(f"  {train_command(report, resolution, unconditional)}")
     return 1 if report.unreadable or report.refusal else 0
 
 
@@ -71,9 +63,9 @@ def check() -> int:
 
     Ends with 1 when anything did.
     """
-    console = Console()
     damaged = 0
     sweep(packs_folder())
+    kept.sweep()
     for info in list_packs():
         try:
             torn = open_pack(info.path).checked.torn()
@@ -81,13 +73,13 @@ def check() -> int:
         except TornPack as error:
             reason = str(error)
         if reason:
-            _print(console, f"torn: {info.path} ({info.source}): {reason}{_stays(set_aside(info.path))}")
+            _print(f"torn: {info.path} ({info.source}): {reason}{_stays(set_aside(info.path))}")
         damaged += bool(reason)
     for file in kept.kept():
         if kept.read(file.path) is None:
-            _print(console, f"torn: {file.path}: not what was written{_stays(remove(file.path))}")
+            _print(f"torn: {file.path}: not what was written{_stays(remove(file.path))}")
             damaged += 1
-    _print(console, f"{damaged} torn in {cache_folder()}" if damaged else f"everything in {cache_folder()} is whole")
+    _print(f"{damaged} torn in {cache_folder()}" if damaged else f"everything in {cache_folder()} is whole")
     return 1 if damaged else 0
 
 
@@ -103,27 +95,28 @@ def clear(keep_days: float = 0.0, dry_run: bool = False) -> int:
     """
     packs = [info for info in list_packs() if _unused_days(info.last_used) >= keep_days]
     features = [file for file in kept.kept() if _unused_days(file.last_used) >= keep_days]
-    console = Console()
-    _show_packs(packs, features, console)
+    _show_packs(packs, features)
     everything: list[PackInfo | kept.Kept] = [*packs, *features]
+    if not dry_run:
+        kept.sweep()
     left = {} if dry_run else {one.path: why for one in everything if (why := remove(one.path))}
     packs = [info for info in packs if info.path not in left]
     features = [file for file in features if file.path not in left]
     total = sum(one.n_bytes for one in everything if one.path not in left)
-    told = f"{len(packs)} packs and {len(features)} files of features, {_size(total)},"
-    _print(console, f"{told} {'would be removed' if dry_run else 'removed'} from {cache_folder()}")
+    told = f"{len(packs)} packs and {len(features)} files of features, {amount(total, 'B')},"
+    _print(f"{told} {'would be removed' if dry_run else 'removed'} from {cache_folder()}")
     for path, why in left.items():
-        _print(console, f"not removed: {path}: {why}")
+        _print(f"not removed: {path}: {why}")
     return 1 if left else 0
 
 
 def train_command(report: DataReport, resolution: int | None, unconditional: bool) -> str:
     """The line that trains a small preset on what was inspected, ready to be pasted."""
     preset = next((name for name, side in reversed(SMALL_PRESETS.items()) if side <= (resolution or 0)), "small-32")
-    words = ["orthogan", "train", preset, "--data", report.source]
+    words = ["train", preset, "--data", report.source]
     words += ["--data.unconditional"] if unconditional or report.refusal else []
     words += ["--data.skip-bad"] if report.unreadable else []
-    return shlex.join(words)
+    return command(*words)
 
 
 def _open(src: str, unconditional: bool) -> tuple[Source, str]:
@@ -145,72 +138,38 @@ def _unused_days(last_used: float) -> float:
     return (time.time() - last_used) / 86400
 
 
-def _progress_bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
-
-
-def _show(report: DataReport, console: Console) -> None:
+def _show(report: DataReport) -> None:
     kind = f"{len(report.classes)} classes" if report.classes else "no classes"
-    _print(console, f"{report.source}: {report.images} images, {kind}")
-    _show_counts(console, "class", report.classes)
-    _show_counts(console, "size", report.sizes)
-    _show_counts(console, "mode", report.modes)
-    _show_rows(console, ("unreadable", "why"), [[name, why] for name, why in report.unreadable])
-    _show_rows(console, ("the same image as", "is also"), [[g[0], _summed(g[1:])] for g in report.duplicates])
+    _print(f"{report.source}: {report.images} images, {kind}")
+    _show_rows(["class", "images"], [*report.classes.items()])
+    _show_rows(["size", "images"], [*report.sizes.items()])
+    _show_rows(["mode", "images"], [*report.modes.items()])
+    _show_rows(["unreadable", "why"], report.unreadable)
+    _show_rows(["the same image as", "is also"], [[g[0], some(g[1:], _NAMED)] for g in report.duplicates])
     if report.refusal:
-        _print(console, f"training refuses this: {report.refusal}", "red")
+        _print(f"training refuses this: {report.refusal}", "red")
     for warning in report.warnings:
-        _print(console, f"warning: {warning}", "yellow")
+        warn(printable(warning))
     if not report.warnings and not report.refusal:
-        _print(console, "nothing to warn of", "green")
+        _print("nothing to warn of", "green")
 
 
-def _summed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def _print(text: str, style: str | None = None) -> None:
+    console.print(printable(text), style=style)
 
 
-def _print(console: Console, text: str, style: str | None = None) -> None:
-    console.print(printable(text), style=style, highlight=False, markup=False, soft_wrap=True)
-
-
-def _show_counts(console: Console, what: str, counts: dict[str, int]) -> None:
-    _show_rows(console, (what, "images"), [[name, str(n)] for name, n in counts.items()])
-
-
-def _show_rows(console: Console, titles: tuple[str, ...], rows: list[list[str]]) -> None:
+def _show_rows(titles: list[str], rows: Sequence[Sequence[Any]]) -> None:
     if not rows:
         return
-    table = Table(*titles)
-    for row in rows[:_SHOWN]:
-        table.add_row(*(Text(printable(cell)) for cell in row))  # as plain text: square brackets are not markup here
-    console.print(table)
-    if len(rows) > _SHOWN:
-        console.print(f"... and {len(rows) - _SHOWN} more; --json lists all")
+    table("", titles, rows[:_SHOWN])
+    _print(f"... and {len(rows) - _SHOWN} more; --json lists all" if len(rows) > _SHOWN else "")
 
 
-def _show_packs(packs: list[PackInfo], features: list[kept.Kept], console: Console) -> None:
-    rows = [
-        [info.source, str(info.images), str(info.resolution), _size(info.n_bytes), _date(info.last_used)]
-        for info in packs
-    ]
-    rows += [
-        [
-            "features for scores" if file.whole else "(unfinished features)",
-            "",
-            "",
-            _size(file.n_bytes),
-            _date(file.last_used),
-        ]
-        for file in features
-    ]
-    _show_rows(console, ("source", "images", "resolution", "size", "last used"), rows)
+def _show_packs(packs: list[PackInfo], features: list[kept.Kept]) -> None:
+    rows = [[info.source, info.images, str(info.resolution), *_size_and_use(info)] for info in packs]
+    rows += [["features for scores", "", "", *_size_and_use(file)] for file in features]
+    _show_rows(["source", "images", "resolution", "size", "last used"], rows)
 
 
-def _date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(seconds))
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 2**20:.1f} MiB" if n_bytes < 2**30 else f"{n_bytes / 2**30:.1f} GiB"
+def _size_and_use(one: PackInfo | kept.Kept) -> tuple[str, str]:
+    return amount(one.n_bytes, "B"), time.strftime("%Y-%m-%d", time.localtime(one.last_used))

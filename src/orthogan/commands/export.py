@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import tyro
 
 from orthogan import exporting, optional
-from orthogan.commands.options import parse, refuse_in_data
+from orthogan.commands.options import parse
 from orthogan.commands.parsing import option
+from orthogan.data.sources import refuse_inside_data
 from orthogan.exporting.folder import Card, check_free
 from orthogan.exporting.graph import check_possible
 from orthogan.files import check_new
@@ -59,7 +60,7 @@ class Options:
     def load(self) -> Model:
         """In float32 on the CPU; what cannot be written is refused before statistics are collected."""
         model = load(self.model, "cpu", "float32", noise=self.noise)
-        refuse_in_data(self.out, model)
+        refuse_inside_data(self.out, model.header.config.data.source)
         model.check(1, None, self.truncation, self.form)
         if self.to == "onnx":
             check_possible(model)

@@ -10,7 +10,9 @@ from orthogan import runs, runtime
 from orthogan.commands.presets import show
 from orthogan.config import RunConfig
 from orthogan.data import layout_warnings, open_source
+from orthogan.data.sources import refuse_inside_data
 from orthogan.errors import UserError
+from orthogan.files import nearest_existing
 from orthogan.pair import remarks
 from orthogan.ranks import processes
 from orthogan.reports import amount, console, duration, table, warn
@@ -56,8 +58,8 @@ def dry_run(config: RunConfig, preset: RunConfig, name: str, folder: Path, devic
     """Print the resolved configuration, what it needs and what the machine has, without training."""
     runs.check_names(config)
     runs.check_compile(config, device)
-    runs.refuse_inside_data(folder, config.data.source)
-    runs.check_writable(folder)
+    refuse_inside_data(folder, config.data.source)
+    runs.check_folder(folder)
     world = processes()[1]
     check_world(config, world)
     if config.data.source:
@@ -68,7 +70,7 @@ def dry_run(config: RunConfig, preset: RunConfig, name: str, folder: Path, devic
     tell_before(config, preset)
     precision = runtime.resolve_precision(config.precision, device)
     needs = estimate(config, precision, device, world)
-    memory, disk = runtime.free_memory(device), shutil.disk_usage(runs.nearest_existing(folder)).free
+    memory, disk = runtime.free_memory(device), shutil.disk_usage(nearest_existing(folder)).free
     wanted = needs.peak_bytes * (processes()[0] if device.type == "cpu" else 1)  # of all that share this memory
     fits = memory is None or wanted <= memory
     if fits:

@@ -10,6 +10,7 @@ import tyro
 
 from orthogan.commands.parsing import option
 from orthogan.commands.parsing import parse as parse  # for the commands, which find all about options here
+from orthogan.data.sources import refuse_inside_data
 from orthogan.formats import renamed
 from orthogan.model import Model, load
 from orthogan.networks import DISCRIMINATORS, GENERATORS, table
@@ -99,18 +100,6 @@ Classes = Annotated[str | None, option(metavar="NAME,3,0-4")]
 """A list of classes as people write one: see `orthogan.classes.read`."""
 
 
-def refuse_in_data(out: Path, model: Model) -> None:
-    """Images that are written among the data that a generator learnt from would be learnt from next."""
-    source = model.header.config.data.source
-    if source in ("", "digits"):
-        return
-    data, place = Path(source).expanduser().resolve(), out.expanduser().resolve()
-    inside = data.exists() and (place == data or data in place.parents)
-    require(
-        not inside, "out", str(out), f"is the data that the run was trained on, or inside it ({source}); go elsewhere"
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """Which generator to draw from, and how."""
@@ -130,7 +119,7 @@ class Checkpoint:
     def load(self, out: Path) -> Model:
         """The generator, unless `out` lies among its data."""
         model = load(self.model, self.device, self.precision, noise=self.noise, cutoff=self._cutoff())
-        refuse_in_data(out, model)
+        refuse_inside_data(out, model.header.config.data.source)
         return model
 
     def _cutoff(self) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
-from orthogan.errors import UserError, unknown
+from orthogan.errors import UserError, one_line, unknown
 
 INSTEAD = {
     "--data.source": "the images are given by --data SOURCE",
@@ -67,7 +67,7 @@ def in_one_paragraph(options: StructTypeInfo) -> StructConstructorSpec | None:
 
 def _unwrapped(help_text: str | Callable[[], str | None] | None) -> str | None:
     text = help_text() if callable(help_text) else help_text
-    return None if text is None else " ".join(text.split())
+    return None if text is None else one_line(text)
 
 
 def parse(cls: Any, argv: list[str], command: str, description: str | None = None, default: Any = None) -> Any:

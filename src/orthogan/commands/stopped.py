@@ -1,6 +1,6 @@
 """What to say of a run that had to stop: why, which checkpoint is good, and what to do next, in one line."""
 
-from orthogan.errors import is_out_of_memory
+from orthogan.errors import is_out_of_memory, one_line
 from orthogan.files import CannotWrite, free_beside
 from orthogan.reports import command
 from orthogan.training import advice, checkpoint
@@ -85,7 +85,7 @@ def _otherwise(trainer: Trainer, options: list[str], at: int | None) -> str:
 
 def _out_of_memory(trainer: Trainer, error: BaseException) -> str:
     config = trainer.config
-    told = " ".join(str(error).split())[:200] or "MemoryError"
+    told = one_line(error, 200) or "MemoryError"
     return (
         f"not enough memory for a step ({told}). {_good(trainer)} If other programs held the memory, end them and go "
         f"on by {_again(trainer)}; else begin a new run with --accumulate {2 * config.accumulate} or a smaller --batch "

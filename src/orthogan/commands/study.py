@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
         raise UserError("a study starts its own processes: run it without torchrun or srun, on one machine")
     plots.check_installed()
     render.check_installed()
-    runs.check_writable(folder)
+    runs.check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):

@@ -12,6 +12,7 @@ from orthogan.commands import stopped
 from orthogan.commands.forecast import dry_run, tell_before
 from orthogan.commands.options import SHORTENED, choose, expand, parse, separate
 from orthogan.config import RunConfig
+from orthogan.data.sources import refuse_inside_data
 from orthogan.errors import UserError
 from orthogan.files import CannotWrite
 from orthogan.game.augment import AugmentConfig, Kind
@@ -82,8 +83,8 @@ def main(argv: list[str]) -> int:
     if options.dry_run:
         return dry_run(options.run, preset, name, folder, device)
     runs.refuse_existing(folder)
-    runs.refuse_inside_data(folder, options.run.data.source)
-    runs.check_writable(folder)
+    refuse_inside_data(folder, options.run.data.source)
+    runs.check_folder(folder)
     runs.check_names(options.run)
     if ranks.speaks_for_all():
         tell_before(options.run, preset, begun=found is not None)

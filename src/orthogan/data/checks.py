@@ -14,6 +14,7 @@ from orthogan.data.decode import to_rgb
 from orthogan.data.files import FolderSource, images_in
 from orthogan.data.parallel import Progress, for_each_image
 from orthogan.data.source import Source, reason_of
+from orthogan.errors import some
 from orthogan.files import SAMPLE
 
 FEW_IMAGES = 25
@@ -194,9 +195,8 @@ def _class_warnings(source: Source) -> list[str]:
     found = []
     few = {name: n for name, n in counts.items() if n < FEW_IMAGES}
     if few:
-        shown = ", ".join(f"{name} ({n})" for name, n in sorted(few.items(), key=lambda item: item[1])[:5])
-        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
-        found.append(f"{len(few)} of {len(counts)} classes have fewer than {FEW_IMAGES} images: {shown}{more}")
+        shown = some([f"{name} ({n})" for name, n in sorted(few.items(), key=lambda item: item[1])], 5)
+        found.append(f"{len(few)} of {len(counts)} classes have fewer than {FEW_IMAGES} images: {shown}")
     largest, smallest = max(counts.values()), min(n for n in counts.values() if n)
     if largest >= UNBALANCED * smallest:
         found.append(f"the classes are very unbalanced: {largest} images in the largest, {smallest} in the smallest")

@@ -29,9 +29,9 @@ from orthogan.data.decode import Policy, square
 from orthogan.data.parallel import Progress, for_each_image
 from orthogan.data.partial import partial_folder, rename, sweep
 from orthogan.data.rows import RowWriter, create_rows, keep_rows
-from orthogan.data.source import Source, digest_of, printable, reason_of
+from orthogan.data.source import Source, digest_of, reason_of
 from orthogan.data.sources import open_source
-from orthogan.errors import UserError
+from orthogan.errors import UserError, printable
 from orthogan.files import flush
 
 VERSION = 2

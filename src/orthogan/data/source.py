@@ -1,7 +1,6 @@
 """What every source of images offers, and what their labels have in common."""
 
 import contextlib
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
+from orthogan.settings import digest_of_text
 
 
 class Source(ABC):
@@ -60,7 +60,7 @@ def failures_told(spec: str, what: str) -> Iterator[None]:
 
 def reason_of(error: Exception) -> str:
     """One short line that says why something cannot be read."""
-    text = shorten(" ".join(str(error).split())) or "unreadable"
+    text = shorten(one_line(error)) or "unreadable"
     return text if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {text}"
 
 
@@ -68,14 +68,9 @@ def shorten(text: str, length: int = 300) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
 
 
-def printable(text: str) -> str:
-    """Names of files may hold bytes that are no text, line ends, and codes that would steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def digest_of(*parts: Any) -> str:
     """A short hexadecimal digest of plain values, the same in every process."""
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return digest_of_text(json.dumps(parts, sort_keys=True))
 
 
 def stat_digest(paths: Iterable[Path]) -> str:

@@ -18,6 +18,15 @@ BY_SUFFIX: dict[str, Kind] = {".zip": ZipSource, ".npz": ArraySource, ".npy": Ar
 KINDS = "a folder, .zip, .npz, .npy, .parquet, a Hugging Face datasets folder, or one of: " + ", ".join(NAMED)
 
 
+def refuse_inside_data(out: Path, source: str) -> None:
+    """Refuse a place to write to that is the data or lies in it: what is written there would be trained on."""
+    if source in NAMED or not source:
+        return
+    data, place = Path(source).expanduser().resolve(), out.resolve()
+    if data.exists() and data in (place, *place.parents):
+        raise UserError(f"out={str(out)!r} is in the data of the run, {source!r}: choose a place beside it by --out")
+
+
 def open_source(spec: str, unconditional: bool = False) -> Source:
     """Open `digits` or a path, told apart by its suffix or, for a folder, by what lies in it.
 

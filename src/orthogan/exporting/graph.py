@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from orthogan import optional
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
 from orthogan.files import aside
 from orthogan.model import Model
 from orthogan.nn.noise import NoiseInjection
@@ -116,7 +116,7 @@ def check_graph(path: Path, model: Model, truncation: float | None = None, form:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         (found,) = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
     except Exception as error:  # onnxruntime has no base class of its own errors
-        raise UserError(f"{path} does not run under onnxruntime: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{path} does not run under onnxruntime: {one_line(error, 200)}") from error
     with torch.no_grad():
         expected = model.sampler.images(truncation, *inputs)
     return float(np.abs(found - expected.numpy()).max())

@@ -125,9 +125,12 @@ def read_state(path: Path) -> State:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return cast(State, torch.load(path, map_location="cpu", weights_only=True))
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not a weight file of PyTorch ({type(error).__name__})") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise UserError(f"{path}: holds no table of tensors by name; give the network's state_dict")
+    return cast(State, state)
 
 
 def _of_timm(name: str, path: Path | None, device: torch.device | str) -> FeatureNet:

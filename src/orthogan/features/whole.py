@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from orthogan import optional
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
 
 INTERPOLATIONS = ("bicubic", "bilinear")
 """Of which PyTorch has antialiased forms; networks that learnt with another get the first."""
@@ -110,7 +110,7 @@ def _unknown(name: str, timm: Any) -> UserError:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+    return one_line(f"{type(error).__name__}: {error}", 160)
 
 
 def _digest(body: nn.Module) -> str:

@@ -30,8 +30,6 @@ class How:
     """Share of the run done, in [0, 1]."""
 
 
-PLAIN = How()
-
 Generators = torch.Generator | Sequence[torch.Generator]
 """One for all rows, or one for each."""
 
@@ -54,11 +52,6 @@ def normals(n: int, dim: int, generator: Generators, how: How, std: float | Tens
     return how.scale * z.clamp(-reach, reach)  # the product may round to just beyond it
 
 
-def coins(n: int, dim: int, generator: Generators) -> Tensor:
-    """0 or 1, equally likely."""
-    return _numbers(partial(torch.randint, 2), n, dim, generator)
-
-
 def annealed_variance(progress: float) -> float:
     """From 2 to 1 in the first half of the run, then 1, so that G ends on the law that is sampled after training.
 
@@ -67,54 +60,54 @@ def annealed_variance(progress: float) -> float:
     return 2 - min(2 * progress, 1.0)
 
 
-def normal(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
+def normal(n: int, dim: int, generator: Generators, how: How) -> Tensor:
     """N(0, I)."""
     return normals(n, dim, generator, how)
 
 
-def uniform(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
+def uniform(n: int, dim: int, generator: Generators, how: How) -> Tensor:
     """U[-1, 1]; redrawing what lies beyond t leaves U[-t, t], which is also t U[-1, 1]."""
     reach = 1.0 if how.threshold is None else how.scale * min(how.threshold, 1.0)
     return reach * (2 * _numbers(torch.rand, n, dim, generator) - 1)
 
 
-def bernoulli(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
-    """0 or 1."""
-    return coins(n, dim, generator)
+def bernoulli(n: int, dim: int, generator: Generators, how: How) -> Tensor:
+    """0 or 1, equally likely."""
+    return _numbers(partial(torch.randint, 2), n, dim, generator)
 
 
-def rademacher(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
+def rademacher(n: int, dim: int, generator: Generators, how: How) -> Tensor:
     """-1 or 1."""
-    return 2 * coins(n, dim, generator) - 1
+    return 2 * bernoulli(n, dim, generator, how) - 1
 
 
-def censored_normal(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
+def censored_normal(n: int, dim: int, generator: Generators, how: How) -> Tensor:
     """max(N(0, I), 0). The normal is truncated before it is censored, so that half of the components stay 0."""
     return normals(n, dim, generator, how).clamp(min=0)
 
 
-def categorical(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
+def categorical(n: int, dim: int, generator: Generators, how: How) -> Tensor:
     """-1, 0 or 1."""
     return _numbers(partial(torch.randint, -1, 2), n, dim, generator)
 
 
-def normal_times_bernoulli(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
+def normal_times_bernoulli(n: int, dim: int, generator: Generators, how: How) -> Tensor:
     """A normal that is switched off in half of the components; truncation is that of the normal."""
-    return normals(n, dim, generator, how) * coins(n, dim, generator)
+    return normals(n, dim, generator, how) * bernoulli(n, dim, generator, how)
 
 
-def normal_and_bernoulli(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
+def normal_and_bernoulli(n: int, dim: int, generator: Generators, how: How) -> Tensor:
     """Normal in the first half (the larger one of an odd dim), 0 or 1 in the second, which truncation leaves alone."""
     discrete = dim // 2
-    return torch.cat([normals(n, dim - discrete, generator, how), coins(n, discrete, generator)], dim=1)
+    return torch.cat([normals(n, dim - discrete, generator, how), bernoulli(n, discrete, generator, how)], dim=1)
 
 
-def annealed_normal(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
+def annealed_normal(n: int, dim: int, generator: Generators, how: How) -> Tensor:
     """N(0, sigma I), sigma a variance that falls from 2 to 1 over the run."""
     return normals(n, dim, generator, how, annealed_variance(how.progress) ** 0.5)
 
 
-def per_sample_variance(n: int, dim: int, generator: Generators, how: How = PLAIN) -> Tensor:
+def per_sample_variance(n: int, dim: int, generator: Generators, how: How) -> Tensor:
     """N(0, sigma_i I), sigma_i uniform in VARIANCES, one for each row; redrawing keeps the row's sigma_i."""
     low, high = VARIANCES
     variance = low + (high - low) * _numbers(torch.rand, n, 1, generator)

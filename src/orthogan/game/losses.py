@@ -9,13 +9,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Loss:
-    """`discriminator(real, fake)` and `generator(fake, real)` take logits (N,) and return terms (N,) to be minimised.
+    """`discriminator(real, fake)` and `generator(real, fake)` take logits (N,) and return terms (N,) to be minimised.
 
     G's terms see the logits of real images only where the loss is `paired`; otherwise `real` is None.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor, Tensor | None], Tensor]
+    generator: Callable[[Tensor | None, Tensor], Tensor]
     paired: bool = False
     """Each fake image is judged against a real one, so G's step needs as many real images as fakes."""
     boundary: float | None = 0.0
@@ -27,7 +27,7 @@ def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
     return F.relu(1 - real) + F.relu(1 + fake)
 
 
-def hinge_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
+def hinge_g(real: Tensor | None, fake: Tensor) -> Tensor:
     """-D(G(z)), SN-GAN's equation 17."""
     return -fake
 
@@ -37,12 +37,12 @@ def non_saturating_d(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(-real) + F.softplus(fake)
 
 
-def non_saturating_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
+def non_saturating_g(real: Tensor | None, fake: Tensor) -> Tensor:
     """-log sigmoid(D(G(z)))."""
     return F.softplus(-fake)
 
 
-def minimax_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
+def minimax_g(real: Tensor | None, fake: Tensor) -> Tensor:
     """log(1 - sigmoid(D(G(z)))): what D maximises. Its gradient vanishes where D is sure that the image is fake."""
     return -F.softplus(fake)
 
@@ -57,7 +57,7 @@ def least_squares_d(real: Tensor, fake: Tensor) -> Tensor:
     return ((real - 1).square() + fake.square()) / 2
 
 
-def least_squares_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
+def least_squares_g(real: Tensor | None, fake: Tensor) -> Tensor:
     """(D(G(z)) - 1)^2 / 2."""
     return (fake - 1).square() / 2
 
@@ -67,7 +67,7 @@ def relativistic_d(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(fake - real)
 
 
-def relativistic_g(fake: Tensor, real: Tensor | None) -> Tensor:
+def relativistic_g(real: Tensor | None, fake: Tensor) -> Tensor:
     """-log sigmoid(D(G(z)) - D(x)): the same pairs with the roles exchanged."""
     assert real is not None, "a paired loss needs the logits of the real images"
     return F.softplus(real - fake)

@@ -17,7 +17,7 @@ def unchanged(images: Tensor) -> Tensor:
     return images
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Moment:
     """One micro-batch of an update of D, or of G.
 

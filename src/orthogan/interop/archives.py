@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from orthogan.errors import UserError, is_out_of_memory
+from orthogan.errors import UserError, is_out_of_memory, one_line
 from orthogan.interop import objects
 from orthogan.interop.foreign import NotImportable
 from orthogan.interop.pickles import LEGACY_MAGIC, Reader, Stub
@@ -100,7 +100,7 @@ def state_dictionary(path: Path, size: int) -> Found:
     except MemoryError as error:
         raise Refused("it asks for more memory than there is") from error
     except Exception as error:  # a hostile stream can make the loader fail in every way that Python knows
-        why = " ".join(str(error).split())
+        why = one_line(error)
         if is_out_of_memory(error):
             why = "it asks for more memory than there is"
         elif "Unsupported" in why or "WeightsUnpickler" in why or "GLOBAL" in why:

@@ -18,7 +18,7 @@ from orthogan.interop.foreign import (
     side_after,
     square_root,
 )
-from orthogan.networks import biggan, biggan_deep
+from orthogan.networks import biggan
 from orthogan.networks.biggan import BigGANDiscriminatorConfig, BigGANGeneratorConfig
 from orthogan.networks.biggan_deep import BigGANDeepDiscriminatorConfig, BigGANDeepGeneratorConfig
 
@@ -134,7 +134,7 @@ def deep_generator(foreign: Foreign, hints: Hints) -> Part:
     base = square_root(foreign, rows, channels[0], "linear")
     n_classes, shared_dim = foreign.shape("shared.weight", 2)
     place = one_attention(foreign, [i for i in range(blocks) if foreign.has(f"blocks.{i}.1")])
-    width, m = multiples(channels, biggan_deep.G_CHANNELS.values())
+    width, m = multiples(channels, biggan.G_CHANNELS.values())
     eps = hints.bn_eps or LAST_EPS
     config = BigGANDeepGeneratorConfig(
         width=width,

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
 from orthogan.networks import build_discriminator, build_generator
 from orthogan.networks.base import GeneratorConfig
 
@@ -196,7 +196,7 @@ def finished(foreign: Foreign, make: Callable[[], Part]) -> Part:
     except NotImportable:
         raise
     except (UserError, RuntimeError, TypeError, ValueError, IndexError, OverflowError, AssertionError) as error:
-        why = " ".join(str(error).split())[:200]
+        why = one_line(error, 200)
         raise foreign.refuse(f"its tensors do not make a network that is known here ({why})") from error
     if left := foreign.left():
         raise foreign.refuse(f"{listed(left)} not known in {part.project}'s networks")

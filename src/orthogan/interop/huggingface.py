@@ -18,7 +18,7 @@ from orthogan.interop.foreign import (
     side_after,
     square_root,
 )
-from orthogan.networks import biggan_deep
+from orthogan.networks import biggan
 from orthogan.networks.biggan_deep import BigGANDeepGeneratorConfig
 
 PROJECT = "pytorch-pretrained-BigGAN"
@@ -40,7 +40,7 @@ def generator(foreign: Foreign, hints: Hints) -> Part:
     dim_z = dim_condition - shared_dim
     classes_first = torch.cat([torch.arange(dim_z, dim_condition), torch.arange(dim_z)])
     eps = hints.bn_eps or float(hints.attributes.get("eps", EPS))
-    width, m = multiples(channels, biggan_deep.G_CHANNELS.values())
+    width, m = multiples(channels, biggan.G_CHANNELS.values())
     config = BigGANDeepGeneratorConfig(
         width=width,
         channels=m,

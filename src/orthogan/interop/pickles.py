@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from orthogan.errors import one_line
 from orthogan.interop.tensors import TYPES, Budget, Refused, Storage, rebuild
 
 DATA_ROOTS = ("torch", "torch_utils", "dnnlib", "pg_modules", "training", "timm", "numpy", "collections")
@@ -137,7 +138,7 @@ class Reader(pickle._Unpickler):
             UnicodeError,
             struct.error,
         ) as error:
-            raise Refused(f"its pickle is broken ({' '.join(str(error).split())[:100]})") from error
+            raise Refused(f"its pickle is broken ({one_line(error, 100)})") from error
 
     def persistent_load(self, pid: Any) -> Any:
         raise Refused("it refers to objects outside of itself")

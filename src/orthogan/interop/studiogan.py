@@ -17,7 +17,7 @@ from orthogan.interop.biggan_pytorch import (
     side_of_stage,
 )
 from orthogan.interop.foreign import Foreign, Hints, Part, affine, below, layer, multiples, side_after, square_root
-from orthogan.networks import biggan, biggan_deep
+from orthogan.networks import biggan
 from orthogan.networks.biggan import BigGANDiscriminatorConfig, BigGANGeneratorConfig
 from orthogan.networks.biggan_deep import BigGANDeepDiscriminatorConfig, BigGANDeepGeneratorConfig
 
@@ -80,7 +80,7 @@ def deep_generator(foreign: Foreign, hints: Hints) -> Part:
     base = square_root(foreign, rows, channels[0], "linear0")
     shared = "shared.weight" in foreign
     n_classes, shared_dim = foreign.shape("shared.weight", 2) if shared else (0, 128)
-    width, m = multiples(channels, biggan_deep.G_CHANNELS.values())
+    width, m = multiples(channels, biggan.G_CHANNELS.values())
     config = BigGANDeepGeneratorConfig(
         width=width,
         channels=m,

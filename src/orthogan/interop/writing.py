@@ -1,6 +1,5 @@
 """An ordinary checkpoint from files of another project: which file is which part, and what the header says of it."""
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -178,12 +177,9 @@ def assembled(parts: Sequence[Imported], statistics: bool, remarks: tuple[str, .
 
 def partner(g: Part) -> DiscriminatorConfig:
     """The settings of the discriminator that such a generator is published with, at its resolution and width."""
-    begun: Any = DISCRIMINATORS[PARTNERS[family_of(g.config)]].config.at(g.resolution)
-    width = getattr(g.config, "width", None)
-    if width is None or not hasattr(begun, "width"):
-        return begun
+    begun = DISCRIMINATORS[PARTNERS[family_of(g.config)]].config.at(g.resolution)
     try:
-        wide = dataclasses.replace(begun, width=width)
+        wide = begun.as_wide_as(g.config)
         wide.check(g.resolution, g.n_classes)
     except UserError:  # too narrow for its attention, such as the networks of tests
         return begun

@@ -16,7 +16,7 @@ from typing import Any
 
 from scipy.stats import norm, t, ttest_ind_from_stats
 
-from orthogan.errors import UserError, unknown
+from orthogan.errors import UserError, some, unknown
 from orthogan.judging import results
 from orthogan.metrics.protocol import comparable
 from orthogan.metrics.titles import LOWER_IS_BETTER, TITLES
@@ -143,9 +143,9 @@ def check_protocols(found: Sequence[Result], score: str) -> None:
     first = found[0]
     for result in found[1:]:
         if why := differ(first, result, score):
-            told = "; ".join(why[:LISTED]) + (f"; and {len(why) - LISTED} more" if len(why) > LISTED else "")
             raise UserError(
-                f"{first.path} and {result.path} were scored by different protocols ({told}): "
+                f"{first.path} and {result.path} were scored by different protocols "
+                f"({some(why, LISTED, '; ')}): "
                 "score them alike, or compare fewer"
             )
 

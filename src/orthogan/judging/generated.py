@@ -1,9 +1,8 @@
 """What is scored: the images of a generator, or images that lie somewhere."""
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,29 +17,37 @@ from orthogan.judging.request import Request
 from orthogan.metrics import evaluate
 from orthogan.metrics.measuring import ImageSet, digest, of_array
 from orthogan.pair import remarks
-from orthogan.settings import to_dict
+from orthogan.settings import digest_of_text, to_dict
 
 
-@dataclass(frozen=True)
-class Generated:
-    """What is scored: images, how many, and what the protocol says about them afterwards."""
+class Generated(ABC):
+    """What is scored: images, how many, and what the protocol says about them."""
 
-    images: Callable[[ImageCache], ImageSet]
-    """From the real images, whose classes they may have."""
-    labels: Callable[[ImageCache], np.ndarray | None]
-    """Class (N,) of each among `class_names`; None without classes."""
     class_names: list[str]
     count: int
     resolution: int
     data: DataConfig
     """How the real images that they should resemble were read."""
-    stamp: Callable[[], dict[str, Any]]
-    part: Callable[[Part, str], ImageCache] | None = None
-    """A part of the images that a generator learnt from, or did not, whole, for a feature network; None of images."""
     seen: str | None = None
-    """The pretrained network that the discriminator of the generator looked through."""
+    """The pretrained network that the discriminator of a generator looked through."""
     remarks: tuple[str, ...] = ()
-    """What must be said of the networks of the run."""
+    """What must be said of the networks of a run."""
+
+    def classes(self, real: ImageCache) -> list[int] | None:
+        """Of each image, where they are drawn as often as the real images have them; to be given to the rest."""
+        return None
+
+    @abstractmethod
+    def images(self, classes: list[int] | None) -> ImageSet:
+        """To be drawn, or read, by each process for its share."""
+
+    @abstractmethod
+    def labels(self, classes: list[int] | None) -> np.ndarray | None:
+        """Class (N,) of each among `class_names`; None without classes."""
+
+    @abstractmethod
+    def stamp(self, classes: list[int] | None) -> dict[str, Any]:
+        """What the protocol says of the images and of their generator, by section."""
 
 
 def drawn(
@@ -68,44 +75,50 @@ def drawn(
     )
 
 
-def from_model(request: Request, counting: Counting) -> Generated:
-    loaded = model.load(request.path, request.device)
-    count, config = request.samples or 5000, loaded.header.config
-    facts: dict[str, Any] = {"source": request.source}
-    loaded.check(count, None, request.truncation, request.form)
+class Samples(Generated):
+    """Samples of a generator."""
 
-    def classes(real: ImageCache) -> list[int] | None:
-        as_data = config.fake_classes == "data" and real.n_classes == config.n_classes > 0
-        if as_data:
-            facts["classes"] = evaluate.AS_DATA
-        return evaluate.classes_like(real.labels, count) if as_data else None
+    def __init__(self, request: Request, counting: Counting):
+        self.request, self.counting = request, counting
+        self.loaded = model.load(request.path, request.device)
+        self.config = self.loaded.header.config
+        self.count = request.samples or 5000
+        self.loaded.check(self.count, None, request.truncation, request.form)
+        self.class_names, self.resolution = self.loaded.class_names, self.loaded.resolution
+        self.data, self.seen = self.config.data, self.config.discriminator.features_seen
+        self.remarks = remarks(self.config)
 
-    def images(real: ImageCache) -> ImageSet:
-        how: dict[str, Any] = {"truncation": request.truncation, "form": request.form, "seed": request.seed}
-        return drawn(loaded, count, classes=classes(real), **how)
+    def classes(self, real: ImageCache) -> list[int] | None:
+        as_data = self.config.fake_classes == "data" and real.n_classes == self.config.n_classes > 0
+        return evaluate.classes_like(real.labels, self.count) if as_data else None
 
-    def labels(real: ImageCache) -> np.ndarray | None:
-        drawn = loaded.sampler.labels(count, classes(real), request.seed) if config.n_classes else None
-        return None if drawn is None else drawn.numpy()
+    def images(self, classes: list[int] | None) -> ImageSet:
+        asked = self.request
+        how: dict[str, Any] = {"truncation": asked.truncation, "form": asked.form, "seed": asked.seed}
+        return drawn(self.loaded, self.count, classes=classes, **how)
 
-    def stamp() -> dict[str, Any]:
-        # Asked for after sampling: standing statistics may have been computed on the way.
-        run = {"settings": _settings_of(config), "run_seed": config.seed} | _parent_of(loaded.header.extra)
-        return {"generated": facts, "generator": loaded.describe() | {"seed": request.seed} | run}
+    def labels(self, classes: list[int] | None) -> np.ndarray | None:
+        labels = self.loaded.sampler.labels(self.count, classes, self.request.seed) if self.config.n_classes else None
+        return None if labels is None else labels.numpy()
 
-    def part(which: Part, features: str) -> ImageCache:
-        return part_of(loaded.header, which, features, counting)
+    def stamp(self, classes: list[int] | None) -> dict[str, Any]:
+        """Asked for after sampling: standing statistics may be computed on the way."""
+        facts = {"source": self.request.source} | ({} if classes is None else {"classes": evaluate.AS_DATA})
+        run = {"settings": _settings_of(self.config), "run_seed": self.config.seed}
+        parent = _parent_of(self.loaded.header.extra)
+        generator = self.loaded.describe() | {"seed": self.request.seed} | run | parent
+        return {"generated": facts, "generator": generator}
 
-    names, seen = loaded.class_names, config.discriminator.features_seen
-    shape = (count, loaded.resolution)
-    return Generated(images, labels, names, *shape, config.data, stamp, part, seen, remarks(config))
+    def part(self, which: Part, features: str) -> ImageCache:
+        """A part of the images that the generator learnt from, or did not, whole, for a feature network."""
+        return part_of(self.loaded.header, which, features, self.counting)
 
 
 def _settings_of(config: Any) -> str:
     """A digest that runs share which differ in their seed alone."""
     plain = to_dict(config)
     plain.pop("seed", None)
-    return hashlib.blake2b(repr(plain).encode(), digest_size=6).hexdigest()
+    return digest_of_text(json.dumps(plain, sort_keys=True), 6)
 
 
 def _parent_of(extra: Mapping[str, Any]) -> dict[str, str]:
@@ -114,27 +127,32 @@ def _parent_of(extra: Mapping[str, Any]) -> dict[str, str]:
         return {}
     # Paths move, and what has changed is in the settings, the seed among it.
     facts = {name: value for name, value in parent.items() if name not in ("checkpoint", "changed")}
-    return {"parent": hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=6).hexdigest()}
+    return {"parent": digest_of_text(json.dumps(facts, sort_keys=True), 6)}
 
 
-def from_images(request: Request, counting: Counting) -> Generated:
-    resolution = request.resolution or ranks.of_first(lambda: common_size(request.source))
-    unconditional = request.unconditional or not has_classes(request.source)
-    config = DataConfig(source=request.source, unconditional=unconditional, skip_bad=request.skip_bad)
-    cache = packed(config, resolution, "decoding generated images", counting)
-    count = request.samples or len(cache)
-    if count > len(cache):
-        raise UserError(f"samples={count}: {request.source} holds {len(cache)} images; ask for as many or fewer")
-    chosen = evaluate.choose(len(cache), count, "scores/generated")
-    facts = {"source": request.source, "fingerprint": cache.fingerprint, "of": len(cache)}
+class Stored(Generated):
+    """Images that lie somewhere."""
 
-    def images(real: ImageCache) -> ImageSet:
-        return of_array(cache.checked, chosen, cache.fingerprint)
+    data = DataConfig()
 
-    def labels(real: ImageCache) -> np.ndarray | None:
-        return None if cache.labels is None else cache.labels[chosen]
+    def __init__(self, request: Request, counting: Counting):
+        self.request = request
+        self.resolution = request.resolution or ranks.of_first(lambda: common_size(request.source))
+        unconditional = request.unconditional or not has_classes(request.source)
+        config = DataConfig(source=request.source, unconditional=unconditional, skip_bad=request.skip_bad)
+        self.cache = packed(config, self.resolution, "decoding generated images", counting)
+        self.class_names, there = self.cache.class_names, len(self.cache)
+        self.count = request.samples or there
+        if self.count > there:
+            raise UserError(f"samples={self.count}: {request.source} holds {there} images; ask for as many or fewer")
+        self.chosen = evaluate.choose(there, self.count, "scores/generated")
 
-    def stamp() -> dict[str, Any]:
+    def images(self, classes: list[int] | None) -> ImageSet:
+        return of_array(self.cache.checked, self.chosen, self.cache.fingerprint)
+
+    def labels(self, classes: list[int] | None) -> np.ndarray | None:
+        return None if self.cache.labels is None else self.cache.labels[self.chosen]
+
+    def stamp(self, classes: list[int] | None) -> dict[str, Any]:
+        facts = {"source": self.request.source, "fingerprint": self.cache.fingerprint, "of": len(self.cache)}
         return {"generated": facts}
-
-    return Generated(images, labels, cache.class_names, count, resolution, DataConfig(), stamp)

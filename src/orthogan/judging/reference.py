@@ -1,7 +1,6 @@
 """The real images that others are scored against, and what the protocol says of them."""
 
 import functools
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,11 +14,12 @@ from orthogan.data.config import DataConfig
 from orthogan.errors import UserError
 from orthogan.features.pretrained import FeatureNet
 from orthogan.judging.counting import Counting
-from orthogan.judging.generated import Generated, drawn
+from orthogan.judging.generated import Generated, Samples, drawn
 from orthogan.judging.reading import packed, real_config, train_features
 from orthogan.judging.request import Request, is_model
 from orthogan.metrics import of_data
 from orthogan.metrics.measuring import ImageSet, Pixels
+from orthogan.settings import digest_of_text
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Reference:
 
 def reference(request: Request, generated: Generated, device: torch.device, counting: Counting) -> Reference:
     """What a request says, or by default the images that the generator learnt from. Raises `UserError`."""
-    if request.own is not None and generated.part is not None:
+    if request.own is not None and isinstance(generated, Samples):
         learnt = generated.part("training", request.features)
         net = train_features(request.features, learnt, device, counting)
         cache = learnt if request.own == "training" else generated.part(request.own, request.features)
@@ -73,7 +73,7 @@ def _other_model(request: Request, path: Path, generated: Generated) -> tuple[Im
     labels = None if request.unconditional else loaded.sampler.labels(count, None, seed)
     names = [] if labels is None else loaded.class_names or [str(i) for i in range(loaded.n_classes)]
     facts = [loaded.weights_digest(), count, seed, labels is not None]
-    fingerprint = hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+    fingerprint = digest_of_text(repr(facts))
     cache = ImageCache(
         cast(np.ndarray, OnDemand(images)),
         None if labels is None else labels.numpy(),

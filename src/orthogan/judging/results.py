@@ -1,6 +1,5 @@
 """Files of scores with their protocol: what they are called, and that none takes the place of another. No PyTorch."""
 
-import hashlib
 import itertools
 import json
 import re
@@ -13,7 +12,7 @@ from orthogan import hub
 from orthogan.errors import UserError
 from orthogan.files import check_writable, write_whole
 from orthogan.judging.request import Request, is_model, run_folder
-from orthogan.settings import require
+from orthogan.settings import digest_of_text, require
 
 NAMES = "scores*.json"
 """What is looked for in folders."""
@@ -46,7 +45,7 @@ def _name_of(path: Path) -> str:
 
 def digest_of(protocol: dict[str, Any]) -> str:
     """Eight digits that change with anything in a protocol."""
-    return hashlib.blake2b(json.dumps(protocol, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return digest_of_text(json.dumps(protocol, sort_keys=True), 4)
 
 
 def _as_name(text: str) -> str:

@@ -11,7 +11,7 @@ from orthogan.features.pretrained import CHUNK
 from orthogan.judging.accuracy import accuracies, check_classes
 from orthogan.judging.classes import matched
 from orthogan.judging.counting import Counting, silently
-from orthogan.judging.generated import from_images, from_model
+from orthogan.judging.generated import Samples, Stored
 from orthogan.judging.reference import reference
 from orthogan.judging.request import Request, is_model
 from orthogan.metrics import evaluate
@@ -25,10 +25,11 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
     the result.
     """
     device = runtime.pick_device(request.device)
-    generated = from_model(request, counting) if is_model(request.path) else from_images(request, counting)
+    generated = (Samples if is_model(request.path) else Stored)(request, counting)
     found = reference(request, generated, device, counting)
     cache = found.cache
-    labels, notes = matched(generated.labels(cache), generated.class_names, cache)
+    classes = generated.classes(cache)
+    labels, notes = matched(generated.labels(classes), generated.class_names, cache)
     if request.accuracy:
         check_classes(request.source, labels, cache)
     with counting("features of real images") as progress:
@@ -45,7 +46,7 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
             net=found.net,
             progress=lambda done: progress(done, min(request.real, len(cache))),
         )
-    images = generated.images(cache)
+    images = generated.images(classes)
     held: np.ndarray | None = None
     if request.accuracy:
         images, held = _held(images, counting)
@@ -57,7 +58,7 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
     if held is not None and labels is not None:
         result = _with(result, accuracies(held, labels, cache, request, device, counting))
     result["notes"] += [*notes, *generated.remarks, *evaluate.partial_to(generated.seen, request.features)]
-    for section, facts in generated.stamp().items():
+    for section, facts in generated.stamp(classes).items():
         result["protocol"].setdefault(section, {}).update(facts)
     return result
 

@@ -18,7 +18,7 @@ from orthogan import judging, model, ranks, runtime
 from orthogan.errors import UserError
 from orthogan.game.latents import PRIORS
 from orthogan.judging.counting import Counting, silently
-from orthogan.judging.generated import from_model
+from orthogan.judging.generated import Samples
 from orthogan.judging.reference import reference
 from orthogan.judging.request import Request, is_model
 from orthogan.metrics.evaluate import choose
@@ -115,7 +115,7 @@ def _saturation(loaded: model.Model, count: int, threshold: float | None, seed: 
 
 def _real_saturation(request: Request, counting: Counting) -> float:
     """Of some of the images that the curve is against."""
-    real = reference(request, from_model(request, counting), runtime.pick_device(request.device), counting).images
+    real = reference(request, Samples(request, counting), runtime.pick_device(request.device), counting).images
     if isinstance(real, ImageSet):
         return saturated_share(map(torch.as_tensor, real.stretch(0, min(real.count, SATURATED_IMAGES))))
     chosen = choose(len(real), SATURATED_IMAGES, "truncation/real")

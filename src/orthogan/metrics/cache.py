@@ -1,6 +1,5 @@
 """Features of images kept on disk, since the same ones are scored again and again."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,13 @@ import torch
 from torch import Tensor
 
 from orthogan.metrics import kept
+from orthogan.settings import digest_of_text
 
 
 def place(**identity: Any) -> Path:
     """The file, in the cache, for features of this identity: plain values that decide every bit."""
     identity = identity | {"torch": torch.__version__}
-    digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=16).hexdigest()
-    return kept.folder() / f"{digest}.safetensors"
+    return kept.folder() / f"{digest_of_text(json.dumps(identity, sort_keys=True))}.safetensors"
 
 
 def read(path: Path) -> Tensor | None:

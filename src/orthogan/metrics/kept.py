@@ -6,31 +6,27 @@ Free of PyTorch, so that `orthogan data` can list and check them in a moment.
 import contextlib
 import hashlib
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from orthogan.files import cache_folder, remove
+from orthogan.files import STALE_SECONDS, CannotWrite, aside, cache_folder, remove, remove_asides
 
 MAX_BYTES = 2**32
 """Of all files together: nine sets of 50,000 times 1280 features and 1000 logits. Those unused for longest go first."""
-_WRITING_SECONDS = 600
-"""An unfinished file is written in seconds; one untouched for so long was left by a process that was killed."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One file of features, or what a stopped writer left of one."""
+    """One file of features."""
 
     path: Path
     n_bytes: int
     last_used: float
     """Seconds since the epoch."""
-    whole: bool
 
 
 def folder() -> Path:
@@ -38,14 +34,18 @@ def folder() -> Path:
 
 
 def kept() -> list[Kept]:
-    """Every file of features, last used first, and those left unfinished; none that is being written."""
+    """Every file of features, last used first."""
     found = []
-    for path in folder().glob("*"):
+    for path in folder().glob("*.safetensors"):
         with contextlib.suppress(OSError):
-            facts, whole = path.stat(), path.suffix == ".safetensors"
-            if whole or time.time() - facts.st_mtime > _WRITING_SECONDS:
-                found.append(Kept(path, facts.st_size, facts.st_mtime, whole))
+            facts = path.stat()
+            found.append(Kept(path, facts.st_size, facts.st_mtime))
     return sorted(found, key=lambda file: -file.last_used)
+
+
+def sweep() -> None:
+    """Remove what killed writers left."""
+    remove_asides(folder(), STALE_SECONDS)
 
 
 def read(path: Path) -> np.ndarray | None:
@@ -69,21 +69,18 @@ def write(path: Path, features_nd: np.ndarray) -> None:
     """Keep features; readers see the whole file or none. A disk that is full or read-only only costs time later."""
     if not _is_sound(features_nd) or features_nd.nbytes > MAX_BYTES:
         return
-    aside = path.with_suffix(f".{os.getpid()}.partial")
-    with contextlib.suppress(OSError, SafetensorError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        keep_within(MAX_BYTES - features_nd.nbytes)
-        save_file({"features": features_nd}, aside, {"sum": _sum_of(features_nd)})
-        os.replace(aside, path)
-    remove(aside)
+    sweep()
+    keep_within(MAX_BYTES - features_nd.nbytes)
+    with contextlib.suppress(CannotWrite), aside(path) as partial:
+        save_file({"features": features_nd}, partial, {"sum": _sum_of(features_nd)})
 
 
 def keep_within(n_bytes: int) -> None:
-    """Remove what was left unfinished, and whole files until the rest takes at most so many bytes."""
+    """Remove files until the rest takes at most so many bytes."""
     total = 0
     for file in kept():
         total += file.n_bytes
-        if not file.whole or total > n_bytes:
+        if total > n_bytes:
             remove(file.path)
 
 

@@ -23,6 +23,7 @@ from orthogan.features.weights import OF_DATA
 from orthogan.files import CannotWrite, cache_folder
 from orthogan.nn.resample import shift
 from orthogan.randomness import draw
+from orthogan.settings import digest_of_text
 
 NETWORK = "resnet10t"
 """timm's name of it: 4.9 million parameters, features of 512 numbers."""
@@ -81,8 +82,7 @@ def load(
     task = "classes" if labels is not None else "rotations"
     n_classes = int(labels.max()) + 1 if labels is not None else 4
     identity = {"recipe": RECIPE, "fingerprint": fingerprint, "task": task, "shape": list(images.shape)}
-    digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=12).hexdigest()
-    place = cache_folder() / "networks" / f"{digest}.safetensors"
+    place = cache_folder() / "networks" / f"{digest_of_text(json.dumps(identity), 12)}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw(0, "of data/weights", 0).initial_seed())
         net = OfData(n_classes, images.shape[1])

@@ -2,9 +2,9 @@
 
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from orthogan import optional
 from orthogan.settings import differences
 
 if TYPE_CHECKING:
@@ -35,14 +35,7 @@ def describe_net(net: "FeatureNet") -> dict[str, Any]:
 
 def versions() -> dict[str, str | None]:
     """Versions of Python and of the packages that compute scores; None for one that is not installed."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    return {"python": platform.python_version(), **optional.versions(_PACKAGES)}
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -4,15 +4,18 @@ A network is a module and a frozen dataclass of its settings, both in one file, 
 `orthogan.networks`. The side of the images and the number of classes are the run's, and the same for both players.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from orthogan.game.latents import LARGEST, check_truncation
 from orthogan.nn.noise import Noise
 from orthogan.nn.spectral import advance
+from orthogan.nn.stabilizers import Stabilizer
 from orthogan.settings import check_choices, require
 
 MOST = 2**31
@@ -42,6 +45,13 @@ class NetworkConfig:
     def check_present(self) -> None:
         """Raise `UserError` where a package or file that the network is built from is missing. Reads no file."""
 
+    def check_files(self, resolution: int) -> None:
+        """Raise `UserError` where a file that the network is built from is another's or damaged. Reads it."""
+
+    def with_whole_paths(self) -> Self:
+        """The same settings with whole paths of such files, so that a run can be resumed from any folder."""
+        return self
+
     @property
     def features_seen(self) -> str | None:
         """The pretrained network through which this one sees images."""
@@ -51,6 +61,12 @@ class NetworkConfig:
     def remarks(self) -> tuple[str, ...]:
         """What must be said of a run with this network, beside its settings."""
         return ()
+
+    def as_wide_as(self, other: "NetworkConfig") -> Self:
+        """With the `width` of another network's settings, where both have one."""
+        if hasattr(self, "width") and hasattr(other, "width"):
+            return replace(self, width=other.width)  # type: ignore[call-arg]
+        return self
 
     def require(self, condition: bool, name: str, rule: str) -> None:
         """Refuse a bad value of one of these settings, by its whole path."""
@@ -83,9 +99,29 @@ class GeneratorConfig(NetworkConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorConfig(NetworkConfig):
-    """What the settings of every discriminator have: nothing. One that takes a stabiliser calls it `stabilizer`."""
+    """What the settings of every discriminator have: no fields. `StabilizedConfig` makes fields of the two below."""
 
     role = "discriminator"
+    stabilizer: ClassVar[Stabilizer | None] = None
+    """What it is built under of `orthogan.nn.stabilizers`; None where that cannot be chosen."""
+    dropout: ClassVar[float] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StabilizedConfig(DiscriminatorConfig):
+    """Of a discriminator whose stabiliser can be chosen, and that can drop features before its last layer."""
+
+    stabilizer: Stabilizer = "spectral-norm"  # type: ignore[misc]
+    """What keeps the discriminator in bounds."""
+    dropout: float = 0.0  # type: ignore[misc]
+    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
+    bn_eps: float = 1e-4
+    sn_eps: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 <= self.dropout < 1, "dropout", "must be a chance from 0 to below 1")
+        self.require_positive("bn_eps", "sn_eps")
 
 
 class Network(nn.Module):
@@ -131,6 +167,10 @@ class Generator(Network):
         super().__init__(config, resolution, n_classes)
         self.checkpoint_blocks = False
         """Whether blocks keep only their inputs for the backward pass, in a generator that can do so."""
+
+    def call_block(self, block: Callable[..., Any], *inputs: Any) -> Any:
+        """What a block makes of its inputs; with `checkpoint_blocks` made once more in the backward pass."""
+        return checkpoint(block, *inputs, use_reentrant=False) if self.checkpoint_blocks else block(*inputs)
 
     @property
     def dim_z(self) -> int:
@@ -207,7 +247,7 @@ class Discriminator(Network):
     @property
     def drops(self) -> bool:
         """Whether drop-out is on, whose masks follow from the keys of the images."""
-        return getattr(self.config, "dropout", 0.0) > 0
+        return self.config.dropout > 0
 
     def stages(self) -> list[list[nn.Module]]:
         """The parts that an image passes one after another, from the image on and without the head: what may be frozen.

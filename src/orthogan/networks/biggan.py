@@ -13,14 +13,13 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.networks.base import Discriminator, Generator, GeneratorConfig, StabilizedConfig
 from orthogan.networks.common import (
     check_attention,
-    check_dropout,
     check_inputs,
     check_resolution,
+    first_map,
     first_side,
     from_four,
     halvings,
@@ -33,7 +32,7 @@ from orthogan.nn.initializers import Init
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.resample import Upsampling
 from orthogan.nn.spectral import spectral
-from orthogan.nn.stabilizers import Parts, Stabilizer, parts
+from orthogan.nn.stabilizers import Parts, parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ class BigGANGeneratorConfig(GeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BigGANDiscriminatorConfig(DiscriminatorConfig):
+class BigGANDiscriminatorConfig(StabilizedConfig):
     width: int = 96
     """Channel multiplier, ch in the paper."""
     channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
@@ -107,12 +106,6 @@ class BigGANDiscriminatorConfig(DiscriminatorConfig):
     """Width between a block's two convolutions: the output's, or of thin blocks, as in SN-GAN, the input's."""
     skip_relu: bool = False
     """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
-    stabilizer: Stabilizer = "spectral-norm"
-    """What keeps the discriminator in bounds."""
-    dropout: float = 0.0
-    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
-    bn_eps: float = 1e-4
-    sn_eps: float = 1e-4
     init: Init = "orthogonal"
 
     @classmethod
@@ -123,8 +116,7 @@ class BigGANDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dropout(self, self.dropout)
-        self.require_positive("width", "channels", "bn_eps", "sn_eps")
+        self.require_positive("width", "channels")
         rule = f"must be at most the {len(self.channels)} blocks of discriminator.channels"
         self.require(0 <= self.downs <= len(self.channels), "downs", rule)
 
@@ -166,7 +158,7 @@ class BigGANGenerator(Generator):
         super().__init__(config, resolution, n_classes)
         self._layers = layers = spectral(config.sn_eps)
         c = [m * config.width for m in config.channels]
-        self.base, self.first_channels = first_side(config.channels, resolution), c[0]
+        self.base = first_side(config.channels, resolution)
         # Without spectral norm: BigGAN-PyTorch found that it sometimes cripples G here.
         shared = n_classes > 0 and config.shared_embedding
         self.embedding = ClassTable(n_classes, config.shared_dim) if shared else None
@@ -197,10 +189,13 @@ class BigGANGenerator(Generator):
         return ConditionalBatchNorm2d(channels, maps[0], maps[1], config.bn_eps)
 
     def conditions(self, z: Tensor, y: Tensor | None) -> Iterator[Tensor | None]:
-        """What the first layer sees, then what conditions the norms of each block."""
-        chunks = z.split(self.config.dim_chunk, 1)
+        """What the first layer sees, (N, dim_chunk), then what conditions the norms of each block.
+
+        That is (N, dim_condition), or y itself where each norm has tables of its own, or None.
+        """
+        chunks = z.split(self.config.dim_chunk, 1)  # each (N, dim_chunk)
         yield chunks[0]
-        shared = y if self.embedding is None else self.embedding(y)
+        shared = y if self.embedding is None else self.embedding(y)  # (N, shared_dim), or y
         for i in range(len(self.blocks)):
             if not self.config.skip_z:
                 yield shared
@@ -212,14 +207,9 @@ class BigGANGenerator(Generator):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
         first, *conditions = self.conditions(z, y)
-        # Channels first in the linear layer's output, as in BigGAN-PyTorch; the TensorFlow weights have them last.
-        h = self.linear(first).unflatten(1, (self.first_channels, self.base, self.base))
-        h = h.contiguous(memory_format=self.memory_format)
+        h = first_map(self.linear(first), self.base)  # (N, C, S, S)
         for i, condition in enumerate(conditions):
-            if self.checkpoint_blocks:
-                h = checkpoint(self._stage, i, h, condition, use_reentrant=False)
-            else:
-                h = self._stage(i, h, condition)
+            h = self.call_block(self._stage, i, h, condition)
         return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True)))
 
     def _stage(self, i: int, h: Tensor, condition: Tensor | None) -> Tensor:

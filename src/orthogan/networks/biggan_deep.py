@@ -10,14 +10,14 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.networks.base import Discriminator, Generator, GeneratorConfig, StabilizedConfig
+from orthogan.networks.biggan import G_CHANNELS
 from orthogan.networks.common import (
     check_attention,
-    check_dropout,
     check_inputs,
     check_resolution,
+    first_map,
     first_side,
     from_four,
     halvings,
@@ -31,7 +31,7 @@ from orthogan.nn.layers import Layers
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.resample import double, halve
 from orthogan.nn.spectral import spectral
-from orthogan.nn.stabilizers import Parts, Stabilizer, parts
+from orthogan.nn.stabilizers import Parts, parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class BigGANDeepGeneratorConfig(GeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
+class BigGANDeepDiscriminatorConfig(StabilizedConfig):
     width: int = 128
     """Channel multiplier, ch in the paper."""
     channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
@@ -90,12 +90,6 @@ class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
     """Resolution of the map with self-attention; 0 for none."""
     skip_relu: bool = False
     """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
-    stabilizer: Stabilizer = "spectral-norm"
-    """What keeps the discriminator in bounds."""
-    dropout: float = 0.0
-    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
-    bn_eps: float = 1e-4
-    sn_eps: float = 1e-4
     init: Init = "orthogonal"
 
     @classmethod
@@ -107,8 +101,7 @@ class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dropout(self, self.dropout)
-        self.require_positive("width", "channels", "bn_eps", "sn_eps")
+        self.require_positive("width", "channels")
         grows = all(i <= o for i, o in itertools.pairwise(self.channels))
         self.require(grows, "channels", "must not fall: skips add channels")
         self.require(self.width % 4 == 0, "width", "must be a multiple of 4, the bottleneck's ratio")
@@ -133,13 +126,6 @@ class BigGANDeepDiscriminatorConfig(DiscriminatorConfig):
         return maps
 
 
-G_CHANNELS = {
-    32: (4, 4, 4, 4),
-    64: (16, 16, 8, 4, 2),
-    128: (16, 16, 8, 4, 2, 1),
-    256: (16, 16, 8, 8, 4, 2, 1),
-    512: (16, 16, 8, 8, 4, 2, 1, 1),
-}
 D_CHANNELS = {
     32: ((4, 4, 4, 4), 2),
     64: ((2, 4, 8, 16, 16), None),
@@ -154,7 +140,7 @@ ATTENTION = {128: 64, 256: 64, 512: 64}
 class GBottleneck(nn.Module):
     """norm, ReLU, conv1 to a quarter; norm, ReLU, [double,] conv3; norm, ReLU, conv3; norm, ReLU, conv1.
 
-    The skip keeps the first channels and has no convolution. (N, I, H, W) -> (N, O, H or 2H, W or 2W).
+    The skip keeps the first channels and has no convolution. (N, I, H, W) -> (N, O, H, W), or with `up` (N, O, 2H, 2W).
     """
 
     def __init__(self, inputs: int, outputs: int, norms: list[BatchNorm2d], *, up: bool, layers: Layers):
@@ -170,13 +156,15 @@ class GBottleneck(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         h = x
         for norm, conv in zip(self.norms, (self.conv1, self.conv2, self.conv3, self.conv4), strict=True):
-            h = conv(F.relu(norm(h, condition), inplace=True))
+            h = conv(F.relu(norm(h, condition), inplace=True))  # (N, I / 4, ...) three times, then (N, O, ...)
         x = x[:, : self.outputs]
         return h + (double(x) if self.up else x)
 
 
 class DBottleneck(nn.Module):
     """ReLU, conv1 to a quarter of the output; ReLU, conv3; ReLU, conv3; ReLU, [halve,] conv1; norms before the ReLUs.
+
+    (N, I, H, W) -> (N, O, H, W), or with `down` (N, O, H / 2, W / 2).
 
     The skip keeps x, halved, and adds the missing channels by a 1x1 convolution of it. With `skip_relu` it begins
     behind the leading ReLU.
@@ -196,11 +184,11 @@ class DBottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(x) if self.skip_relu else x
         # This ReLU must not be in place: the skip takes the x before it.
-        h = self.conv1(F.relu(self.norms[0](x)))
+        h = self.conv1(F.relu(self.norms[0](x)))  # (N, O / 4, H, W)
         h = self.conv2(F.relu(self.norms[1](h), inplace=True))
         h = self.conv3(F.relu(self.norms[2](h), inplace=True))
         h = F.relu(self.norms[3](h), inplace=True)
-        h = self.conv4(halve(h) if self.down else h)
+        h = self.conv4(halve(h) if self.down else h)  # (N, O, H, W), or halved
         x = halve(x) if self.down else x
         return h + (x if self.skip is None else torch.cat([x, self.skip(x)], 1))
 
@@ -212,7 +200,7 @@ class BigGANDeepGenerator(Generator):
         super().__init__(config, resolution, n_classes)
         self._layers = layers = spectral(config.sn_eps)
         c = [m * config.width for m in config.channels]
-        self.base, self.first_channels = first_side(config.channels, resolution), c[0]
+        self.base = first_side(config.channels, resolution)
         self.embedding = ClassTable(n_classes, config.shared_dim) if n_classes else None
         self.linear = layers.linear(self.dim_condition, c[0] * self.base**2)
         pairs = [pair for i, o in itertools.pairwise(c) for pair in ((i, i, False), (i, o, True))]
@@ -238,14 +226,10 @@ class BigGANDeepGenerator(Generator):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
         # Class first, then z, as in BigGAN-PyTorch; the TensorFlow weights have z first.
-        condition = z if self.embedding is None else torch.cat([self.embedding(y), z], 1)
-        h = self.linear(condition).unflatten(1, (self.first_channels, self.base, self.base))
-        h = h.contiguous(memory_format=self.memory_format)
+        condition = z if self.embedding is None else torch.cat([self.embedding(y), z], 1)  # (N, dim_condition)
+        h = first_map(self.linear(condition), self.base)  # (N, C, S, S)
         for i in range(len(self.blocks)):
-            if self.checkpoint_blocks:
-                h = checkpoint(self._stage, i, h, condition, use_reentrant=False)
-            else:
-                h = self._stage(i, h, condition)
+            h = self.call_block(self._stage, i, h, condition)
         return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True))[:, :3])
 
     def _stage(self, i: int, h: Tensor, condition: Tensor) -> Tensor:
@@ -279,7 +263,7 @@ class BigGANDeepDiscriminator(Discriminator):
 
     def forward(self, x: Tensor, y: Tensor | None = None, keys: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)
-        h = self.stem(x.contiguous(memory_format=self.memory_format))
+        h = self.stem(x.contiguous(memory_format=self.memory_format))  # (N, C, R, R)
         for i, block in enumerate(self.blocks):
             h = block(h)
             if self.attention is not None and i == self.attention_after:

@@ -15,6 +15,9 @@ from orthogan.settings import require
 
 Row = TypeVar("Row")
 
+SMALLEST = 4
+"""Side of the smallest map, where the side of the images is a power of two; else 5 to 7."""
+
 
 def nearest(published: Mapping[int, Row], resolution: int) -> Row:
     """The row of a table by resolutions whose resolution is nearest as a ratio."""
@@ -34,7 +37,7 @@ def from_four(channels: tuple[int, ...], resolution: int) -> tuple[int, ...]:
 
     They end like `channels`, whose first is repeated where they are more.
     """
-    maps = halvings(resolution, smallest=4) + 1
+    maps = halvings(resolution, SMALLEST) + 1
     return (channels[0],) * (maps - len(channels)) + channels[-maps:]
 
 
@@ -51,6 +54,14 @@ def check_resolution(config: NetworkConfig, resolution: int, step: int) -> None:
     require(resolution % step == 0, "resolution", resolution, rule)
 
 
+def check_doublings(config: NetworkConfig, resolution: int, most: int = 29) -> None:
+    """The resolution is that of a map of 4 to 7 pixels a side after 1 to `most` doublings; 29 exceed any image."""
+    fitting = [side << times for times in range(1, most + 1) for side in range(SMALLEST, 2 * SMALLEST)]
+    near = [r for r in fitting if r < resolution][-1:] + [r for r in fitting if r > resolution][:1]
+    rule = f"the {config.role} needs 4 to 7 pixels doubled 1 to {most} times: {' or '.join(map(str, near))}"
+    require(resolution in fitting, "resolution", resolution, rule)
+
+
 def check_attention(config: NetworkConfig, at: int, maps: Mapping[int, int]) -> None:
     """Attention is at 0 (none) or at one of the maps {resolution: channels}, of even side, with enough channels."""
     fitting = [str(r) for r in maps if r % 2 == 0]
@@ -60,17 +71,20 @@ def check_attention(config: NetworkConfig, at: int, maps: Mapping[int, int]) -> 
     config.require(channels % 8 == 0, "attention", f"needs a multiple of 8 channels there, not {channels}")
 
 
-def check_dropout(config: NetworkConfig, p: float) -> None:
-    """The chance that a feature is dropped leaves some."""
-    config.require(0 <= p < 1, "dropout", "must be a chance from 0 to below 1")
-
-
 def check_inputs(network: Network, x: Tensor, shape: tuple[int, ...], y: Tensor | None) -> None:
     """Refuse what would otherwise pass silently: a latent or image of another size, labels that nothing reads."""
     if x.shape[1:] != shape:
         raise ValueError(f"this network takes inputs (N, {', '.join(map(str, shape))}), not {tuple(x.shape)}")
     if y is not None and not network.n_classes:
         raise ValueError("this network has no classes: it takes no labels y")
+
+
+def first_map(h: Tensor, side: int) -> Tensor:
+    """What a generator's linear layer puts out, as a map. (N, C * S * S) -> (N, C, S, S), of `side` S.
+
+    Channels come first in it, as in BigGAN-PyTorch; the TensorFlow weights have them last.
+    """
+    return h.unflatten(1, (-1, side, side)).contiguous(memory_format=Network.memory_format)
 
 
 def prepare(network: nn.Module, init: Init | None, adjust: Callable[[], None] = lambda: None) -> None:

@@ -14,21 +14,19 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from orthogan.networks.base import Generator, GeneratorConfig, NetworkConfig
-from orthogan.networks.common import check_inputs, halvings, prepare
+from orthogan.networks.base import Generator, GeneratorConfig
+from orthogan.networks.common import SMALLEST, check_doublings, check_inputs, halvings, prepare
 from orthogan.nn.classes import ClassTable
+from orthogan.nn.equalized import normalized
 from orthogan.nn.layers import Layers
 from orthogan.nn.noise import MODES, Noise, NoiseInjection
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.spectral import SNConv2d, spectral
-from orthogan.settings import require
 
 MULTIPLES = (16, 8, 4, 2, 2, 1, 0.5, 0.25, 0.125)
 """Of width: channels of the map of 4 pixels, then after each doubling up to 1024."""
-SMALLEST = 4
-"""Side of the first map: this, or below twice as much for resolutions that are no powers of two."""
+MOST_DOUBLINGS = len(MULTIPLES) - 1
 GATE_SPAN = 4
 """A map gates the one that has been doubled so many times more: 4 to 64 pixels, 8 to 128, 16 to 256, 32 to 512."""
 GATES = 4
@@ -58,15 +56,7 @@ class FastGANGeneratorConfig(GeneratorConfig):
         self.require_positive("width", "bn_eps", "sn_eps")
 
     def check(self, resolution: int, n_classes: int) -> None:
-        check_doublings(self, resolution)
-
-
-def check_doublings(config: NetworkConfig, resolution: int) -> None:
-    """The resolution is that of a first map of 4 to 7 pixels a side after one to eight doublings."""
-    fitting = [side << times for times in range(1, len(MULTIPLES)) for side in range(SMALLEST, 2 * SMALLEST)]
-    near = sorted(fitting, key=lambda side: abs(side - resolution))[:2]
-    rule = f"the {config.role} fastgan needs 4, 5, 6 or 7 times 2, 4, 8, ... 256: {near[0]} or {near[1]}"
-    require(resolution in fitting, "resolution", resolution, rule)
+        check_doublings(self, resolution, MOST_DOUBLINGS)
 
 
 def draw_normal_weights(network: nn.Module) -> None:
@@ -204,15 +194,12 @@ class FastGANGenerator(Generator):
         noise = Noise.of(self.noise, z)
         condition = None if self.embedding is None else self.embedding(y)
         if self.config.normalize_z:
-            z = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
+            z = normalized(z)
         h = gated(self.first_norm(self.first(z)))
         gating: list[Tensor] = []
         for k in range(len(self.blocks)):
             gating = [*gating, h][: len(self.gates)]
-            if self.checkpoint_blocks:
-                h = checkpoint(self._stage, k, h, gating, condition, noise, use_reentrant=False)
-            else:
-                h = self._stage(k, h, gating, condition, noise)
+            h = self.call_block(self._stage, k, h, gating, condition, noise)
         image: Tensor = self.to_rgb(h)
         return torch.tanh(image) if self.config.tanh else image
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orthogan.networks.base import Discriminator, DiscriminatorConfig
-from orthogan.networks.common import check_inputs, halvings, prepare
-from orthogan.networks.fastgan import SMALLEST, Gate, UpBlock, check_doublings, draw_normal_weights
+from orthogan.networks.common import SMALLEST, check_doublings, check_inputs, halvings, prepare
+from orthogan.networks.fastgan import MOST_DOUBLINGS, Gate, UpBlock, draw_normal_weights
 from orthogan.nn.classes import need_labels
 from orthogan.nn.layers import Layers
 from orthogan.nn.norm import BatchNorm2d
@@ -51,7 +51,7 @@ class FastGANDiscriminatorConfig(DiscriminatorConfig):
         self.require_positive("width", "bn_eps", "sn_eps")
 
     def check(self, resolution: int, n_classes: int) -> None:
-        check_doublings(self, resolution)
+        check_doublings(self, resolution, MOST_DOUBLINGS)
         one_map = halvings(resolution, 2 * SMALLEST) == 0
         self.require(not (self.decoders and one_map), "decoders", "need 16 pixels or more, for the parts of an image")
 
@@ -67,7 +67,7 @@ class Builder:
         return BatchNorm2d(channels, self.bn_eps)
 
     def conv(self, inputs: int, outputs: int, size: int) -> list[nn.Module]:
-        """With its leaky ReLU. One of size 4 halves the map."""
+        """With its leaky ReLU. (N, I, H, W) -> (N, O, H, W), or of size 4 (N, O, H / 2, W / 2)."""
         stride = 2 if size == 4 else 1
         return [self.layers.conv(inputs, outputs, size, stride=stride, bias=False), nn.LeakyReLU(LEAK, inplace=True)]
 
@@ -85,7 +85,10 @@ class Builder:
 
 
 class DownBlock(nn.Module):
-    """The mean of conv4 of stride 2, conv3 and of 2x2 mean, conv1; norm and leaky ReLU after each convolution."""
+    """The mean of conv4 of stride 2, conv3 and of 2x2 mean, conv1; norm and leaky ReLU after each convolution.
+
+    (N, I, H, W) -> (N, O, H / 2, W / 2).
+    """
 
     def __init__(self, inputs: int, outputs: int, builder: Builder):
         super().__init__()
@@ -181,7 +184,7 @@ class FastGANDiscriminator(Discriminator):
         return stages
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """The maps of the whole image, the last of 8 to 15 pixels a side."""
+        """The maps (N, C, S, S) of the whole image: C doubles and S halves, to 8 times the width and 8 to 15 pixels."""
         maps: list[Tensor] = [self.stem(x.contiguous(memory_format=self.memory_format))]
         for k, block in enumerate(self.blocks, start=1):
             h, gate = block(maps[-1]), k - GATE_SPAN
@@ -189,12 +192,12 @@ class FastGANDiscriminator(Discriminator):
         return maps
 
     def shrunk(self, x: Tensor) -> Tensor:
-        """At the side of the small image, by nearest neighbour."""
+        """At the side of the small image, by nearest neighbour. (N, 3, H, W) -> (N, 3, S, S)."""
         x = x.contiguous(memory_format=self.memory_format)
         return F.interpolate(x, (self.small_side, self.small_side), mode="nearest")
 
     def reconstruct(self, x: Tensor, parts: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Pairs (reconstruction, target), each (N, 3, S, S), S the side of the small image, by the decoders.
+        """Pairs (target, reconstruction), each (N, 3, S, S), S the side of the small image, by the decoders.
 
         Of the whole from its last map, of the whole from the small image, and of a part from what the last map but one
         has there: `parts` (N,) from 0 to 3 number quadrants, in reading order.
@@ -202,9 +205,9 @@ class FastGANDiscriminator(Discriminator):
         small, part = self.shrunk(x), self.shrunk(quadrants(x, parts))
         *_, detailed, last = self.maps(x)
         return [
-            (self.decoder(last), small),
-            (self.small_decoder(self.small(small)), small),
-            (self.part_decoder(quadrants(detailed, parts)), part),
+            (small, self.decoder(last)),
+            (small, self.small_decoder(self.small(small))),
+            (part, self.part_decoder(quadrants(detailed, parts))),
         ]
 
 

@@ -8,8 +8,9 @@ mean over the logits of all discriminators, as released, where the paper adds th
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Literal, Self
 
 import torch
@@ -100,6 +101,13 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
     def check_present(self) -> None:
         backbones.check_present(self.features, self.weights)
 
+    def check_files(self, resolution: int) -> None:
+        self.check_maps(backbones.load(self.features, self.size, self.weights).side(resolution))
+
+    def with_whole_paths(self) -> Self:
+        is_path = self.weights not in ("", backbones.RANDOM)
+        return replace(self, weights=str(Path(self.weights).expanduser().absolute())) if is_path else self
+
     @property
     def features_seen(self) -> str | None:
         return None if self.weights == backbones.RANDOM else self.features
@@ -116,7 +124,7 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
     def check_maps(self, side: int) -> None:
         """Raise `UserError` if the side at which images are seen makes another one meaningless, is no multiple of 32,
         or leaves a last map too small."""
-        rule = f"images of {side} pixels are not shrunk to it; leave it out, or choose a lower resolution"
+        rule = f"images of {side} pixels are not shrunk to it; give {type(self).size}, or choose a lower resolution"
         self.require(side <= self.size or self.size == type(self).size, "size", rule)
         above = _up_to_grid(side)
         rule = f"images of {side} pixels are not enlarged to it, and need a multiple of {GRID}: give {above}"

@@ -13,13 +13,12 @@ from typing import Literal, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from orthogan.networks.base import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from orthogan.networks.base import Discriminator, Generator, GeneratorConfig, StabilizedConfig
 from orthogan.networks.common import (
-    check_dropout,
     check_inputs,
     check_resolution,
+    first_map,
     first_side,
     from_four,
     halvings,
@@ -32,17 +31,10 @@ from orthogan.nn.dropout import drop
 from orthogan.nn.layers import PLAIN
 from orthogan.nn.norm import BatchNorm2d, ConditionalBatchNorm2d
 from orthogan.nn.resample import Upsampling
-from orthogan.nn.stabilizers import Parts, Stabilizer, parts
+from orthogan.nn.stabilizers import Parts, parts
 
 LEAK = 0.1
 """Slope of the plain networks' leaky ReLU."""
-
-
-def check_sn_eps(config: "SNGANDiscriminatorConfig | SNGANCNNDiscriminatorConfig") -> None:
-    """Without spectral norm its eps is read by nobody."""
-    unused = config.stabilizer != "spectral-norm" and config.sn_eps != type(config).sn_eps
-    rule = f"only discriminator.stabilizer spectral-norm reads it, not {config.stabilizer}; leave it out"
-    config.require(not unused, "sn_eps", rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +60,15 @@ class SNGANGeneratorConfig(GeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNGANDiscriminatorConfig(DiscriminatorConfig):
+class ComparedConfig(StabilizedConfig):
+    """What the settings of both discriminators have, under each stabiliser that the paper compares."""
+
+    bn_eps: float = 2e-5
+    sn_eps: float = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class SNGANDiscriminatorConfig(ComparedConfig):
     width: int = 64
     """Channel multiplier."""
     channels: tuple[int, ...] = (1, 2, 4, 8, 16, 16)
@@ -81,12 +81,6 @@ class SNGANDiscriminatorConfig(DiscriminatorConfig):
     """Let skips take the map behind the leading ReLU, as the in-place ReLU of StudioGAN and mimicry does."""
     head_bias: bool = True
     """Bias of the last linear layer; the released 32 px network has none."""
-    stabilizer: Stabilizer = "spectral-norm"
-    """What keeps the discriminator in bounds: one of the methods that the paper compares."""
-    dropout: float = 0.0
-    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
-    bn_eps: float = 2e-5
-    sn_eps: float = 1e-12
 
     @classmethod
     def at(cls, resolution: int) -> Self:
@@ -95,9 +89,7 @@ class SNGANDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dropout(self, self.dropout)
-        self.require_positive("width", "channels", "bn_eps", "sn_eps")
-        check_sn_eps(self)
+        self.require_positive("width", "channels")
         blocks = len(self.channels)
         rule = f"must be at most the {blocks} blocks of discriminator.channels"
         self.require(0 <= self.downs <= blocks, "downs", rule)
@@ -158,7 +150,7 @@ class SNGANGenerator(Generator):
     def __init__(self, config: SNGANGeneratorConfig, resolution: int, n_classes: int):
         super().__init__(config, resolution, n_classes)
         c = [m * config.width for m in config.channels]
-        self.base, self.first_channels = first_side(config.channels, resolution), c[0]
+        self.base = first_side(config.channels, resolution)
         self.linear = PLAIN.linear(config.dim_z, c[0] * self.base**2)
         norm = (n_classes, config.bn_eps)
         self.blocks = nn.ModuleList(
@@ -174,10 +166,9 @@ class SNGANGenerator(Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
-        h = self.linear(z).unflatten(1, (self.first_channels, self.base, self.base))
-        h = h.contiguous(memory_format=self.memory_format)
+        h = first_map(self.linear(z), self.base)  # (N, C, S, S)
         for block in self.blocks:
-            h = checkpoint(block, h, y, use_reentrant=False) if self.checkpoint_blocks else block(h, y)
+            h = self.call_block(block, h, y)
         return torch.tanh(self.to_rgb(F.relu(self.norm(h), inplace=True)))
 
 
@@ -213,7 +204,7 @@ class SNGANDiscriminator(Discriminator):
         for k, block in enumerate(self.blocks):
             if self.joined is not None and k == JOIN_AFTER:
                 embedded = self.joined(need_labels(y)).to(h.dtype)[:, :, None, None]
-                h = torch.cat([h, embedded.expand(-1, -1, *h.shape[2:])], 1)
+                h = torch.cat([h, embedded.expand(-1, -1, *h.shape[2:])], 1)  # (N, C + 128, H, W)
             h = block(h)
         return self.head(h, None if self.joined is not None else y, keys)
 
@@ -240,17 +231,11 @@ class SNGANCNNGeneratorConfig(GeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNGANCNNDiscriminatorConfig(DiscriminatorConfig):
+class SNGANCNNDiscriminatorConfig(ComparedConfig):
     width: int = 64
     """Channels of the first map."""
     channels: tuple[int, ...] = (1, 2, 4, 8)
     """Multiples of width: of the first map, then after each halving."""
-    stabilizer: Stabilizer = "spectral-norm"
-    """What keeps the discriminator in bounds: one of the methods that the paper compares."""
-    dropout: float = 0.0
-    """Chance of each feature before the last layer to be dropped in training (BigGAN's sweep: 0.05 to 0.5)."""
-    bn_eps: float = 2e-5
-    sn_eps: float = 1e-12
 
     @classmethod
     def at(cls, resolution: int) -> Self:
@@ -258,9 +243,7 @@ class SNGANCNNDiscriminatorConfig(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dropout(self, self.dropout)
-        self.require_positive("width", "channels", "bn_eps", "sn_eps")
-        check_sn_eps(self)
+        self.require_positive("width", "channels")
 
     def check(self, resolution: int, n_classes: int) -> None:
         check_resolution(self, resolution, 2 ** (len(self.channels) - 1))
@@ -276,7 +259,7 @@ class SNGANCNNGenerator(Generator):
     def __init__(self, config: SNGANCNNGeneratorConfig, resolution: int, n_classes: int):
         super().__init__(config, resolution, n_classes)
         c = [m * config.width for m in CNN_CHANNELS]
-        self.base, self.first_channels = first_side(CNN_CHANNELS, resolution), c[0]
+        self.base = first_side(CNN_CHANNELS, resolution)
         self.linear = PLAIN.linear(config.dim_z, c[0] * self.base**2)
         self.convs = nn.ModuleList(nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in itertools.pairwise(c))
         self.norms = nn.ModuleList(g_norm(o, n_classes, config.bn_eps) for o in c[1:])
@@ -285,17 +268,13 @@ class SNGANCNNGenerator(Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, z, (self.dim_z,), y)
-        h = self.linear(z).unflatten(1, (self.first_channels, self.base, self.base))
-        h = h.contiguous(memory_format=self.memory_format)
+        h = first_map(self.linear(z), self.base)  # (N, 8 width, S, S)
         for i in range(len(self.convs)):
-            h = (
-                checkpoint(self._stage, i, h, y, use_reentrant=False)
-                if self.checkpoint_blocks
-                else self._stage(i, h, y)
-            )
+            h = self.call_block(self._stage, i, h, y)
         return torch.tanh(self.to_rgb(h))
 
     def _stage(self, i: int, h: Tensor, y: Tensor | None) -> Tensor:
+        """(N, I, H, W) -> (N, O, 2H, 2W)."""
         return F.relu(self.norms[i](self.convs[i](h), y), inplace=True)
 
 

@@ -10,20 +10,16 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from orthogan.networks.base import GeneratorConfig, NetworkConfig, StyleGenerator
-from orthogan.networks.common import check_inputs, halvings
+from orthogan.networks.common import SMALLEST, check_doublings, check_inputs, halvings
 from orthogan.nn.classes import need_labels
 from orthogan.nn.equalized import GAIN, EqualizedLinear, activate, limit, normalized
 from orthogan.nn.fir import upsample
 from orthogan.nn.modulated import ModulatedConv2d, StyledConv
 from orthogan.nn.noise import MIXED_LATENT, MIXING, MODES, Noise, keys, normals, uniforms
 from orthogan.nn.standing import BatchMean
-from orthogan.settings import require
 
-SMALLEST = 4
-"""Side of the smallest map, where the side of the images is a power of two; else up to 7."""
 LARGE = 512
 """From here on the published networks have twice the channels."""
 
@@ -32,14 +28,6 @@ def sides(resolution: int) -> list[int]:
     """Sides of the maps, each twice the one before; the first from 4 to 7."""
     times = halvings(resolution, SMALLEST)
     return [resolution >> (times - i) for i in range(times + 1)]
-
-
-def check_sides(resolution: int) -> None:
-    """The side of the images is 4 to 7 pixels, doubled at least once."""
-    usual = [small << times for times in range(1, 30) for small in range(SMALLEST, 2 * SMALLEST)]
-    near = [max((r for r in usual if r < resolution), default=0), min(r for r in [*usual, 2**31] if r > resolution)]
-    rule = f"must be 4 to 7 pixels doubled some times: {' or '.join(str(r) for r in near if r)}"
-    require(resolution in usual, "resolution", resolution, rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +51,7 @@ class StyleGAN2Config(NetworkConfig):
         self.require(self.conv_clamp >= 0, "conv_clamp", "must not be negative")
 
     def check(self, resolution: int, n_classes: int) -> None:
-        check_sides(resolution)
+        check_doublings(self, resolution)
         self.require(self.channel_base >= resolution, "channel_base", f"must be at least the resolution, {resolution}")
 
     def channels(self, side: int) -> int:
@@ -191,9 +179,6 @@ class StyleGAN2Generator(StyleGenerator):
         x = self.const.expand(w.shape[0], -1, -1, -1).contiguous(memory_format=self.memory_format)
         image = None
         for block in self.blocks:
-            if self.checkpoint_blocks:
-                x, image = checkpoint(block, x, image, w, noise, use_reentrant=False)
-            else:
-                x, image = block(x, image, w, noise)
+            x, image = self.call_block(block, x, image, w, noise)
         assert image is not None
         return image

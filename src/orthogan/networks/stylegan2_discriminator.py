@@ -31,7 +31,10 @@ class StyleGAN2DiscriminatorConfig(StyleGAN2Config, DiscriminatorConfig):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two 3x3 convolutions, the second of which halves the map; with a skip, the sum with it over sqrt(2)."""
+    """Two 3x3 convolutions, the second of which halves the map; with a skip, the sum with it over sqrt(2).
+
+    (N, I, H, W) -> (N, O, H / 2, W / 2).
+    """
 
     def __init__(self, inputs: int, outputs: int, *, skip: bool, clamp: float):
         super().__init__()
@@ -103,9 +106,9 @@ class StyleGAN2Discriminator(Discriminator):
             h = block(h)
         if self.deviation is not None:
             h = self.deviation(h)
-        h = activate(self.conv(h), clamp).float()  # (N, C, 4, 4)
+        h = activate(self.conv(h), clamp).float()  # (N, C, S, S), S from 4 to 7
         with torch.autocast(h.device.type, enabled=False):
-            features = self.out(activate(GAIN * self.linear(h.flatten(1))))
+            features = self.out(activate(GAIN * self.linear(h.flatten(1))))  # (N, C), without classes (N, 1)
             if self.mapping is None:
                 return features[:, 0]
             logits: Tensor = (features * self.mapping(None, y)).sum(1) / math.sqrt(features.shape[1])

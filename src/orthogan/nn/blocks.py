@@ -72,13 +72,15 @@ class GBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         h = F.relu(self.norm1(x, condition), inplace=True)
-        h = self.conv1(h if self.upsampling == "nearest" else double(h, self.upsampling))
+        h = self.conv1(h if self.upsampling == "nearest" else double(h, self.upsampling))  # (N, O, 2H, 2W)
         h = self.conv2(F.relu(self.norm2(h, condition), inplace=True))
         return h + double(self.skip(x), self.upsampling)
 
 
 class DBlock(nn.Module):
     """[norm,] ReLU, conv3, [norm,] ReLU, conv3, [halve], beside [halve], conv1 of the x before any ReLU.
+
+    (N, I, H, W) -> (N, O, H, W), or with `down` (N, O, H / 2, W / 2).
 
     `first` leaves the leading ReLU out, for the block that sees the image. `hidden` is the width between the two
     convolutions ("wide" blocks, BigGAN: the output's; "thin" blocks, SN-GAN: the input's). Without halving and with
@@ -108,7 +110,7 @@ class DBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(x) if self.skip_relu else x
         # This ReLU must not be in place: the skip takes the x before it.
-        h = self.conv1(x if self.first else F.relu(self.norm1(x)))
-        h = self.conv2(F.relu(self.norm2(h), inplace=True))
+        h = self.conv1(x if self.first else F.relu(self.norm1(x)))  # (N, hidden, H, W)
+        h = self.conv2(F.relu(self.norm2(h), inplace=True))  # (N, O, H, W), or halved
         x = halve(x) if self.down else x
         return h + (x if self.skip is None else self.skip(x))

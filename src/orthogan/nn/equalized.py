@@ -41,6 +41,8 @@ class EqualizedLinear(Linear):
 class EqualizedConv2d(Conv2d):
     """gain * (W * x / sqrt(fan in) + b) of a convolution that keeps the size or, with `down`, halves it after the FIR.
 
+    (N, I, H, W) -> (N, O, H, W), or with `down` (N, O, H / 2, W / 2).
+
     `gain` is that of the activation behind it, through which positive factors pass.
     """
 

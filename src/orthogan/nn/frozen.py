@@ -1,6 +1,6 @@
 """Parts of a network that training leaves alone: pretrained features, random projections."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -55,6 +55,17 @@ def unfrozen_modules(network: nn.Module) -> Iterator[nn.Module]:
         yield network
         for child in network.children():
             yield from unfrozen_modules(child)
+
+
+def agree(own: Mapping[str, str], stated: Mapping[str, str]) -> bool:
+    """Whether the identities of a network are those that a checkpoint states.
+
+    On the meta device, where no weights are read, an identity is the name alone, the first word of a whole one.
+    """
+    return own.keys() == stated.keys() and all(
+        stated[part] == identity or (" " not in identity and stated[part].partition(" ")[0] == identity)
+        for part, identity in own.items()
+    )
 
 
 def identities(network: nn.Module) -> dict[str, str]:

@@ -4,8 +4,7 @@ Here they use the weight as it is; `nn.spectral` and `nn.weight_norm` derive kin
 their layers through a `Layers` row and never ask which kind it is.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +36,8 @@ class Weighted(nn.Module):
 
 
 class Linear(Weighted, nn.Linear):
+    """(N, inputs) -> (N, outputs)."""
+
     def __init__(self, inputs: int, outputs: int, bias: bool = True):
         nn.Linear.__init__(self, inputs, outputs, bias)
 
@@ -45,7 +46,7 @@ class Linear(Weighted, nn.Linear):
 
 
 class Embedding(Weighted, nn.Embedding):
-    """Rows are classes."""
+    """Rows are classes. Indices (N,) -> (N, dim)."""
 
     def __init__(self, n_classes: int, dim: int):
         nn.Embedding.__init__(self, n_classes, dim)
@@ -56,6 +57,8 @@ class Embedding(Weighted, nn.Embedding):
 
 class Conv2d(Weighted, nn.Conv2d):
     """A convolution that keeps the size, or by its stride divides it; a 3x3 may double its input or halve its output.
+
+    (N, I, H, W) -> (N, O, H / stride, W / stride), with `resample` (N, O, 2H, 2W) or (N, O, H / 2, W / 2).
 
     Another `padding` than (size - 1) // 2 changes the size; with `groups` equal to both widths it is depthwise.
 
@@ -126,16 +129,6 @@ def unbake(network: nn.Module) -> None:
     """Compute kernels at every forward again."""
     for layer in _weighted(network):
         layer._kernel = None
-
-
-@contextmanager
-def baked(network: nn.Module) -> Iterator[None]:
-    """Inside, the kernels are kept: see `bake`."""
-    try:
-        bake(network)
-        yield
-    finally:
-        unbake(network)
 
 
 def _weighted(network: nn.Module) -> list[Weighted]:

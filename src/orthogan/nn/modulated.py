@@ -21,6 +21,7 @@ class ModulatedConv2d(Conv2d):
 
     With `demodulate`, the kernel of each output channel has length 1 (equation 3); else s is divided by sqrt(fan in).
     With `up`, the map is doubled: a transposed convolution of stride 2 with W, not mirrored, then the FIR.
+    (N, I, H, W) and w (N, dim_w) -> (N, O, H, W), or with `up` (N, O, 2H, 2W).
     """
 
     bias: Tensor

@@ -23,7 +23,10 @@ def random_conv(inputs: int, outputs: int, size: int, law: Law) -> nn.Conv2d:
 
 
 class CrossChannelMixing(nn.Module):
-    """Maps of `inputs` channels, or the first of them -> of `width` channels and twice, four, eight times as many."""
+    """Maps of `inputs` channels -> maps of `width` channels and twice, four times, eight times as many.
+
+    (N, I_k, S / 2^k, S / 2^k) -> (N, 2^k width, S / 2^k, S / 2^k), k from 0; of fewer maps as many.
+    """
 
     def __init__(self, inputs: Sequence[int], width: int, law: Law):
         super().__init__()
@@ -37,7 +40,8 @@ class CrossChannelMixing(nn.Module):
 class CrossScaleMixing(nn.Module):
     """From the deepest map up: add the result of the deeper ones, double by bilinear interpolation, convolve.
 
-    Each result has the channels of the map above it, the last those of the shallowest, and twice the side of its own.
+    Each result has the channels of the map above it, and the shallowest its own; all have twice the side of their map.
+    (N, C_k, S, S) -> (N, C_(k - 1), 2S, 2S), and (N, C_0, 2S, 2S) for k = 0.
     """
 
     def __init__(self, inputs: Sequence[int], law: Law):
@@ -54,7 +58,7 @@ class CrossScaleMixing(nn.Module):
 
 
 def double_and_convolve(h: Tensor, conv: nn.Module) -> Tensor:
-    """The published order; a 1x1 convolution commutes with interpolation, and is cheaper before it."""
+    """(N, I, S, S) -> (N, O, 2S, 2S), in the published order; but a 1x1 convolution commutes, and is cheaper first."""
     mixed: Tensor = double(conv(h)) if conv.kernel_size == (1, 1) else conv(double(h))
     return mixed
 

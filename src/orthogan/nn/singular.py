@@ -40,13 +40,13 @@ def in_shape_of_weight(layer: nn.Module, rows: Tensor) -> Tensor:
     return rows.view(weight.shape)
 
 
-def matrices(network: nn.Module, *, in_use: bool = False) -> dict[str, Tensor]:
+def matrices(network: nn.Module) -> dict[str, Tensor]:
     """The weight matrices of a network by the names of their layers; see `layers` and `matrix`.
 
-    Before normalisation, if nothing else is said: after spectral norm the largest singular value is always about 1, and
+    Before normalisation: after spectral norm the largest singular value is always about 1, and
     what grows and explodes (Brock et al. 2019, section 4.1) is that of the parameter.
     """
-    return {name: matrix(layer, in_use=in_use) for name, layer in layers(network).items()}
+    return {name: matrix(layer) for name, layer in layers(network).items()}
 
 
 def _weight(layer: nn.Module) -> Tensor:

@@ -115,9 +115,9 @@ def of_log(lines: Sequence[Line], names: Mapping[str, str]) -> list[Curve]:
     return found
 
 
-LOSSES = {"d_loss": "discriminator", "g_loss": "generator"}
+LOSSES = {"g_loss": "generator", "d_loss": "discriminator"}
 LOGITS = {"d_real": "real images", "d_fake": "generated images"}
-NORMS = {"d_grad_norm": "discriminator", "g_grad_norm": "generator"}
+NORMS = {"g_grad_norm": "generator", "d_grad_norm": "discriminator"}
 LOOKED_AT = {"diversity": "diversity", "distance": "distance to the nearest real image"}
 _KNOWN = {"images", "steps", "attempt", *LOSSES, *LOGITS, *NORMS}
 
@@ -210,7 +210,7 @@ def rates(facts: Facts) -> list[Curve]:
     xs = [x for x, _ in points]
     return [
         (label, xs, [rate * share for _, share in points])
-        for label, rate in (("discriminator", optimizer.d_lr), ("generator", optimizer.g_lr))
+        for label, rate in (("generator", optimizer.g_lr), ("discriminator", optimizer.d_lr))
     ]
 
 

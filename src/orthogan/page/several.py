@@ -24,7 +24,7 @@ def of_runs(runs: Sequence[Facts], seed: int = 0, device: str | None = None) -> 
     by_name = dict(zip(distinct([facts.folder for facts in runs]), runs, strict=True))
     pairs = [
         one
-        for key, player in (("d_loss", "discriminator"), ("g_loss", "generator"))
+        for key, player in (("g_loss", "generator"), ("d_loss", "discriminator"))
         for clock in (False, True)
         if (one := charts.side_by_side(by_name, key, f"Loss of the {player}", clock))
     ]

@@ -4,29 +4,20 @@ from orthogan.runs.beginning import resume, start
 from orthogan.runs.branching import branch
 from orthogan.runs.checks import check_compile, check_names, load_data, resolve
 from orthogan.runs.fine_tuning import InitConfig, configuration, fine_tune, refuse_misfit
-from orthogan.runs.folders import (
-    check_writable,
-    is_run,
-    nearest_existing,
-    refuse_existing,
-    refuse_inside_data,
-    whole_path,
-)
+from orthogan.runs.folders import check_folder, is_run, refuse_existing, whole_path
 from orthogan.runs.unread import refuse_unread
 
 __all__ = [
     "InitConfig",
     "branch",
     "check_compile",
+    "check_folder",
     "check_names",
-    "check_writable",
     "configuration",
     "fine_tune",
     "is_run",
     "load_data",
-    "nearest_existing",
     "refuse_existing",
-    "refuse_inside_data",
     "refuse_misfit",
     "refuse_unread",
     "resolve",

@@ -6,6 +6,7 @@ import torch
 
 from orthogan import presets, runtime
 from orthogan.config import RunConfig
+from orthogan.data.sources import refuse_inside_data
 from orthogan.files import remove_asides
 from orthogan.ranks import of_first, together
 from orthogan.runs.checks import (
@@ -19,7 +20,7 @@ from orthogan.runs.checks import (
     refuse_shorter,
     resolve,
 )
-from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data
+from orthogan.runs.folders import check_folder, locked, refuse_existing
 from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric
 from orthogan.training.limits import check_world
@@ -39,7 +40,7 @@ def start(
     check_compile(config, device)
     refuse_frozen_blocks(config)
     refuse_inside_data(folder, config.data.source)
-    check_writable(folder)
+    check_folder(folder)
     fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
     with locked(fabric, folder) as lock:
         of_first(lambda: refuse_existing(folder))

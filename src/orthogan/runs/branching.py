@@ -9,12 +9,13 @@ from lightning_fabric import Fabric
 
 from orthogan import runtime
 from orthogan.config import RunConfig
+from orthogan.data.sources import refuse_inside_data
 from orthogan.errors import UserError
 from orthogan.formats import to_json
 from orthogan.pair import build_pair
 from orthogan.ranks import of_first, together
 from orthogan.runs.checks import Progress, check_classes, check_compile, check_names, load_on_all
-from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data, whole_path
+from orthogan.runs.folders import check_folder, locked, refuse_existing, whole_path
 from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric
@@ -45,7 +46,7 @@ def branch(
     check_names(config)
     check_compile(config, device)
     refuse_inside_data(folder, config.data.source)
-    check_writable(folder)
+    check_folder(folder)
     precision = runtime.resolve_precision(config.precision, device)
     config = override(config, {"precision": precision, "data.source": whole_path(config.data.source)})
     fabric = make_fabric(precision, device)

@@ -1,6 +1,7 @@
 """What a run is refused for before any work, and its data."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from lightning_fabric import Fabric
@@ -86,6 +87,7 @@ def resolve(config: RunConfig, unset: int, n_classes: int, device: torch.device)
         )
     precision = runtime.resolve_precision(config.precision, device)
     source = whole_path(config.data.source)
+    config = replace(config, discriminator=config.discriminator.with_whole_paths())
     return override(config, {"n_classes": n_classes, "precision": precision, "data.source": source})
 
 
@@ -125,5 +127,10 @@ def load_data(config: RunConfig, progress: Progress | None = None) -> ImageCache
 
 
 def load_on_all(fabric: Fabric, config: RunConfig, progress: Progress) -> ImageCache:
-    """Let one process of each machine pack; the others then find the cache."""
+    """Let one process of each machine pack; the others then find the cache.
+
+    Packing may take hours, so files that the networks are built from are read before.
+    """
+    for network in (config.generator, config.discriminator):
+        network.check_files(config.resolution)
     return ranks.one_a_machine(lambda: load_data(config, progress))

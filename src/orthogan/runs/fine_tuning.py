@@ -11,14 +11,15 @@ from orthogan import runtime
 from orthogan.config import RunConfig
 from orthogan.data import ImageCache
 from orthogan.data.config import DataConfig
-from orthogan.errors import UserError
+from orthogan.data.sources import refuse_inside_data
+from orthogan.errors import UserError, some
 from orthogan.formats import to_json
 from orthogan.networks import build_discriminator, build_generator, family_of, find
 from orthogan.pair import build_pair, without_lost_rules
 from orthogan.ranks import of_first, together
 from orthogan.runs.branching import found_by_first
 from orthogan.runs.checks import Progress, check_compile, check_names, load_on_all, resolve
-from orthogan.runs.folders import check_writable, locked, refuse_existing, refuse_inside_data
+from orthogan.runs.folders import check_folder, locked, refuse_existing
 from orthogan.settings import differences, require
 from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric
@@ -66,8 +67,7 @@ def _at(config: Any, resolution: int) -> Any:
     try:
         config.check(resolution, 1)
     except UserError:
-        begun = find("discriminator", family_of(config)).config.at(resolution)
-        return replace(begun, width=config.width) if hasattr(begun, "width") else begun
+        return find("discriminator", family_of(config)).config.at(resolution).as_wide_as(config)
     return config
 
 
@@ -89,7 +89,7 @@ def fine_tune(
     fresh = refuse_misfit(found, init, config)
     check_compile(config, device)
     refuse_inside_data(folder, config.data.source)
-    check_writable(folder)
+    check_folder(folder)
     fabric = make_fabric(runtime.resolve_precision(config.precision, device), device)
     with locked(fabric, folder) as lock:
         of_first(lambda: refuse_existing(folder))
@@ -226,16 +226,11 @@ def _tell(trainer: Trainer) -> None:
     if parent["remade"]:
         ways = {"mean": "as the mean of the old classes", "name": "by the names of classes", "fresh": "fresh"}
         way = ways.get(init["classes"], "for data without classes")
-        told(f"remade for {trainer.config.n_classes} classes, {way}: {_some(parent['remade'])}")
+        told(f"remade for {trainer.config.n_classes} classes, {way}: {some(parent['remade'], SHOWN)}")
     if init["namesakes"]:
-        told(f"classes found by name: {_some(init['namesakes'])}")
+        told(f"classes found by name: {some(init['namesakes'], SHOWN)}")
     if parent["left"]:
-        told(f"left behind: {_some(parent['left'])}")
+        told(f"left behind: {some(parent['left'], SHOWN)}")
     if "discriminator" in parent:
         told(parent["discriminator"])
     told(f"begins afresh: {', '.join(parent['afresh'])}")
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

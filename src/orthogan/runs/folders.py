@@ -1,6 +1,5 @@
 """The folder of a run: free, writable, outside the data, and held by one process."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ from lightning_fabric import Fabric
 
 from orthogan.data.sources import NAMED
 from orthogan.errors import UserError
-from orthogan.files import writing
+from orthogan.files import CannotWrite, check_writable, writing
 from orthogan.ranks import together
 from orthogan.settings import require
 from orthogan.training import checkpoint
@@ -32,25 +31,13 @@ def refuse_existing(folder: Path) -> None:
         )
 
 
-def refuse_inside_data(folder: Path, source: str) -> None:
-    """Refuse a run folder that is the data or lies in it, where its sheets would be trained on."""
-    if source in NAMED or not source:
-        return
-    data, out = Path(source).expanduser().resolve(), folder.resolve()
-    if data in (out, *out.parents):
-        raise UserError(f"out={str(folder)!r} is in the data, {source!r}: choose a folder beside it by --out")
-
-
-def nearest_existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
-
-
-def check_writable(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Refuse a place that cannot be written before hours of decoding, not after."""
     require(folder.is_dir() or not folder.exists(), "out", str(folder), "is a file; name a folder")
-    nearest = nearest_existing(folder)
-    if not os.access(nearest, os.W_OK):
-        raise UserError(f"out={str(folder)!r}: {nearest} cannot be written; choose another place")
+    try:
+        check_writable(folder / LOCK)
+    except CannotWrite as error:
+        raise UserError(f"out={str(folder)!r}: {error}; choose another place") from error
 
 
 def whole_path(source: str) -> str:

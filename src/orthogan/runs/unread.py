@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from orthogan.config import RunConfig
-from orthogan.settings import differences, require
+from orthogan.game.regularizers import RegularizerConfig
+from orthogan.settings import differences, flatten, require
 
 
 def _labelled(run: RunConfig) -> bool:
@@ -23,11 +24,16 @@ def _updates(network: str) -> Callable[[RunConfig], bool]:
 
 
 def _stabilized(name: str) -> Callable[[RunConfig], bool]:
-    return lambda run: getattr(run.discriminator, "stabilizer", name) == name
+    return lambda run: run.discriminator.stabilizer in (None, name)
 
 
 OF_G = (_updates("generator"), "a generator that is updated (freeze)")
 OF_D = (_updates("discriminator"), "a discriminator that is updated (freeze)")
+OF_BATCH_NORM = (lambda run: hasattr(run.generator, "bn_eps"), "a generator with batch norm")
+ADAPTS = (
+    lambda run: run.augment.kind != "ada" or run.augment.p is not None or run.freeze != "discriminator",
+    "an adaptive augmentation, which follows updates of the discriminator (freeze)",
+)
 SCORED = (_scores, "a run with cadence.score_images above 0")
 
 READERS: dict[str, tuple[Callable[[RunConfig], bool], str]] = {
@@ -36,6 +42,9 @@ READERS: dict[str, tuple[Callable[[RunConfig], bool], str]] = {
     "discriminator.sn_eps": (_stabilized("spectral-norm"), "discriminator.stabilizer spectral-norm"),
     "discriminator.bn_eps": (_stabilized("batch-norm"), "discriminator.stabilizer batch-norm"),
     "fake_classes": (_labelled, "a run with classes (data.unconditional)"),
+    "bn_over": OF_BATCH_NORM,
+    **{f"augment.{name}": ADAPTS for name in ("target", "interval", "speed_images")},
+    **{f"regularizers.{path}": OF_G if path.startswith("g_") else OF_D for path in flatten(RegularizerConfig())},
     "optimizer.g_lr": OF_G,
     "optimizer.d_lr": OF_D,
     "g_batches": OF_G,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
+from orthogan.files import json_lines
 
 SPECTRA = "spectra.jsonl"
 """In the folder of a run: a line an object with the images seen and, of each player, values by layer."""
@@ -59,13 +60,10 @@ def read(folder: Path) -> list[Layer]:
     """The layers of both players, in the order in which networks name them. Raises `UserError` where there are none."""
     path = folder / SPECTRA
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        lines = not_given_up(lines, rollbacks_of(_status(folder)))
+        lines = not_given_up(json_lines(path), rollbacks_of(_status(folder)))
         found = [layer for player in PLAYERS for layer in _layers(player, lines)]
-    except FileNotFoundError:
-        found = []
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); give a checkpoint file") from error
+        raise UserError(f"{path} cannot be read ({one_line(error)}); give a checkpoint file") from error
     if not found:
         there = "nothing in" if path.exists() else "no"
         raise UserError(

@@ -15,7 +15,7 @@ import torch
 
 from orthogan import runs, runtime
 from orthogan.config import CadenceConfig, OptimizerConfig, RunConfig
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
 from orthogan.files import write_whole
 from orthogan.metrics.evaluate import Scorer
 from orthogan.randomness import draw
@@ -205,7 +205,7 @@ def _plan_file(path: Path) -> dict[str, Any]:
             Planned(**row)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
-            f"{path} is damaged ({' '.join(str(error).split())}): the lengths of the study's runs are lost. Restore "
+            f"{path} is damaged ({one_line(error)}): the lengths of the study's runs are lost. Restore "
             "it, or begin the study anew with another --out; what has been trained stays in runs/"
         ) from error
     assert isinstance(written, dict)

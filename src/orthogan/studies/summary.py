@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from orthogan.files import json_lines
 from orthogan.metrics.titles import title
 from orthogan.stability.history import PLAYERS, SPECTRA
 from orthogan.studies.cells import StudyOptions, Table
@@ -288,7 +289,7 @@ def traces(folder: Path, planned: Sequence[Planned]) -> dict[str, list[Trace]]:
     panels: dict[str, list[Trace]] = {}
     for run in planned:
         place = run_folder(folder, run.name)
-        log, spectra, scores = (_lines(place / name) for name in ("log.jsonl", SPECTRA, "scores.jsonl"))
+        log, spectra, scores = (json_lines(place / name) for name in ("log.jsonl", SPECTRA, "scores.jsonl"))
         found = {
             "loss of D": [(line["images"], line.get("d_loss")) for line in log],
             "loss of G": [(line["images"], line.get("g_loss")) for line in log],
@@ -299,10 +300,6 @@ def traces(folder: Path, planned: Sequence[Planned]) -> dict[str, list[Trace]]:
         for name, points in found.items():
             panels.setdefault(name, []).append(Trace(run.row, [(x, y) for x, y in points if y is not None]))
     return panels
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _largest(layers: dict[str, list[float]]) -> float | None:

@@ -21,7 +21,7 @@ from orthogan import runs
 from orthogan.config import RunConfig
 from orthogan.data import holding
 from orthogan.errors import UserError
-from orthogan.files import write_whole
+from orthogan.files import json_lines, write_whole
 from orthogan.judging import verdicts
 from orthogan.metrics.evaluate import choose
 from orthogan.networks.base import Discriminator
@@ -174,8 +174,7 @@ def judge(trainer: Trainer) -> dict[str, Any]:
     if all(torch.isfinite(values).all() for values in spectra.values()):
         found["singular_values"] = {name: values.tolist() for name, values in spectra.items()}
     found["accuracy"] = accuracy(trainer)
-    lines = trainer.folder / "scores.jsonl"
-    scored = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
+    scored = json_lines(trainer.folder / "scores.jsonl")
     found["curve"] = [{"images": line["images"], **line["scores"]} for line in scored]
     return found | next((line for line in reversed(scored) if line["images"] == trainer.images), {})
 
@@ -197,7 +196,6 @@ def accuracy(trainer: Trainer) -> dict[str, float | None]:
 
 
 def _seconds(folder: Path) -> float | None:
-    lines = folder / TIMES
-    times = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
+    times = json_lines(folder / TIMES)
     images = sum(line["images"] for line in times)
     return sum(line["seconds"] for line in times) / images if images else None

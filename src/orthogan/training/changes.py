@@ -46,7 +46,7 @@ def change(run: Trainer, changes: Changes) -> None:
     run.changes, d = changes, run.game.d
     d.rules = run.own_rules
     if changes.r1_gamma is not None:
-        rule = R1(changes.r1_gamma, run.config.regularizers.d_r1.interval)
+        rule = R1(replace(run.config.regularizers.d_r1, strength=changes.r1_gamma))
         rule.begin(d.network, d.trained)
         d.rules = {**run.own_rules, "d_r1": rule}
 

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from orthogan import runtime
 from orthogan.config import RunConfig
-from orthogan.errors import UserError
+from orthogan.errors import UserError, one_line
 from orthogan.files import write_whole, writing
 from orthogan.stability.history import ALARMS, SPECTRA, WATCH
 from orthogan.training import checkpoint
@@ -52,7 +52,7 @@ def read_begun(folder: Path) -> Begun:
             header = checkpoint.newest(folder / "checkpoints")[0].header
             parent = header.extra.get("parent")
             return Begun(header.config, str(header.extra.get("preset", "")), parent if _is_parent(parent) else None)
-        why = " ".join(str(error).split())
+        why = one_line(error)
         raise UserError(
             f"{path} cannot be read ({why}), and there is no checkpoint to take the configuration from; "
             "begin the run anew with `orthogan train` in another folder"

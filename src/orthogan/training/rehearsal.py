@@ -38,7 +38,7 @@ def play(config: RunConfig, game: Game, micro: int, update: int = 0) -> None:
         game.update_discriminator(real, batches(config, micro, real=False), _numbers(config, game, micro, 1), update)
     if config.freeze != "generator":
         latents = batches(config, micro * config.g_batches, real=False)
-        game.update_generator(latents, real, _numbers(config, game, micro, config.g_batches), update)
+        game.update_generator(real, latents, _numbers(config, game, micro, config.g_batches), update)
 
 
 def average(game: Game, cost: Callable[[int], float]) -> float:

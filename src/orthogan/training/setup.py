@@ -30,7 +30,7 @@ def build_networks(config: RunConfig) -> tuple[Generator, Discriminator]:
 
 def rules(config: RunConfig) -> tuple[Rules, Rules]:
     """The rules of G and of D, by name."""
-    return of_players(config.regularizers, getattr(config.discriminator, "stabilizer", None))
+    return of_players(config.regularizers, config.discriminator.stabilizer)
 
 
 def adams(config: RunConfig, found: tuple[Rules, Rules]) -> list[dict[str, Any]]:

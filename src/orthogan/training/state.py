@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from orthogan.game.regularizers.base import Regularizer
-from orthogan.nn.frozen import identities
+from orthogan.nn.frozen import agree, identities
 from orthogan.training.checkpoint import BadCheckpoint, Loaded
 
 
@@ -38,7 +38,7 @@ class NetworkPart:
     def require_fit(self, found: Loaded, name: str) -> dict[str, Tensor]:
         """The tensors of a checkpoint for this network, which may be on the meta device."""
         stated = found.header.extra.get("frozen", {}).get(name, {})
-        if (own := identities(self.network)) != stated:
+        if not agree(own := identities(self.network), stated):
             raise BadCheckpoint(f"{found.path} was trained beside other frozen weights: {name} has {stated}, not {own}")
         return found.require_fit(name, self.network)
 

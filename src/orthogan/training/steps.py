@@ -83,9 +83,9 @@ class Game:
         return stats | self._adapt(signs, real)
 
     def update_generator(
-        self, latents: Sequence[Batch], real: Sequence[Batch], numbers: Sequence[Numbers], update: int = 0
+        self, real: Sequence[Batch], latents: Sequence[Batch], numbers: Sequence[Numbers], update: int = 0
     ) -> Stats:
-        """Update number `update` of G, on micro-batches of latents, and of real images that a loss may pair them with.
+        """Update number `update` of G, on micro-batches of real images, which a loss may pair fakes with, and latents.
 
         A micro-batch of latents may be a multiple of its real images: each of these is then paired with as many
         neighbouring fakes, which are in the same process whatever the number of processes.
@@ -106,7 +106,7 @@ class Game:
                     on_real = self._paired(real[i + k], numbers[i + k], len(x)) if self.loss.paired else None
                     seen = self._augmented(x, numbers[i + k].fake)
                     on_fake = self._judge(seen, micro[1], numbers[i + k].drop_fake)
-                    term = self.loss.generator(on_fake, on_real).mean()
+                    term = self.loss.generator(on_real, on_fake).mean()
                     self.fabric.backward(term / len(latents))
                     found.append(term.detach()[None])
                     moment = self._moment(real[i + k], (attached, micro[1]), micro, numbers[i + k])
@@ -138,7 +138,18 @@ class Game:
         augment = partial(self._augmented, uniform=numbers.real)
         # Rules ask D about as many images as there are real ones, under the drop-out of these.
         judge = self.d.network if numbers.drop_real is None else partial(self.d.network, keys=numbers.drop_real)
-        return Moment(self.g.network, judge, *real, *fake, latents[0], numbers.rules, augment, logits)
+        return Moment(
+            generator=self.g.network,
+            discriminator=judge,
+            real=real[0],
+            real_labels=real[1],
+            fake=fake[0],
+            fake_labels=fake[1],
+            z=latents[0],
+            uniform=numbers.rules,
+            augment=augment,
+            logits=logits,
+        )
 
     def _penalties(self, player: Player, moment: Moment, update: int) -> Tensor | float:
         """The sum of what a player's rules add to its loss in this update; 0 where none adds anything."""

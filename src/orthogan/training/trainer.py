@@ -140,7 +140,7 @@ class Trainer:
         latents = feed.latents(LATENTS_OF_G, self.images, config.g_batches)
         numbers = feed.numbers(OF_G, self.images, config.g_batches)
         if config.freeze != "generator":
-            stats |= self.game.update_generator(latents, real, numbers, self.steps)
+            stats |= self.game.update_generator(real, latents, numbers, self.steps)
             self.ema.update(self.game.g.network, self.steps + 1)
         self.steps += 1
         return stats

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from orthogan.data import ImageCache
+from orthogan.errors import some
 from orthogan.game.latents import latents_at
 from orthogan.game.losses import LOSSES
 from orthogan.ranks import together
@@ -209,11 +210,10 @@ def alarm_facts(alarm: Alarm, attempt: int) -> Facts:
 def in_words(alarm: Alarm) -> str:
     """What an alarm says to people, in one line."""
     first, *others = (_sign_in_words(sign) for sign in alarm.signs)
-    more = f"; also {', '.join(others[:SHOWN])}" if others else ""
-    rest = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+    more = f"; also {some(others, SHOWN)}" if others else ""
     kind = "no collapse yet, but" if alarm.notice else "signs of a collapse"
     return (
-        f"{kind} at {alarm.images:,} images, since {alarm.since:,}: {first}{more}{rest}. "
+        f"{kind} at {alarm.images:,} images, since {alarm.since:,}: {first}{more}. "
         f"People usually change: {advice.in_words(alarm.signs[0].advice)}"
     )
 

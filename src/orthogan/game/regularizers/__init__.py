@@ -49,6 +49,7 @@ class RegularizerConfig:
             settings: Settings = getattr(self, name)
             check_choices(settings, f"regularizers.{name}.")
             settings.check(f"regularizers.{name}")
+            settings.check_read(f"regularizers.{name}")
             positive = settings.strength > 0 or name not in OF_STABILIZERS
             require(positive, f"regularizers.{name}.strength", settings.strength, "must be positive")
 
@@ -66,18 +67,18 @@ class Rule:
 
 
 RULES = {
-    "g_ortho": Rule("generator", ortho.build),
-    "d_clip": Rule("discriminator", clipping.build),
-    "d_penalty": Rule("discriminator", gradient_penalty.build),
-    "d_orthonormal": Rule("discriminator", orthonormal.build),
-    "d_ortho": Rule("discriminator", ortho.build),
-    "d_consistency": Rule("discriminator", consistency.build),
-    "d_reconstruction": Rule("discriminator", reconstruction.build, needs="reconstructions", alone=True),
-    "g_path_length": Rule("generator", path_length.build, needs="w"),
-    "d_r1": Rule("discriminator", r1.build),
-    "g_clamp": Rule("generator", clamp.build),
-    "d_clamp": Rule("discriminator", clamp.build),
-    "d_lecam": Rule("discriminator", lecam.build),
+    "g_ortho": Rule("generator", ortho.in_form),
+    "d_clip": Rule("discriminator", clipping.WeightClipping),
+    "d_penalty": Rule("discriminator", gradient_penalty.GradientPenalty),
+    "d_orthonormal": Rule("discriminator", orthonormal.Orthonormal),
+    "d_ortho": Rule("discriminator", ortho.in_form),
+    "d_consistency": Rule("discriminator", consistency.Consistency),
+    "d_reconstruction": Rule("discriminator", reconstruction.Reconstruction, needs="reconstructions", alone=True),
+    "g_path_length": Rule("generator", path_length.PathLength, needs="w"),
+    "d_r1": Rule("discriminator", r1.R1),
+    "g_clamp": Rule("generator", clamp.Clamp),
+    "d_clamp": Rule("discriminator", clamp.Clamp),
+    "d_lecam": Rule("discriminator", lecam.LeCam),
 }
 """Every rule by its field in `RegularizerConfig`."""
 

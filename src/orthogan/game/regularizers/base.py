@@ -1,7 +1,8 @@
 """What a regulariser may do. It says what it touches by the methods it overrides."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -13,12 +14,23 @@ from orthogan.settings import require
 class Settings:
     """What the settings of every rule have. Rules derive their own from it, in their own file."""
 
+    example: ClassVar[str] = "1"
+    """A strength that one may begin with."""
+
     strength: float = 0.0
     """Weight of the rule; 0 leaves it out."""
 
     def check(self, where: str) -> None:
         """Raises `UserError`, naming the settings by where they stand in a run's configuration."""
         require(self.strength >= 0, f"{where}.strength", self.strength, "must not be negative")
+
+    def check_read(self, where: str) -> None:
+        """Raises `UserError` for whatever else is set where the rule is left out."""
+        rule = f"has no effect while {where}.strength is 0; set a strength such as {self.example} or leave it out"
+        for f in fields(self):
+            value = getattr(self, f.name)
+            is_set = f.name != "strength" and value != f.default
+            require(self.strength > 0 or not is_set, f"{where}.{f.name}", value, rule)
 
     def check_present(self) -> None:
         """Raise `UserError` where a package or file that the rule needs is missing. Reads no file."""

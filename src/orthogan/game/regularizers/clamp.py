@@ -38,10 +38,6 @@ class ClampSettings(Settings):
         require(self.to == "sigma" or self.bound >= 1, f"{where}.bound", self.bound, rule)
         rule = "is a share of the excess, and must be at most 1; form=penalty takes any weight"
         require(self.form == "penalty" or self.strength <= 1, f"{where}.strength", self.strength, rule)
-        rule = f"has no effect while {where}.strength is 0; set a strength such as 1 or leave it out"
-        for name in ("form", "to", "bound", "layers"):
-            unused = self.strength == 0 and getattr(self, name) != getattr(type(self), name)
-            require(not unused, f"{where}.{name}", getattr(self, name), rule)
 
 
 class Clamp(Regularizer):
@@ -107,7 +103,3 @@ class Clamp(Regularizer):
 
     def _bound(self, values: Tensor) -> Tensor | float:
         return self.settings.bound * values[1] if self.settings.to == "ratio" else self.settings.bound
-
-
-def build(settings: ClampSettings) -> Regularizer:
-    return Clamp(settings)

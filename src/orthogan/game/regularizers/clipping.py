@@ -16,16 +16,12 @@ class ClippingSettings(Settings):
 
 
 class WeightClipping(Regularizer):
-    """Every parameter into [-limit, limit] after each step."""
+    """Every parameter into [-strength, strength] after each step."""
 
-    def __init__(self, limit: float = 0.01):
-        self.limit = limit
+    def __init__(self, settings: ClippingSettings):
+        self.settings = settings
 
     @torch.no_grad()
     def on_weights(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> None:
-        torch._foreach_clamp_max_(list(trained), self.limit)
-        torch._foreach_clamp_min_(list(trained), -self.limit)
-
-
-def build(settings: ClippingSettings) -> Regularizer:
-    return WeightClipping(settings.strength)
+        torch._foreach_clamp_max_(list(trained), self.settings.strength)
+        torch._foreach_clamp_min_(list(trained), -self.settings.strength)

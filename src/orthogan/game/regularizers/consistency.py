@@ -20,19 +20,15 @@ class ConsistencySettings(Settings):
 
 
 class Consistency(Regularizer):
-    """weight * (D(x) - D(T(x)))^2 on real images x, T a random mirror and shift."""
+    """strength * (D(x) - D(T(x)))^2 on real images x, T a random mirror and shift."""
 
-    def __init__(self, weight: float = 10.0):
-        self.weight = weight
+    def __init__(self, settings: ConsistencySettings):
+        self.settings = settings
 
     def on_loss(self, moment: Moment) -> Tensor:
         plain = moment.discriminator(moment.real, moment.real_labels)
         moved = moment.discriminator(mirror_and_shift(moment.real, moment.uniform), moment.real_labels)
-        return self.weight * (plain - moved).square()
-
-
-def build(settings: ConsistencySettings) -> Regularizer:
-    return Consistency(settings.strength)
+        return self.settings.strength * (plain - moved).square()
 
 
 def mirror_and_shift(x: Tensor, uniform: Tensor) -> Tensor:

@@ -16,19 +16,15 @@ class GradientPenaltySettings(Settings):
 
 
 class GradientPenalty(Regularizer):
-    """weight * (||grad D(x')|| - 1)^2 at x' between a real and a fake image (equation 3)."""
+    """strength * (||grad D(x')|| - 1)^2 at x' between a real and a fake image (equation 3)."""
 
     differentiates_twice = True
 
-    def __init__(self, weight: float = 10.0):
-        self.weight = weight
+    def __init__(self, settings: GradientPenaltySettings):
+        self.settings = settings
 
     def on_loss(self, moment: Moment) -> Tensor:
         between = torch.lerp(moment.fake, moment.real, moment.uniform[:, None, None, None]).requires_grad_()
         logits = moment.discriminator(moment.augment(between), moment.real_labels)
         (gradient,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
-        return self.weight * (gradient.flatten(1).norm(dim=1) - 1).square()
-
-
-def build(settings: GradientPenaltySettings) -> Regularizer:
-    return GradientPenalty(settings.strength)
+        return self.settings.strength * (gradient.flatten(1).norm(dim=1) - 1).square()

@@ -2,50 +2,42 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from orthogan.game.regularizers.base import Regularizer, Settings
 from orthogan.nn.classes import ClassTable
-from orthogan.settings import require
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrthoSettings(Settings):
+    example: ClassVar[str] = "1e-4"
+
     strength: float = 0.0
     """beta of BigGAN's equation 3 (the paper: 1e-4, of G); 0 leaves it out."""
     form: Literal["paper", "biggan-pytorch"] = "paper"
     """The exact derivative of the paper's penalty without embeddings, or BigGAN-PyTorch's: half of it, and D's
     embedding and tables of gains and biases too."""
 
-    def check(self, where: str) -> None:
-        super().check(where)
-        rule = f"has no effect while {where}.strength is 0; set a strength such as 1e-4 or leave it out"
-        require(self.strength > 0 or self.form == "paper", f"{where}.form", self.form, rule)
-
 
 class OrthogonalRegularization(Regularizer):
-    """beta * ||W W^T * (1 - I)||_F^2 over the rows of every matrix.
+    """strength * ||W W^T * (1 - I)||_F^2 over the rows of every matrix.
 
     Raw weights of two or more dimensions, embeddings of classes left out.
     """
 
-    def __init__(self, beta: float):
-        self.beta = beta
+    def __init__(self, settings: Settings):
+        self.settings = settings
 
     def matrices(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> Iterator[nn.Parameter]:
         tables = {id(p) for m in network.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         return (p for p in trained if p.ndim >= 2 and id(p) not in tables)
 
-    def penalty(self, weight: Tensor) -> Tensor:
-        """The penalty of one weight, a scalar. Only its derivative is used in training."""
-        return self.beta * off_diagonal_gram(weight.flatten(1)).square().sum()
-
     def derivative(self, rows: Tensor) -> Tensor:
         """Of the penalty of a weight (R, C), in its shape."""
-        return 4 * self.beta * off_diagonal_product(rows)
+        return 4 * self.settings.strength * off_diagonal_product(rows)
 
     @torch.no_grad()
     def on_grads(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> None:
@@ -74,8 +66,9 @@ class BigGANPytorchRegularization(OrthogonalRegularization):
 FORMS = {"paper": OrthogonalRegularization, "biggan-pytorch": BigGANPytorchRegularization}
 
 
-def build(settings: OrthoSettings) -> Regularizer:
-    return FORMS[settings.form](settings.strength)
+def in_form(settings: OrthoSettings) -> Regularizer:
+    """The rule in the form that its settings name."""
+    return FORMS[settings.form](settings)
 
 
 def off_diagonal_gram(rows: Tensor) -> Tensor:

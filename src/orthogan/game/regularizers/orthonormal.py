@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from orthogan.game.regularizers.base import Regularizer, Settings
+from orthogan.game.regularizers.base import Settings
 from orthogan.game.regularizers.ortho import OrthogonalRegularization
 
 
@@ -17,20 +16,12 @@ class OrthonormalSettings(Settings):
 
 
 class Orthonormal(OrthogonalRegularization):
-    """beta * ||W^T W - I||_F^2 of every weight of two or more dimensions."""
+    """strength * ||W^T W - I||_F^2 of every weight of two or more dimensions."""
 
     def matrices(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> Iterator[nn.Parameter]:
         return (p for p in trained if p.ndim >= 2)
 
-    def penalty(self, weight: Tensor) -> Tensor:
-        rows = weight.flatten(1)
-        return self.beta * (rows.T @ rows - torch.eye(rows.shape[1]).to(rows)).square().sum()
-
     def derivative(self, rows: Tensor) -> Tensor:
         tall = rows.shape[0] > rows.shape[1]
         product = rows @ (rows.T @ rows) if tall else (rows @ rows.T) @ rows
-        return 4 * self.beta * (product - rows)
-
-
-def build(settings: OrthonormalSettings) -> Regularizer:
-    return Orthonormal(settings.strength)
+        return 4 * self.settings.strength * (product - rows)

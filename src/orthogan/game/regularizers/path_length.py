@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from orthogan.settings import require
 
 @dataclass(frozen=True, kw_only=True)
 class PathLengthSettings(Settings):
+    example: ClassVar[str] = "2"
+
     strength: float = 0.0
     """Weight of G's path length regularisation (StyleGAN2: 2)."""
     interval: int = 4
@@ -30,10 +32,6 @@ class PathLengthSettings(Settings):
         require(self.interval > 0, f"{where}.interval", self.interval, "must be positive")
         require(0 < self.decay <= 1, f"{where}.decay", self.decay, "must be in (0, 1]")
         require(self.batch_shrink > 0, f"{where}.batch_shrink", self.batch_shrink, "must be positive")
-        rule = f"has no effect while {where}.strength is 0; set a strength such as 2 or leave it out"
-        for name in ("interval", "decay", "batch_shrink"):
-            unused = self.strength == 0 and getattr(self, name) != getattr(type(self), name)
-            require(not unused, f"{where}.{name}", getattr(self, name), rule)
 
 
 class Styled(Protocol):
@@ -49,32 +47,33 @@ class Styled(Protocol):
 
 
 class PathLength(Regularizer):
-    """weight * (|J^T y| - a)^2, J the derivative of an image by w, y a random image, a the running mean of |J^T y|.
+    """strength * (|J^T y| - a)^2, J the derivative of an image by w, y a random image, a the running mean of |J^T y|.
 
     The length of a w with several layers is the root of the mean square over them. In the penalty the running mean is
     that with the micro-batch's own lengths, through which gradients go. What is kept has those of all micro-batches
     and processes, once an update.
     """
 
-    def __init__(self, weight: float, interval: int = 1, decay: float = 0.01, batch_shrink: int = 1):
-        self.weight, self.interval, self.decay, self.batch_shrink = weight, interval, decay, batch_shrink
+    def __init__(self, settings: PathLengthSettings):
+        self.settings, self.interval = settings, settings.interval
         self.mean = torch.zeros(())
         self._found: list[Tensor] = []
 
     def on_loss(self, moment: Moment) -> Tensor:
         # One in so many, and not the first so many: the same ones however the batch is split into multiples of it.
-        g, z = cast(Styled, moment.generator), moment.z[:: self.batch_shrink]
-        y = None if moment.fake_labels is None else moment.fake_labels[:: self.batch_shrink]
+        some = slice(None, None, self.settings.batch_shrink)
+        g, z = cast(Styled, moment.generator), moment.z[some]
+        y = None if moment.fake_labels is None else moment.fake_labels[some]
         lengths = path_lengths(g, z, y)
         self._found.append(lengths.detach().mean())
-        mean = torch.lerp(self.mean.to(lengths.device), lengths.mean(), self.decay)
-        return self.interval * self.weight * (lengths - mean).square()
+        mean = torch.lerp(self.mean.to(lengths.device), lengths.mean(), self.settings.decay)
+        return self.interval * self.settings.strength * (lengths - mean).square()
 
     @torch.no_grad()
     def on_weights(self, network: nn.Module, trained: Sequence[nn.Parameter]) -> None:
         if self._found:
             found = over_processes(torch.stack(self._found).mean())
-            self.mean = torch.lerp(self.mean.to(found.device), found, self.decay)
+            self.mean = torch.lerp(self.mean.to(found.device), found, self.settings.decay)
             self._found = []
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -92,7 +91,3 @@ def path_lengths(g: Styled, z: Tensor, y: Tensor | None) -> Tensor:
     toward = normals(of, PATH_LENGTH, *images.shape[1:]) / pixels**0.5
     (gradient,) = torch.autograd.grad((images * toward).sum(), w, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()
-
-
-def build(settings: PathLengthSettings) -> Regularizer:
-    return PathLength(settings.strength, settings.interval, settings.decay, settings.batch_shrink)

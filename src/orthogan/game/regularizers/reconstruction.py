@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import ClassVar, Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,9 @@ from orthogan.features import backbones, lpips
 from orthogan.features.weights import COMPARING
 from orthogan.game.moment import Moment
 from orthogan.game.regularizers.base import Regularizer, Settings
-from orthogan.settings import require
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""Images (n, 3, S, S) in [-1, 1] and what they should be -> terms (n,)."""
+"""Images (n, 3, S, S) in [-1, 1] and what was made of them -> terms (n,)."""
 
 QUADRANTS = 4
 FEATURES = "efficientnet-lite0"
@@ -24,16 +23,13 @@ FEATURES = "efficientnet-lite0"
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionSettings(Settings):
+    example: ClassVar[str] = "8"
+
     strength: float = 0.0
     """Weight of reconstructing real images by --discriminator.decoders (FastGAN: a sum over its batch, 8 here)."""
     distance: Literal["features", "lpips", "l1"] = "features"
     """Distance of features of EfficientNet-lite0; LPIPS, of VGG16's, as FastGAN, which needs its weights in PyTorch's
     hub folder; or of pixels, which needs none."""
-
-    def check(self, where: str) -> None:
-        super().check(where)
-        rule = f"has no effect while {where}.strength is 0; set a strength such as 8 or leave it out"
-        require(self.strength > 0 or self.distance == "features", f"{where}.distance", self.distance, rule)
 
     def check_present(self) -> None:
         if self.strength and self.distance == "lpips":
@@ -50,30 +46,30 @@ class Reconstructing(Protocol):
     """A discriminator that offers `reconstructions`."""
 
     def reconstruct(self, x: Tensor, parts: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Pairs (reconstruction, target), each (n, 3, S, S), of images and of their quadrants `parts` (n,)."""
+        """Pairs (target, reconstruction), each (n, 3, S, S), of images and of their quadrants `parts` (n,)."""
 
 
 class Reconstruction(Regularizer):
-    """weight * sum of distances between reconstructions of real images, as D sees them, and what they are made from.
+    """strength * sum of distances between reconstructions of real images, as D sees them, and what they are made from.
 
     The quadrant that is one of the parts is drawn for each image; FastGAN draws one for the batch.
     """
 
     in_float32 = False
 
-    def __init__(self, weight: float, distance: Distance):
-        self.weight, self.distance = weight, distance
+    def __init__(self, settings: ReconstructionSettings):
+        self.settings, self.distance = settings, DISTANCES[settings.distance]()
 
     def on_loss(self, moment: Moment) -> Tensor:
         discriminator = cast(Reconstructing, moment.discriminator)
         parts = (moment.uniform * QUADRANTS).long()
         pairs = discriminator.reconstruct(moment.augment(moment.real), parts)
         with torch.autocast(moment.real.device.type, enabled=False):
-            terms = [self.distance(made.float(), target.float()) for made, target in pairs]
-        return self.weight * torch.stack(terms).sum(0)
+            terms = [self.distance(target.float(), made.float()) for target, made in pairs]
+        return self.settings.strength * torch.stack(terms).sum(0)
 
 
-def l1(made: Tensor, target: Tensor) -> Tensor:
+def l1(target: Tensor, made: Tensor) -> Tensor:
     """Mean absolute difference of the numbers of an image."""
     return (made - target).abs().flatten(1).mean(1)
 
@@ -88,7 +84,7 @@ class FeatureDistance:
         """`maps` are frozen: images (n, 3, S, S) in [-1, 1] to maps (n, C, H, W)."""
         self.maps = maps
 
-    def __call__(self, made: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, target: Tensor, made: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = self.maps(target)
         terms = [
@@ -114,8 +110,8 @@ def lpips_distance() -> Distance:
     """Raises `UserError` where the package or the weights are missing."""
     network = lpips.load()
 
-    def distance(made: Tensor, target: Tensor) -> Tensor:
-        made, target = (backbones.resize(x, max(lpips.SIDE, x.shape[-1])) for x in (made, target))
+    def distance(target: Tensor, made: Tensor) -> Tensor:
+        target, made = (backbones.resize(x, max(lpips.SIDE, x.shape[-1])) for x in (target, made))
         terms: Tensor = _beside(made, network)(made, target)
         return terms.flatten()
 
@@ -134,7 +130,3 @@ DISTANCES: dict[str, Callable[[], Distance]] = {
     "lpips": lpips_distance,
     "l1": lambda: l1,
 }
-
-
-def build(settings: ReconstructionSettings) -> Regularizer:
-    return Reconstruction(settings.strength, DISTANCES[settings.distance]())
