@@ -304,16 +304,20 @@ def test_checkpoints_of_other_programs_are_told_what_they_are(content: bytes, to
         load(path)
 
 
-def styled(**changes: Any) -> Sampler:
-    """Of a tiny StyleGAN2 whose noise is heard."""
+def noisy(family: str, **changes: Any) -> Sampler:
+    """Of a tiny generator whose noise is heard."""
     torch.manual_seed(0)
-    generator = build_generator(GENERATORS["stylegan2"].tiny, 16, 0)
+    generator = build_generator(GENERATORS[family].tiny, 16, 0)
     for name, parameter in generator.named_parameters():
         if name.endswith("strength"):
             parameter.data.fill_(0.5)
     made = Sampler(generator, "float32", **changes)
     made.collect()
     return made
+
+
+def styled(**changes: Any) -> Sampler:
+    return noisy("stylegan2", **changes)
 
 
 def test_psi_draws_w_to_its_mean() -> None:
@@ -351,6 +355,26 @@ def test_walks_between_styles_are_straight_in_w_and_begin_at_a_sample() -> None:
     middle = g.truncate(g.styles(z).mean(0, keepdim=True), 0.7)
     image = to_uint8(g.synthesize(middle, Noise("const", torch.zeros(1, dtype=torch.long))))
     torch.testing.assert_close(rows[1:2].int(), image.int(), rtol=0, atol=1)
+
+
+@pytest.mark.parametrize("family", ["fastgan", "stylegan2"])
+def test_noise_is_constant_on_walks_unless_a_mode_is_said(family: str) -> None:
+    shown, step = {}, {}
+    for mode in (None, "random", "const", "none"):
+        s = noisy(family, noise=mode)
+        frames = shown[mode] = together(walk(s, "latents", rows=1, steps=8, seed=1))
+        step[mode] = (frames[1:].int() - frames[:-1].int()).abs().float().mean()
+        assert s.generator.noise == (mode or "random")  # as it was
+    assert step[None] < 0.7 * step["random"]
+    assert not torch.equal(shown[None], shown["none"])
+
+
+def test_images_on_a_walk_of_fastgan_differ_by_their_latents_alone() -> None:
+    """It brings latents to one length, so that z and 3 z differ in their noise."""
+    z = torch.randn(1, 12)
+    for mode, alike in ((None, True), ("const", True), ("none", True), ("random", False)):
+        a, b = together(noisy("fastgan", noise=mode).between(torch.cat([z, 3 * z])))
+        assert ((a.int() - b.int()).abs().max() <= 1) == alike
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,11 @@ def build_pair(run: RunConfig) -> tuple[Generator, Discriminator]:
     return g, d
 
 
+def remarks(run: RunConfig) -> tuple[str, ...]:
+    """What every summary of a run must say of its networks."""
+    return (*run.generator.remarks, *run.discriminator.remarks)
+
+
 def freeze_first(d: Discriminator, count: int) -> None:
     """FreezeD (Mo, Cho and Shin 2020): the first parts of D, from the image on, are not trained.
 

@@ -73,6 +73,7 @@ class Sampler:
         if noise is not None:
             generator.check_noise(noise)
         generator.noise = noise or "random"
+        self._noise_was_said = noise is not None
         is_positive = cutoff is None or (generator.truncation == "w" and cutoff > 0)
         require(is_positive, "cutoff", cutoff, "is for truncation of w, and must be positive; leave it out")
         self.cutoff = cutoff
@@ -158,6 +159,28 @@ class Sampler:
             return None
         return torch.cat([uniform_classes(1, count, draw(seed, CLASS, i)) for i in range(first, first + n)])
 
+    @property
+    def noise_between(self) -> str:
+        """The mode of the noise on a way: the one that was said, else constant, for fresh noise in each frame flickers.
+
+        Standing statistics stay those of samples.
+        """
+        mode = self.generator.noise
+        return "const" if mode == "random" and not self._noise_was_said else mode
+
+    def between(self, z: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Iterator[Tensor]:
+        """uint8 images (n, R, R, 3) as of `render`, under the noise of `noise_between`."""
+        g = self.generator
+
+        def images(*rows: Tensor) -> Tensor:
+            before, g.noise = g.noise, self.noise_between
+            try:
+                return self.images(truncation, *rows)
+            finally:
+                g.noise = before
+
+        return self._in_chunks(images, [z] if y is None else [z, y])
+
     def between_styles(
         self,
         start: tuple[Tensor, Tensor | None],
@@ -165,7 +188,10 @@ class Sampler:
         steps: int,
         truncation: float | None = None,
     ) -> Iterator[Tensor]:
-        """Images (rows * steps, R, R, 3) of straight ways in w between those of latents (rows, dim_z) and labels."""
+        """Images (rows * steps, R, R, 3) of straight ways in w between those of latents (rows, dim_z) and labels.
+
+        Their noise is that of `noise_between`; a random one follows the bits of w.
+        """
         g = self.generator
         assert isinstance(g, StyleGenerator)
         with torch.inference_mode(), runtime.autocast(self.precision, self.device):
@@ -173,10 +199,8 @@ class Sampler:
         ways = _in_rows(lerp(a.flatten(1), b.flatten(1), torch.linspace(0, 1, steps).to(self.device)))
 
         def images(w: Tensor) -> Tensor:
-            quiet = Noise(
-                "const" if g.noise == "random" else g.noise, torch.zeros(len(w), dtype=torch.long, device=w.device)
-            )
-            return g.synthesize(g.truncate(w, truncation, self.cutoff), quiet)
+            noise = Noise.of(self.noise_between, w.flatten(1))
+            return g.synthesize(g.truncate(w, truncation, self.cutoff), noise)
 
         return self._in_chunks(images, [ways.unflatten(1, a.shape[1:])])
 
@@ -295,8 +319,8 @@ def walk(
     """Images (rows * steps, R, R, 3) in reading order: a row goes from one latent or class to the next one's start.
 
     The statistics of the sampler must fit the truncation. Walking between classes mixes their embeddings. Where there
-    is an intermediate latent w, the way is a straight one between two of them, under constant noise; else `path` is
-    between latents, a great circle if nothing is said.
+    is an intermediate latent w, the way is a straight one between two of them; else `path` is between latents, a great
+    circle if nothing is said. Noise inside a generator is constant on the way, unless the sampler was given a mode.
     """
     g = sampler.generator
     g.check_truncation(truncation, form)
@@ -312,7 +336,7 @@ def walk(
         return sampler.between_styles((from_z, from_y), (to_z, to_y), steps, truncation)
     t = torch.linspace(0, 1, steps)
     latents = _in_rows((lerp if path == "lerp" else slerp)(from_z, to_z, t))
-    return sampler.render(latents, None if from_y is None or to_y is None else _in_rows(lerp(from_y, to_y, t)))
+    return sampler.between(latents, None if from_y is None or to_y is None else _in_rows(lerp(from_y, to_y, t)))
 
 
 def _in_rows(way: Tensor) -> Tensor:

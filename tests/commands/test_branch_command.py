@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from process import orthogan
 from tiny import tiny_run
 
 from orthogan import runs
+from orthogan.networks import DISCRIMINATORS
 from orthogan.training import checkpoint
 from orthogan.training.observer import Observer
 
@@ -45,6 +47,17 @@ def test_a_branch_by_its_words(run: Path, tmp_path: Path) -> None:
     assert (written(new)["run"]["images"], written(new)["preset"]) == (48, "digits")
     assert orthogan("resume", new, "--images", "64", "--device", "cpu").status == 0
     assert written(new)["parent"]["images"] == 32
+
+
+def test_random_features_are_told_whenever_a_run_goes_on(tmp_path: Path, arrays: Path) -> None:
+    pytest.importorskip("timm")
+    run, new = tmp_path / "run", tmp_path / "new"
+    config = replace(tiny_run(arrays, images=16), discriminator=DISCRIMINATORS["projected"].tiny)
+    assert runs.start(config, "digits", run, Observer(), torch.device("cpu"), lambda done, total: None).run()
+    for words in (("branch", run, "--out", new), ("resume", run)):
+        done = orthogan(*words, "--images", "32", "--device", "cpu")
+        assert done.status == 0, done.err
+        assert " ".join(done.out.split()).count("warning: the features of D are those of test_efficientnet with") == 1
 
 
 def test_its_help_tells_the_settings_as_they_are_in_the_run(run: Path) -> None:

@@ -129,7 +129,8 @@ class MadeUpModel:
             fake_classes="uniform",
             n_classes=0,
             seed=5,
-            discriminator=SimpleNamespace(features_seen="resnet18"),
+            generator=SimpleNamespace(remarks=()),
+            discriminator=SimpleNamespace(features_seen="resnet18", remarks=("the features of D are random",)),
         ),
         extra={},
     )
@@ -172,6 +173,7 @@ def test_a_run_is_scored_and_leaves_its_file_in_the_run_folder(run: Path, which:
     argv = [str(run / which), "--against", "real", "-n", "25", "--truncation", "0.5", "--seed", "2"]
     assert main(argv) == 0
     result = written("scores-efficientnet-lite0-200-n25-t0.5-s2", run)
+    assert "the features of D are random" in result["notes"]
     assert "looked through resnet18" in result["notes"][-1]
     protocol = result["protocol"]
     assert protocol["generator"] == {

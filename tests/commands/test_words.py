@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tyro
 from process import orthogan
 
 from orthogan.cli import COMMANDS, main
@@ -49,6 +51,16 @@ def test_a_word_that_does_not_fit_is_one_line_with_what_does(words: list[str], t
     assert told in error
     assert "\n" not in error
     assert "│" not in error
+
+
+def test_a_signal_while_words_are_read_is_no_refusal_of_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tyro, "cli", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as left:
+        main(["sample", "run"])
+    assert left.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "terminated\n"
 
 
 @pytest.fixture
@@ -116,9 +128,12 @@ def test_lines_to_paste_are_quoted_for_a_shell() -> None:
     assert read.stdout.splitlines() == ["sample", "it's mine", "-n", "64"]
 
 
-@pytest.mark.parametrize("name", ["evaluate", "truncation", "memorization", "compare"])
-def test_every_option_of_a_score_says_what_happens_when_it_is_left_out(name: str, tmp_path: Path) -> None:
-    done = orthogan(name, "--help", cwd=tmp_path, env={"COLUMNS": "100000"})
+SAYING = ("evaluate", "truncation", "memorization", "compare", "sample", "interpolate", "export", "import", "report")
+
+
+@pytest.mark.parametrize("words", [*((name,) for name in SAYING), ("sheet", "classes"), ("sheet", "truncation")])
+def test_every_option_says_what_happens_when_it_is_left_out(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = orthogan(*words, "--help", cwd=tmp_path, env={"COLUMNS": "100000"})
     assert done.status == 0
     assert "(default: )" not in done.out
     assert "(default: None)" not in done.out

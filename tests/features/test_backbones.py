@@ -35,7 +35,7 @@ def lite0() -> FeatureMaps:
 
 def whole_network(name: str) -> Any:
     """timm's network, with the head, nothing folded."""
-    body = timm.create_model(backbones.PACKAGED[name])
+    body = timm.create_model(backbones.NAMED[name])
     body.load_state_dict(by_position(read_state(weights.locate(name, purpose=weights.JUDGING)), body.state_dict(), ""))
     return body.eval()
 
@@ -50,11 +50,11 @@ def photograph(name: str) -> Tensor:
 
 # Projected GAN's table 2, and the parts of the networks that it comes from.
 COUNTS = {
-    "tf_efficientnet_lite0": ((15792, 39712, 645264, 2258080), (24, 40, 112, 320), 2_958_848),
-    "tf_efficientnet_lite1": ((24624, 65952, 898704, 2734240), (24, 40, 112, 320), 3_723_520),
-    "tf_efficientnet_lite2": ((24624, 86832, 1050128, 3196368), (24, 48, 120, 352), 4_357_952),
-    "tf_efficientnet_lite3": ((41792, 93216, 1652656, 4634352), (32, 48, 136, 384), 6_422_016),
-    "tf_efficientnet_lite4": ((56640, 165040, 2737872, 8190016), (32, 56, 160, 448), 11_149_568),
+    "efficientnet-lite0": ((15792, 39712, 645264, 2258080), (24, 40, 112, 320), 2_958_848),
+    "efficientnet-lite1": ((24624, 65952, 898704, 2734240), (24, 40, 112, 320), 3_723_520),
+    "efficientnet-lite2": ((24624, 86832, 1050128, 3196368), (24, 48, 120, 352), 4_357_952),
+    "efficientnet-lite3": ((41792, 93216, 1652656, 4634352), (32, 48, 136, 384), 6_422_016),
+    "efficientnet-lite4": ((56640, 165040, 2737872, 8190016), (32, 56, 160, 448), 11_149_568),
 }
 
 
@@ -261,15 +261,17 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load("efficientnet-lite0", 64, str(tmp_path / "few.pth"))
 
 
-def test_weights_that_cannot_be_downloaded_are_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet-lite3"])
+def test_weights_that_cannot_be_downloaded_are_one_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def create(name: str, pretrained: bool) -> None:
         raise ConnectionError("no network\nand a long story")
 
+    backbones.check_present(name, "")  # nor does it want a package of weights
     monkeypatch.setattr(timm, "create_model", create)
     with pytest.raises(
-        UserError, match=r"^the weights of resnet18 .*\(ConnectionError\): .*--discriminator.weights PATH"
+        UserError, match=rf"^the weights of {name} .*\(ConnectionError\): .*--discriminator.weights PATH"
     ):
-        load("resnet18", 64)
+        load(name, 64)
 
 
 @pytest.mark.parametrize(

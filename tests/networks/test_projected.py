@@ -191,6 +191,38 @@ def test_logits_are_those_of_each_discriminator_image_by_image() -> None:
     torch.testing.assert_close(d(x)[1:2], d(x[1:2]), rtol=1e-4, atol=1e-5)
 
 
+def tapped(network: nn.Module) -> list[nn.Module]:
+    """The stem and the four stages of a ResNet of timm's."""
+    body: Any = network.features.module.body
+    return [body.conv1, body.layer1, body.layer2, body.layer3, body.layer4]
+
+
+@pytest.mark.parametrize("projection", ["none", "ccm", "ccm+csm"])
+@pytest.mark.parametrize("discriminators", [1, 3, 4])
+def test_the_pretrained_network_is_run_as_deep_as_it_is_judged(projection: Any, discriminators: int) -> None:
+    how: dict[str, Any] = {"projection": projection, "discriminators": discriminators}
+    how |= {} if projection != "none" else {"ccm_channels": ProjectedDiscriminatorConfig.ccm_channels}
+    d = tiny(features="test_resnet", size=128, **how)
+    run = [0] * 5
+    for k, stage in enumerate(tapped(d)):
+        stage.register_forward_hook(lambda *_, k=k: run.__setitem__(k, run[k] + 1))
+    x = torch.rand(2, 3, 16, 16) * 2 - 1
+    logits = d(x)
+    depth = 4 if projection == "ccm+csm" else discriminators
+    assert run == [1] * (1 + depth) + [0] * (4 - depth)
+    every = d.projection(d.features(x))  # what was judged before, with maps that nobody looks at
+    assert len(every) == 4
+    judged = [mini(h, None) for mini, h in zip(d.discriminators, every[:discriminators], strict=True)]
+    assert torch.equal(logits, torch.cat(judged, 1))
+
+
+def test_what_is_not_run_is_kept_in_checkpoints() -> None:
+    """So that those of before load."""
+    few, all_four = tiny(projection="ccm", discriminators=1).state_dict(), tiny(projection="ccm").state_dict()
+    frozen = [name for name in all_four if not name.startswith("discriminators.")]
+    assert [name for name in few if not name.startswith("discriminators.")] == frozen
+
+
 def corner_doubled(h: Tensor) -> Tensor:
     """Bilinear, by a matrix that puts the first and last pixels on one another."""
     side = h.shape[-1]

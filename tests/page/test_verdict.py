@@ -10,6 +10,7 @@ from pages import lines, page_of, score
 from tiny import tiny_run
 
 from orthogan import presets
+from orthogan.networks import DISCRIMINATORS
 from orthogan.page import following, read, short, troubles, verdict
 from orthogan.page.numbers import is_number, number, share
 from orthogan.page.read import Facts
@@ -237,6 +238,13 @@ def test_a_judge_that_favours_the_discriminator_is_told_at_the_top(run: Path):
     assert [text for text in told if "favour" in text or "few" in text] == [
         "Of the scores: it may favour this discriminator."
     ]
+
+
+def test_random_features_are_told_at_the_top(run: Path):
+    random = dataclasses.replace(tiny_run(), discriminator=DISCRIMINATORS["projected"].tiny)
+    for config, there in ((random, True), (tiny_run(), False)):
+        told = [sentence.text for sentence in short.sentences(facts_of(run, config=config))]
+        assert any("with random weights: nothing in it was learnt" in text for text in told) == there
 
 
 def test_a_discriminator_with_nothing_to_learn_is_told(run: Path):

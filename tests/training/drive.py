@@ -44,6 +44,7 @@ parser.add_argument("--g-batches", type=int, default=1)
 parser.add_argument("--loss", default="hinge")
 parser.add_argument("--stabilizer", default="spectral-norm")
 parser.add_argument("--pair", nargs=2, help="names of other networks than BigGAN's")
+parser.add_argument("--ada", action="store_true", help="augmentation whose strength goes up by an eighth a step")
 parser.add_argument("--scores", action="store_true", help="sheets and made-up scores after every step")
 parser.add_argument("--init", default="", help="run whose networks this one begins from, the first block of D frozen")
 parser.add_argument("--no-room", default="none", metavar="NAME")
@@ -119,6 +120,8 @@ else:
         "cadence.sheet_images": every,
         "cadence.score_samples": 10,
     }
+    if options.ada:
+        changes |= {"augment.kind": "ada", "augment.interval": 1, "augment.speed_images": 64, "augment.target": -0.99}
     if options.collapse:
         duty.LEAST_STEPS, rules.WARM_UP = 1, 2
         changes |= {"watch.every_images": 16, "watch.on_collapse": "rollback", "watch.change": "lower-rates"}

@@ -12,6 +12,7 @@ from tiny import tiny_run
 from orthogan import runs
 from orthogan.config import CadenceConfig
 from orthogan.errors import UserError
+from orthogan.networks import DISCRIMINATORS
 from orthogan.training import checkpoint, duties
 from orthogan.training.trainer import Observer
 
@@ -20,7 +21,9 @@ CADENCE = CadenceConfig(
 )
 
 
-def run(folder: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch, scorer: Any) -> list[str]:
+def run(
+    folder: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch, scorer: Any, images: int = 64, **changes: Any
+) -> list[str]:
     told: list[str] = []
 
     class Listener(Observer):
@@ -28,7 +31,7 @@ def run(folder: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch, scorer: Any
             told.append(text)
 
     monkeypatch.setattr(duties, "Scorer", scorer)
-    config = tiny_run(arrays, cadence=CADENCE, images=64)
+    config = tiny_run(arrays, cadence=CADENCE, images=images, **changes)
     runs.start(config, "digits", folder, Listener(), torch.device("cpu"), lambda done, total: None).run()
     return told
 
@@ -57,6 +60,22 @@ def test_the_best_checkpoint_stays_beside_the_last(
         (64, 4.0),
     ]
     assert lines[0]["protocol"]["generator"]["images_seen"] == 16
+
+
+def test_scores_on_the_way_note_random_features(tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("timm")
+
+    class Fake:
+        def __init__(self, *args: object, **named: object) -> None: ...
+
+        def score(self, images: object, seed: int, **stamp: object) -> dict[str, Any]:
+            return {"scores": {"frechet_distance": 1.0}, "notes": ["few"]}
+
+    random = DISCRIMINATORS["projected"].tiny
+    run(tmp_path / "run", arrays, monkeypatch, Fake, images=16, discriminator=random)
+    (line,) = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
+    assert line["notes"] == ["few", *random.remarks]
+    assert "random weights" in line["notes"][1]
 
 
 def test_a_run_says_that_it_trains_while_its_scorer_is_prepared(

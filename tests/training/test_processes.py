@@ -45,6 +45,7 @@ def train(folder: Path, data: Path, launcher: list[str], *words: str) -> dict[st
         ],  # D runs twice before a backward; its norms see both processes
         ["--pair", "fastgan", "projected"],  # noise inside G, batch norms in both
         ["--stabilizer", "wgan-gp"],  # a penalty that is differentiated twice
+        ["--ada", "--accumulate", "2"],  # strength by the images and signs of all processes
     ],
     ids=" ".join,
 )
@@ -52,8 +53,9 @@ def test_two_processes_get_the_result_of_one(tmp_path: Path, arrays: Path, words
     two = train(tmp_path / "two", arrays, TORCHRUN, *words)
     one = train(tmp_path / "one", arrays, [], *words)
     assert one.keys() == two.keys()
-    weights = [name for name in one if name.startswith(("generator.", "discriminator.", "ema."))]
-    for name in weights:
+    assert ("augment.p" in one) == ("--ada" in words)
+    compared = [name for name in one if name.startswith(("generator.", "discriminator.", "ema.", "augment."))]
+    for name in compared:
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=0, msg=lambda text, n=name: f"{n}: {text}")
 
 

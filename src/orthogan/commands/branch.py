@@ -11,7 +11,7 @@ from orthogan.commands.options import choose, expand, parse, separate
 from orthogan.commands.resume import check_place, folder_of
 from orthogan.commands.train import train
 from orthogan.config import RunConfig
-from orthogan.pair import with_networks
+from orthogan.pair import remarks, with_networks
 from orthogan.reports import TrainingView, command, console, counting, warn
 from orthogan.settings import flatten
 from orthogan.training.cadence import duties_never_due
@@ -61,6 +61,6 @@ def main(argv: list[str]) -> int:
     with counting("reading images") as progress:
         trainer = runs.branch(parent, config, options.out, view, device, progress, options.at)
     if trainer.fabric.is_global_zero:
-        for text in duties_never_due(config):
+        for text in (*remarks(config), *duties_never_due(config)):
             warn(text)
     return train(trainer, view)

@@ -8,6 +8,7 @@ import tyro
 
 from orthogan import exporting, optional
 from orthogan.commands.options import parse
+from orthogan.commands.parsing import option
 from orthogan.data.sources import refuse_inside_data
 from orthogan.exporting.folder import Card, check_free
 from orthogan.exporting.graph import check_possible
@@ -34,12 +35,13 @@ class Options:
     """What to write."""
     out: Path
     """A .safetensors or .onnx file; or, for the hub, a new or empty folder."""
-    truncation: float | None = None
-    """Threshold of z that the standing statistics are collected at; psi of a StyleGAN2, which a graph then applies."""
+    truncation: Annotated[float | None, option(metavar="T")] = None
+    """Threshold of z that the standing statistics are collected at; psi of a StyleGAN2, which a graph then applies;
+    none if left out."""
     form: Literal["redraw", "scaled"] = "redraw"
     """Truncation of z as in the paper, or as in the released models."""
-    noise: Literal["random", "const", "none"] | None = None
-    """Noise inside a generator that has any; a graph needs const or none."""
+    noise: Annotated[Literal["random", "const", "none"] | None, tyro.conf.DisallowNone, option()] = None
+    """Noise inside a generator that has any; random if left out, but a graph needs const or none."""
     card: Card = NO_CARD
     """Of a folder for the hub."""
     replace: bool = False

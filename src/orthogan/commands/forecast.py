@@ -13,6 +13,7 @@ from orthogan.data import layout_warnings, open_source
 from orthogan.data.sources import refuse_inside_data
 from orthogan.errors import UserError
 from orthogan.files import nearest_existing
+from orthogan.pair import remarks
 from orthogan.ranks import processes
 from orthogan.reports import amount, console, duration, table, warn
 from orthogan.settings import differences, flatten
@@ -36,8 +37,7 @@ def tell_before(config: RunConfig, preset: RunConfig, begun: bool = False) -> No
     if followed:
         console.print(f"fitted to {config.images:,} images: {', '.join(followed)}")
     for text in (
-        *config.generator.remarks,
-        *config.discriminator.remarks,
+        *remarks(config),
         *(duties_never_due if begun else never)(config),
     ):
         warn(text)

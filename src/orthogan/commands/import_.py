@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from orthogan.commands.options import parse
-from orthogan.commands.parsing import REQUIRED
+from orthogan.commands.parsing import REQUIRED, option
 from orthogan.files import check_new
 from orthogan.interop import writing
 from orthogan.networks import family_of
@@ -29,8 +29,8 @@ class Options:
     """A file, a folder of one model, or the files of its generator, average and discriminator."""
     out: Path
     """The .safetensors file to write."""
-    bn_eps: float | None = None
-    """Eps of batch norm, which files do not state. Default: that of the project's code."""
+    bn_eps: Annotated[float | None, option(metavar="EPS")] = None
+    """Eps of batch norm, which files do not state; if left out that of the project's code."""
     statistics: bool = True
     """Keep the batch statistics of the file. Without them they are collected before sampling."""
     replace: bool = False

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+import tyro
 
 from orthogan.classes import read
 from orthogan.commands.options import Classes, Truncated, parse
+from orthogan.commands.parsing import option
 from orthogan.files import check_new
 from orthogan.pictures import check_film, grid, labelled, save_film, save_picture
 from orthogan.reports import console, quoted
@@ -23,8 +25,8 @@ class Options(Truncated):
     """How many walks, one a row of the sheet."""
     steps: int = 10
     """Images on each walk, its two ends included."""
-    path: Literal["slerp", "lerp"] | None = None
-    """Great circle (if nothing is said) or straight line between latents; class embeddings always take the straight
+    path: Annotated[Literal["slerp", "lerp"] | None, tyro.conf.DisallowNone, option()] = None
+    """Great circle (if left out) or straight line between latents; class embeddings always take the straight
     line, and so does the intermediate latent of a StyleGAN2."""
     classes: Classes = None
     """Classes to walk through, by name or index: Cats,3,0-4; all of them in turn if left out."""
@@ -34,8 +36,8 @@ class Options(Truncated):
     """Images a second of a GIF or an MP4, which show all rows at once and walk to and fro; at least a second long."""
     replace: bool = False
     """Write over a file that is there."""
-    scale: int | None = None
-    """Whole number of pixels that each becomes on a side. By default 1 for a sheet, and what makes a film 256 wide."""
+    scale: Annotated[int | None, option(metavar="N")] = None
+    """Whole number of pixels that each becomes on a side. If left out 1 for a sheet, and what makes a film 256 wide."""
 
 
 def main(argv: list[str]) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from orthogan.commands.parsing import option
 from orthogan.commands.parsing import parse as parse  # for the commands, which find all about options here
 from orthogan.data.sources import refuse_inside_data
 from orthogan.formats import renamed
@@ -63,8 +64,8 @@ def choose(words: list[str]) -> tuple[dict[str, str], list[str]]:
 def expand(words: list[str], known: Collection[str]) -> list[str]:
     """Short forms and old names as options of the known paths; a stabiliser that goes with one loss brings it along."""
     expanded: list[str] = []
-    for option, *values in _options(words):
-        for name in _whole(option, known):
+    for given, *values in _options(words):
+        for name in _whole(given, known):
             expanded += [name, *values]
     chosen = [value for word, value in itertools.pairwise(expanded) if word == "--discriminator.stabilizer"]
     kind = STABILIZERS.get(chosen[-1]) if chosen else None
@@ -95,7 +96,7 @@ def _whole(option: str, known: Collection[str]) -> list[str]:
     return [f"--{room}{dot}{no}{name}".replace("_", "-") for room, dot, name in moved] or [option]
 
 
-Classes = Annotated[str | None, tyro.conf.arg(metavar="NAME,3,0-4")]
+Classes = Annotated[str | None, option(metavar="NAME,3,0-4")]
 """A list of classes as people write one: see `orthogan.classes.read`."""
 
 
@@ -107,12 +108,13 @@ class Checkpoint:
     """A run folder (its newest checkpoint), a checkpoint file or hf://OWNER/NAME."""
     seed: int = 0
     """The same seed gives the same images, however many are asked for."""
-    device: str | None = None
-    """cpu, cuda or cuda:1; the GPU if there is one."""
+    device: Annotated[str | None, option(metavar="NAME")] = None
+    """cpu, cuda or cuda:1; if left out the GPU if there is one."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Arithmetic; auto is bf16 where the processor is fast at it."""
-    noise: Literal["random", "const", "none"] | None = None
-    """Noise inside a generator that has any: of each image its own (if nothing is said), the same for all, or none."""
+    noise: Annotated[Literal["random", "const", "none"] | None, tyro.conf.DisallowNone, option()] = None
+    """Noise inside a generator that has any: of each image its own, the same for all, or none; if left out of each its
+    own, but the same for all on a walk."""
 
     def load(self, out: Path) -> Model:
         """The generator, unless `out` lies among its data."""
@@ -128,12 +130,12 @@ class Checkpoint:
 class Truncated(Checkpoint):
     """With the truncation trick."""
 
-    truncation: float | None = None
+    truncation: Annotated[float | None, option(metavar="T")] = None
     """Redraw every component of z beyond this threshold; psi of a StyleGAN2, the share of the way from the mean of w.
-    Smaller is more typical and less varied."""
+    Smaller is more typical and less varied; none if left out."""
     form: Literal["redraw", "scaled"] = "redraw"
     """The paper's truncation of z, or the released models' (a threshold in (0, 1] times a normal cut at 2)."""
-    cutoff: int | None = None
+    cutoff: Annotated[int | None, option(metavar="N")] = None
     """How many of the first layers psi acts on; all if left out."""
 
     def _cutoff(self) -> int | None:

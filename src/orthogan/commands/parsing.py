@@ -42,6 +42,9 @@ ELSEWHERE = {
 """Names of the same settings in other programs."""
 
 
+REFUSED = 2
+"""Status with which tyro ends the program, after it has printed why."""
+
 OPTIONS = ConstructorRegistry()
 _asked: list[StructTypeInfo] = []
 
@@ -107,7 +110,7 @@ def plainly(read: Callable[[], Any], options: Callable[[], set[str]], argv: list
         with contextlib.redirect_stderr(told), unwrapped():
             return read()
     except SystemExit as stop:
-        if not stop.code:
+        if stop.code != REFUSED or not told.getvalue():  # help, or a signal that came meanwhile
             raise
         raise refusal(stop, told.getvalue(), argv, command, options) from None
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from orthogan.commands.parsing import REQUIRED, parse
+from orthogan.commands.parsing import REQUIRED, option, parse
 from orthogan.errors import UserError
 from orthogan.files import check_new, writing
 from orthogan.page import embed, render, several
@@ -28,8 +28,8 @@ class Options:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint=REQUIRED)]
     """Run folders."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = None
-    """The page. Default: report.html in the folder of the run; of several runs, report.html in the current one."""
+    out: Annotated[Path | None, option(metavar="FILE.html")] = None
+    """The page; if left out report.html in the folder of the run; of several runs, report.html in the current one."""
     replace: bool = False
     """Write over a file that is there and is no such page; a page is always written anew."""
     watch: bool = False
@@ -38,8 +38,8 @@ class Options:
     """Seconds between two writings with --watch."""
     seed: int = 0
     """Of the samples that several runs are compared by."""
-    device: str | None = None
-    """cpu, cuda or cuda:1, for samples that must be drawn. Default: the GPU if there is one."""
+    device: Annotated[str | None, option(metavar="NAME")] = None
+    """cpu, cuda or cuda:1, for samples that must be drawn; if left out the GPU if there is one."""
 
 
 def main(argv: list[str]) -> int:

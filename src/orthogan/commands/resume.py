@@ -12,7 +12,7 @@ from orthogan.commands.train import train
 from orthogan.config import CadenceConfig, RunConfig, WatchConfig
 from orthogan.data.sources import NAMED
 from orthogan.errors import UserError
-from orthogan.pair import with_networks
+from orthogan.pair import remarks, with_networks
 from orthogan.reports import TrainingView, command, console, counting, warn
 from orthogan.settings import flatten
 from orthogan.training.cadence import duties_never_due
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> int:
     with counting("reading images") as progress:
         trainer = runs.resume(folder, config, view, device, progress)
     if trainer.fabric.is_global_zero:
-        for text in duties_never_due(config):
+        for text in (*remarks(config), *duties_never_due(config)):
             warn(text)
     if trainer.images >= config.images:
         trainer.close()

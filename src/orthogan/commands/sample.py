@@ -8,6 +8,7 @@ import tyro
 
 from orthogan.classes import read
 from orthogan.commands.options import Classes, Truncated, parse
+from orthogan.commands.parsing import option
 from orthogan.pictures import layout_of, place_of, save_images
 from orthogan.reports import console, quoted
 from orthogan.settings import require
@@ -20,9 +21,9 @@ class Options(Truncated):
     classes: Classes = None
     """Classes in turn, by name or index: Cats,3,0-4; every class equally likely if left out. A word that names a class
     is that class, other numbers are indices; #7 is an index always, and a name with commas goes into double quotes."""
-    layout: Literal["images", "grid", "npz"] | None = None
+    layout: Annotated[Literal["images", "grid", "npz"] | None, tyro.conf.DisallowNone, option()] = None
     """Numbered PNG files and a table of their classes, one PNG grid, or an npz with the arrays `images` (N, H, W, 3),
-    `labels` and `class_names`. Default: by the ending of --out, a .png being a grid and an .npz arrays."""
+    `labels` and `class_names`. If left out by the ending of --out, a .png being a grid and an .npz arrays."""
     out: Path = Path("samples")
     """An empty or new folder; or a .png or .npz file."""
     replace: bool = False

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from orthogan.commands.options import Checkpoint, parse
+from orthogan.commands.parsing import option
 from orthogan.errors import UserError
 from orthogan.files import check_new
 from orthogan.pictures import save_picture
@@ -22,8 +23,8 @@ THRESHOLDS = {"z": PAPER, "w": (1.0, 0.75, 0.5, 0.25, 0.0)}
 class ByClass(Checkpoint):
     """A row of images for each of up to 10 classes, with the name of the class beside it."""
 
-    truncation: float | None = None
-    """Redraw every component of z beyond this threshold; psi of a StyleGAN2."""
+    truncation: Annotated[float | None, option(metavar="T")] = None
+    """Redraw every component of z beyond this threshold; psi of a StyleGAN2; none if left out."""
     out: Path = Path("classes.png")
     """The PNG to write."""
     replace: bool = False
@@ -34,7 +35,7 @@ class ByClass(Checkpoint):
 class ByTruncation(Checkpoint):
     """A row of images for each truncation threshold, which stands beside it, the same classes in every row."""
 
-    thresholds: tuple[float, ...] | None = None
+    thresholds: Annotated[tuple[float, ...] | None, option(metavar="T ...")] = None
     """Thresholds from the top row down. Left out, 2 1.5 1 0.5 0.04, the BigGAN paper's figure 2; of the psi of a
     StyleGAN2 1 0.75 0.5 0.25 0."""
     out: Path = Path("truncation.png")

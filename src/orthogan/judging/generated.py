@@ -16,6 +16,7 @@ from orthogan.judging.reading import common_size, has_classes, packed, part_of
 from orthogan.judging.request import Request
 from orthogan.metrics import evaluate
 from orthogan.metrics.measuring import ImageSet, digest, of_array
+from orthogan.pair import remarks
 from orthogan.settings import digest_of_text, to_dict
 
 
@@ -29,6 +30,8 @@ class Generated(ABC):
     """How the real images that they should resemble were read."""
     seen: str | None = None
     """The pretrained network that the discriminator of a generator looked through."""
+    remarks: tuple[str, ...] = ()
+    """What must be said of the networks of a run."""
 
     def classes(self, real: ImageCache) -> list[int] | None:
         """Of each image, where they are drawn as often as the real images have them; to be given to the rest."""
@@ -83,6 +86,7 @@ class Samples(Generated):
         self.loaded.check(self.count, None, request.truncation, request.form)
         self.class_names, self.resolution = self.loaded.class_names, self.loaded.resolution
         self.data, self.seen = self.config.data, self.config.discriminator.features_seen
+        self.remarks = remarks(self.config)
 
     def classes(self, real: ImageCache) -> list[int] | None:
         as_data = self.config.fake_classes == "data" and real.n_classes == self.config.n_classes > 0

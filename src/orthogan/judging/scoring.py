@@ -57,7 +57,7 @@ def score(request: Request, counting: Counting = silently) -> dict[str, Any]:
         result = scorer.compare(of_fake, request.seed, resamples=request.resamples, progress=progress)
     if held is not None and labels is not None:
         result = _with(result, accuracies(held, labels, cache, request, device, counting))
-    result["notes"] += notes + evaluate.partial_to(generated.seen, request.features)
+    result["notes"] += [*notes, *generated.remarks, *evaluate.partial_to(generated.seen, request.features)]
     for section, facts in generated.stamp(classes).items():
         result["protocol"].setdefault(section, {}).update(facts)
     return result

@@ -56,9 +56,10 @@ def nominal_side(side: int) -> int:
 @dataclass(frozen=True, kw_only=True)
 class ProjectedDiscriminatorConfig(DiscriminatorConfig):
     features: str = "efficientnet-lite1"
-    """Pretrained network: efficientnet-lite1 (published) or lite0 (released) or lite2, or timm's such as resnet18."""
+    """Pretrained network: efficientnet-lite1 (published), lite0 (released) or lite2 to lite4, or timm's such as
+    resnet18."""
     weights: str = ""
-    """File of its weights: the published .pth of efficientnet-lite, a safetensors or a .pth of tensors of timm's
+    """File of its weights: the published .pth of efficientnet-lite0 to 2, a safetensors or a .pth of tensors of timm's
     others; nothing for the usual place, or the word random."""
     size: int = 224
     """Pixels a side to which smaller images are enlarged, and for vision transformers all resized; published 224."""
@@ -117,7 +118,7 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
         return (random,) if self.weights == backbones.RANDOM else ()
 
     def check(self, resolution: int, n_classes: int) -> None:
-        if self.features in backbones.PACKAGED:  # of other networks only their constructor knows the side
+        if self.features in backbones.NAMED:  # of other networks only their constructor knows the side
             self.check_maps(max(self.size, resolution))
 
     def check_maps(self, side: int) -> None:
@@ -139,6 +140,11 @@ class ProjectedDiscriminatorConfig(DiscriminatorConfig):
                 f"discriminator {k} would come to a map of {self.last_side(k - 1, side)} pixels a side, and its last "
                 f"convolution needs {LAST}: the smallest that works is {works}{fewer}",
             )
+
+    @property
+    def maps(self) -> int:
+        """How many of the four maps are computed: those that are judged, and for mixing across scales all."""
+        return len(backbones.STRIDES) if self.projection == "ccm+csm" else self.discriminators
 
     def stride(self, k: int) -> int:
         """Of map number k, from 0; mixing across scales doubles the maps."""
@@ -242,8 +248,9 @@ class ProjectedDiscriminator(Discriminator):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         check_inputs(self, x, (3, self.resolution, self.resolution), y)
-        maps = self.projection(self.features(x.contiguous(memory_format=self.memory_format)))
-        # Some of the deeper maps may have no discriminator.
+        seen = self.features(x.contiguous(memory_format=self.memory_format), self.config.maps)
+        maps = self.projection(seen)
+        # Some of the deeper maps that mixing across scales needs may have no discriminator.
         return torch.cat([judge(h, y) for judge, h in zip(self.discriminators, maps, strict=False)], 1)
 
     def stages(self) -> list[list[nn.Module]]:

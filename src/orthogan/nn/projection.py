@@ -25,7 +25,7 @@ def random_conv(inputs: int, outputs: int, size: int, law: Law) -> nn.Conv2d:
 class CrossChannelMixing(nn.Module):
     """Maps of `inputs` channels -> maps of `width` channels and twice, four times, eight times as many.
 
-    (N, I_k, S / 2^k, S / 2^k) -> (N, 2^k width, S / 2^k, S / 2^k), k from 0.
+    (N, I_k, S / 2^k, S / 2^k) -> (N, 2^k width, S / 2^k, S / 2^k), k from 0; of fewer maps as many.
     """
 
     def __init__(self, inputs: Sequence[int], width: int, law: Law):
@@ -34,7 +34,7 @@ class CrossChannelMixing(nn.Module):
         self.convs = nn.ModuleList(random_conv(i, o, 1, law) for i, o in zip(inputs, self.channels, strict=True))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        return [conv(h) for conv, h in zip(self.convs, maps, strict=True)]
+        return [conv(h) for conv, h in zip(self.convs[: len(maps)], maps, strict=True)]
 
 
 class CrossScaleMixing(nn.Module):

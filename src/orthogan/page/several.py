@@ -11,6 +11,7 @@ from orthogan.page import alike, charts, render, repeat, verdict
 from orthogan.page.numbers import number
 from orthogan.page.read import Facts
 from orthogan.page.tables import row_of, score_names, score_row
+from orthogan.pair import remarks
 from orthogan.settings import flatten
 
 MOST_RUNS = 12
@@ -44,6 +45,7 @@ def of_runs(runs: Sequence[Facts], seed: int = 0, device: str | None = None) -> 
         seed=seed,
         verdicts=[(name, verdict.of_run(facts)) for name, facts in by_name.items()],
         best=best_of(shared, len(runs)),
+        remarks=[(name, text) for name, facts in by_name.items() for text in remarks(facts.config)],
         complaints=[(name, text) for name, facts in by_name.items() for text in facts.complaints],
         pictures=pictures,
         settings=_differing({name: flatten(facts.config) for name, facts in by_name.items()}),

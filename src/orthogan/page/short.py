@@ -8,6 +8,7 @@ from orthogan.page.alike import is_alike
 from orthogan.page.meaning import Sentence
 from orthogan.page.numbers import is_number, number
 from orthogan.page.read import Facts
+from orthogan.pair import remarks
 
 Trend = Literal["worse", "falling", "level"]
 
@@ -24,6 +25,7 @@ def sentences(facts: Facts) -> list[Sentence]:
     return [
         *_state(facts),
         *_parent(facts),
+        *_remarks(facts),
         *_trend_told(facts),
         *_losses(facts),
         *_alarms(facts),
@@ -54,6 +56,10 @@ def _parent(facts: Facts) -> list[Sentence]:
     seen, what = facts.parent.get("images"), "a fine-tuning" if "init" in facts.parent else "a branch"
     after = f" after {seen:,} images" if is_number(seen) else ""
     return [Sentence("fact", f"It began from {facts.parent.get('checkpoint', '?')}{after}, as {what} of that run.")]
+
+
+def _remarks(facts: Facts) -> list[Sentence]:
+    return [Sentence("warning", f"In this run {remark}.") for remark in remarks(facts.config)]
 
 
 def distances(facts: Facts) -> list[tuple[int, float]]:

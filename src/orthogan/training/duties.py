@@ -15,6 +15,7 @@ from orthogan.features.weights import OF_DATA
 from orthogan.metrics import of_data
 from orthogan.metrics.evaluate import AS_DATA, Scorer, classes_like, partial_to
 from orthogan.metrics.measuring import ImageSet
+from orthogan.pair import remarks
 from orthogan.pictures import save_picture
 from orthogan.sampling import STANDING_BATCHES, class_sheet, snapshot
 from orthogan.stability import spectra
@@ -233,6 +234,7 @@ class Score(Duty):
         if seen := run.config.discriminator.features_seen:
             stamp["discriminator_looked_through"] = seen
         result = self._scorer.score(images, seed=seed, generator=stamp, generated=generated)
+        result["notes"] = [*result.get("notes", ()), *remarks(run.config)]
         distance = float(result["scores"]["frechet_distance"])
         if run.log is not None:
             run.log.line({"images": run.images, **result}, "scores.jsonl")
