@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tiny import tiny_run
 
 from orthogan import judging, model
 from orthogan.data import ImageCache
@@ -56,12 +57,10 @@ def test_a_picture_of_something_else_is_not_written_over(tmp_path: Path):
 def test_the_stamp_says_whose_classes_the_images_have_before_any_is_drawn(
     fake_classes: str, there: int, monkeypatch: pytest.MonkeyPatch
 ):
-    network = SimpleNamespace(features_seen=None)
-    config = SimpleNamespace(fake_classes=fake_classes, n_classes=3, seed=0, data=DataConfig(), discriminator=network)
-    facts = {"header": SimpleNamespace(config=config, extra={}), "class_names": [], "resolution": 8}
+    header = SimpleNamespace(config=tiny_run(fake_classes=fake_classes), extra={})
+    facts = {"header": header, "class_names": [], "resolution": 8}
     loaded = SimpleNamespace(**facts, check=lambda *what: None, describe=dict)
     monkeypatch.setattr(model, "load", lambda path, device: loaded)
-    monkeypatch.setattr(generated, "_settings_of", lambda config: "0123456789ab")
     samples = generated.Samples(Request(source="a.safetensors", samples=12), silently)
     real = ImageCache(np.zeros((23, 8, 8, 3), np.uint8), np.arange(23) % there, [*"abc"[:there]], "", [], "", Path())
     classes = samples.classes(real)
