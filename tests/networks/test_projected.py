@@ -400,7 +400,9 @@ def test_weights_of_features_may_move(tmp_path: Path, arrays: Path, monkeypatch:
     stored = read_config(tmp_path / "run")
     assert stored.discriminator.weights == str(here)
     here.rename(there)
-    moved = override(stored, {"discriminator.weights": str(there), "images": 32})
+    moved = override(stored, {"discriminator.weights": there.name, "images": 32})
+    branch = runs.branch(tmp_path / "run", moved, tmp_path / "branch", Observer(), CPU, lambda done, total: None)
+    assert branch.config.discriminator.weights == str(there)
     assert go_on(tmp_path / "run", moved).run()
     save_file(timm.create_model("test_resnet").state_dict(), there)
     with pytest.raises(BadCheckpoint, match="other frozen weights"):

@@ -14,8 +14,8 @@ from orthogan.errors import UserError
 from orthogan.formats import to_json
 from orthogan.pair import build_pair
 from orthogan.ranks import of_first, together
-from orthogan.runs.checks import Progress, check_classes, check_compile, check_names, load_on_all
-from orthogan.runs.folders import check_folder, locked, refuse_existing, whole_path
+from orthogan.runs.checks import Progress, check_classes, check_compile, check_names, load_on_all, with_whole_paths
+from orthogan.runs.folders import check_folder, locked, refuse_existing
 from orthogan.settings import differences, override, require
 from orthogan.training import checkpoint, saving
 from orthogan.training.launch import make_fabric
@@ -48,7 +48,7 @@ def branch(
     refuse_inside_data(folder, config.data.source)
     check_folder(folder)
     precision = runtime.resolve_precision(config.precision, device)
-    config = override(config, {"precision": precision, "data.source": whole_path(config.data.source)})
+    config = override(with_whole_paths(config), {"precision": precision})
     fabric = make_fabric(precision, device)
     check_world(config, fabric.world_size)
     with locked(fabric, folder) as lock:

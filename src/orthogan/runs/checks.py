@@ -86,9 +86,13 @@ def resolve(config: RunConfig, unset: int, n_classes: int, device: torch.device)
             f"n_classes={asked}, but the data has {n_classes} classes; leave the setting out to take the data's"
         )
     precision = runtime.resolve_precision(config.precision, device)
-    source = whole_path(config.data.source)
-    config = replace(config, discriminator=config.discriminator.with_whole_paths())
-    return override(config, {"n_classes": n_classes, "precision": precision, "data.source": source})
+    return override(with_whole_paths(config), {"n_classes": n_classes, "precision": precision})
+
+
+def with_whole_paths(config: RunConfig) -> RunConfig:
+    """The same settings with whole paths of data and weights, so that the run can be resumed from any folder."""
+    data = replace(config.data, source=whole_path(config.data.source))
+    return replace(config, data=data, discriminator=config.discriminator.with_whole_paths())
 
 
 def check_classes(config: RunConfig, cache: ImageCache) -> None:
