@@ -404,6 +404,7 @@ def test_weights_of_features_may_move(tmp_path: Path, arrays: Path, monkeypatch:
     branch = runs.branch(tmp_path / "run", moved, tmp_path / "branch", Observer(), CPU, lambda done, total: None)
     assert branch.config.discriminator.weights == str(there)
     assert go_on(tmp_path / "run", moved).run()
+    assert read_config(tmp_path / "run").discriminator.weights == str(there)
     save_file(timm.create_model("test_resnet").state_dict(), there)
     with pytest.raises(BadCheckpoint, match="other frozen weights"):
         go_on(tmp_path / "run", override(moved, {"images": 48}))

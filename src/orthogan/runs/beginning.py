@@ -19,6 +19,7 @@ from orthogan.runs.checks import (
     refuse_frozen_blocks,
     refuse_shorter,
     resolve,
+    with_whole_paths,
 )
 from orthogan.runs.folders import check_folder, locked, refuse_existing
 from orthogan.training import checkpoint, saving
@@ -58,6 +59,7 @@ def resume(folder: Path, config: RunConfig, observer: Observer, device: torch.de
     `config` may differ from the run's own in length, cadences and the data's place; anything else is refused with all
     differences. Raises `UserError` for that, for changed data, and while another process trains the run.
     """
+    config = with_whole_paths(config)
     check_names(config)
     check_compile(config, device)
     fabric = make_fabric(config.precision, device)
